@@ -1,0 +1,34 @@
+# make demo: train, encode, decode and report on drawn images. make test: the tests. Each sets up .venv by itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+ifneq ($(wildcard ../shared/data),)
+export VQCLI_TEST_ASSETS ?= $(abspath ../shared)
+endif
+
+.PHONY: demo test test-all lint check clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh out/demo
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2
+
+test-all: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+clean:
+	rm -rf .venv out build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,175 @@
+"""What every codebook with every quantizer must do."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vqcli.errors import VqcliError
+from vqcli.quantizers.base import Quantizer
+from vqcli.registry import PARTS, _parse, resolve
+from vqcli.types import Tokens, grid_length
+
+PAIRS = [(book, quantizer) for book in PARTS["codebooks"] for quantizer in PARTS["quantizers"]]
+
+
+def fill_with_noise(module: nn.Module) -> None:
+    """Zero-initialised parts would pass on nothing."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
+
+
+def make(book_name: str, name: str, **options: Any) -> Quantizer:
+    """A quantizer with noise in it."""
+    kinds = resolve("codebooks", book_name), resolve("quantizers", name)
+    book = kinds[0](kinds[0].Config(**kinds[0].TINY))
+    config = kinds[1].Config(**kinds[1].TINY | options)
+    quantizer = kinds[1](config, book)
+    fill_with_noise(quantizer)
+    return quantizer
+
+
+def latents_for(quantizer: Quantizer) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2, quantizer.width, 4, 4, generator=generator)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def quantizer(request: pytest.FixtureRequest) -> Quantizer:
+    try:
+        return make(*request.param)
+    except VqcliError as error:
+        refusal = error
+    assert refusal.hint  # what cannot be combined is refused with a way out
+    pytest.skip(f"refused: {refusal}")
+
+
+def test_gradient_reaches_latents_and_every_parameter(quantizer: Quantizer) -> None:
+    latents = latents_for(quantizer).requires_grad_()
+    out = quantizer.train()(latents)
+    sum(out.losses.values(), out.latents.square().mean()).backward()
+    assert latents.grad is not None
+    assert latents.grad.any()
+    idle = [
+        name
+        for name, p in quantizer.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
+    assert not idle
+
+
+def test_forward_tokenize_and_lookup_agree(quantizer: Quantizer) -> None:
+    latents = latents_for(quantizer)
+    for training in (True, False):
+        out, tokens = quantizer.train(training)(latents), quantizer.tokenize(latents)
+        assert tokens.ids.dtype == torch.int64
+        assert tokens.ids.shape == (2, grid_length(tokens.grid))
+        assert tokens.grid == out.tokens.grid == quantizer.grid(4, 4)
+        assert torch.equal(tokens.ids, out.tokens.ids)
+        assert torch.equal(quantizer.lookup(tokens), out.latents)
+        assert tokens.ids.min() >= 0
+        assert tokens.ids.max() < quantizer.size
+    assert len(tokens.ids.unique()) > 1
+
+
+def test_losses_are_weighted_scalars(quantizer: Quantizer) -> None:
+    latents = latents_for(quantizer)
+    weights = {k: 3 * v for k, v in quantizer.config.model_dump().items() if k.endswith("_weight")}
+    once = quantizer.train()(latents).losses
+    quantizer.config = quantizer.config.model_copy(update=weights)
+    thrice = quantizer(latents).losses
+    assert once.keys() == thrice.keys()
+    for name, loss in once.items():
+        assert loss.shape == ()
+        torch.testing.assert_close(thrice[name], 3 * loss)
+
+
+def test_autocast_changes_nothing(quantizer: Quantizer) -> None:
+    latents = latents_for(quantizer).bfloat16()
+    plain = quantizer(latents.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, tokens = quantizer(latents), quantizer.tokenize(latents)
+        found = quantizer.lookup(tokens)
+    assert inside.latents.dtype == found.dtype == torch.float32
+    assert torch.equal(inside.latents, plain.latents)
+    assert torch.equal(found, plain.latents)
+    assert torch.equal(inside.tokens.ids, plain.tokens.ids)
+    assert torch.equal(tokens.ids, plain.tokens.ids)
+
+
+def test_baking_keeps_tokens_and_latents(quantizer: Quantizer) -> None:
+    tokens = quantizer.tokenize(latents_for(quantizer))
+    baked = copy.deepcopy(quantizer)
+    baked.bake()
+    assert torch.equal(baked.tokenize(latents_for(quantizer)).ids, tokens.ids)
+    assert torch.equal(baked.lookup(tokens), quantizer.lookup(tokens))
+    assert all(p.requires_grad for p in baked.parameters())
+
+
+def test_configuration_rebuilds_the_quantizer(quantizer: Quantizer) -> None:
+    for state in ("trained", "baked"):
+        if state == "baked":
+            quantizer.bake()
+        book = _parse("codebooks", quantizer.codebook_config.model_dump(mode="json"))
+        config = _parse("quantizers", quantizer.config.model_dump(mode="json"))
+        again = resolve("quantizers", config.name)(config, resolve("codebooks", book.name)(book))
+        again.load_state_dict(quantizer.state_dict())
+        tokens = quantizer.tokenize(latents_for(quantizer))
+        assert torch.equal(again.tokenize(latents_for(quantizer)).ids, tokens.ids)
+        assert torch.equal(again.lookup(tokens), quantizer.lookup(tokens))
+        assert again.deciding_fields() == quantizer.deciding_fields()
+
+
+def test_codes_are_asked_for_once(quantizer: Quantizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, codes = [], quantizer.codebook.codes
+    monkeypatch.setattr(quantizer.codebook, "codes", lambda: calls.append(1) or codes())
+    latents = latents_for(quantizer)
+    tokens = quantizer(latents).tokens
+    assert len(calls) == 1
+    quantizer.tokenize(latents)
+    assert len(calls) == 2
+    quantizer.lookup(tokens)
+    assert len(calls) == 3
+
+
+def test_foreign_tokens_are_refused(quantizer: Quantizer) -> None:
+    tokens = quantizer.tokenize(latents_for(quantizer))
+    for bad in (-1, quantizer.size):
+        ids = tokens.ids.clone()
+        ids[1, 0] = bad
+        with pytest.raises(VqcliError, match=f"^{bad} is no token of a codebook of {quantizer.size}$"):
+            quantizer.lookup(Tokens(ids, tokens.grid))
+    with pytest.raises(ValueError, match="do not fit the grid"):
+        quantizer.lookup(Tokens(tokens.ids[:, 1:], tokens.grid))
+
+
+def test_no_images(quantizer: Quantizer) -> None:
+    tokens = quantizer.tokenize(latents_for(quantizer)[:0])
+    assert quantizer.lookup(tokens).shape == (0, quantizer.width, 4, 4)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_every_option_is_read(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that nothing reads is a lie in the help."""
+    kinds = resolve("codebooks", pair[0]), resolve("quantizers", pair[1])
+    seen: set[tuple[str, str]] = set()
+    configs = []
+    for kind in kinds:
+
+        class Recorder(kind.Config):  # type: ignore[name-defined, misc]
+            def __getattribute__(self, field: str) -> Any:
+                seen.add((type(self).__base__.__qualname__, field))
+                return super().__getattribute__(field)
+
+        configs.append(Recorder(**kind.TINY))
+    seen.clear()
+    quantizer = kinds[1](configs[1], kinds[0](configs[0]))
+    fill_with_noise(quantizer)
+    quantizer.train()(latents_for(quantizer))
+    quantizer.update()
+    for kind in kinds:
+        fields = set(kind.Config.model_fields) - {"name"}
+        assert not fields - {field for owner, field in seen if owner == kind.Config.__qualname__}

@@ -1,0 +1,78 @@
+"""Imports point down the ladder only; light modules import no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "vqcli"
+RUNGS = [
+    {"types", "errors"},
+    {"config", "files", "recipes"},
+    {"registry", "hub"},
+    {"nn", "pixels"},
+    {"codebooks", "losses", "metrics", "data", "importers"},
+    {"quantizers"},
+    {"tokenizers", "generators", "classifiers"},
+    {"checkpoint"},
+    {"training"},
+    {"report"},
+    {"jobs"},
+    {"cli"},
+    {"__main__"},
+]
+RUNG = {name: rung for rung, names in enumerate(RUNGS) for name in names}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+LIGHT = ["types", "errors", "config", "files", "registry", "hub", "cli.app", "jobs.catalog", "metrics.usage"]
+
+
+def part(path: Path) -> str:
+    """First name below the package: ``cli`` of ``vqcli/cli/app.py``, ``types`` of ``vqcli/types.py``."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of everything a file imports, inside functions and for type checking too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from vqcli import files` names a module, `from vqcli.files import x` is inside one
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_down(path):
+    own = part(path)
+    assert own in RUNG, f"{own} has no rung on the ladder"
+    for full in imports(path):
+        names = full.split(".")
+        if names[0] != "vqcli" or full in {"vqcli", "vqcli.__version__"} or names[1] == own:
+            continue
+        assert names[1] in RUNG, f"{full} has no rung on the ladder"
+        assert RUNG[names[1]] < RUNG[own], f"{name(path)} imports {full}, which is not below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_forbidden_imports(path):
+    heads = {full.split(".")[0] for full in imports(path)}
+    assert not heads & {"torchvision", "click", "pickle"}
+    if part(path) not in {"training", "jobs"}:
+        assert "accelerate" not in heads
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_no_torch(module):
+    if not (PACKAGE / f"{module.replace('.', '/')}.py").exists():
+        pytest.skip(f"there is no {module} yet")
+    code = f"import sys, vqcli.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

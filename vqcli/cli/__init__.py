@@ -1,0 +1,1 @@
+"""The command line: arguments in, one job call, one result out."""

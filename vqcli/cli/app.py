@@ -1,0 +1,180 @@
+"""The command line: which commands there are, and what becomes of their errors.
+
+A command is a plain function ``name(out: Out, ...)`` in a module beside this one and a line of ``COMMANDS``.
+Every command gets ``--json``, ``--quiet`` and ``--verbose``; they become its ``out``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vqcli import __version__
+from vqcli.cli import catalog, doctor, models, tokens, train, usage
+from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
+from vqcli.cli.output import Out
+from vqcli.errors import BadImage, Interrupted, VqcliError
+
+COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    ("Train", "train", train.train),
+    ("Images and tokens", "encode", tokens.encode),
+    ("Images and tokens", "decode", tokens.decode),
+    ("Measure", "usage-report", usage.usage_report),
+    ("Measure", "info", models.info),
+    ("Recipes and parts", "list", catalog.list_parts),
+    ("Recipes and parts", "new", catalog.new),
+    ("Recipes and parts", "check", models.check),
+    ("Help", "doctor", doctor.doctor),
+)
+"""Panel of the help, name, function; in the order of the help."""
+
+ALIASES = {"utilization-report": "usage-report"}
+"""Further names of commands, left out of the help."""
+
+
+class _Panels(TyperGroup):
+    """Lists commands under their panels: plain help has no panels of its own."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for name, command in self.commands.items():
+            if not command.hidden:
+                line = (name, command.get_short_help_str(width))
+                panels.setdefault(getattr(command, "rich_help_panel", ""), []).append(line)
+        for panel, lines in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(lines)
+
+
+def _dashes(token: str) -> str:
+    return token.replace("_", "-")
+
+
+app = typer.Typer(
+    cls=_Panels,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _dashes,
+        "max_content_width": 110,
+    },
+    epilog="Examples: vqcli train; vqcli list recipes; vqcli COMMAND --help shows one of each command.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vqcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, run and measure vector-quantized image tokenizers."""
+
+
+def speaking(function: Callable[..., None]) -> Callable[..., None]:
+    """The command with the three flags of ``Out`` in place of its first parameter."""
+
+    @functools.wraps(function)
+    def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        out = Out(json, quiet, verbose)
+        with _explained(out):
+            function(out, **arguments)
+
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    flags = (("json", JsonOpt), ("quiet", QuietOpt), ("verbose", VerboseOpt))
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in flags]
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    return run
+
+
+@contextmanager
+def _explained(out: Out) -> Iterator[None]:
+    """Turn what a command raises into a sentence, a hint and an exit code."""
+    try:
+        yield
+        _flush()
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except BrokenPipeError:  # the reader left, as `| head` does
+        with suppress(OSError):
+            _flush()
+        raise typer.Exit(141) from None
+    except (Exception, KeyboardInterrupt) as e:
+        if os.environ.get("VQCLI_DEBUG") == "1":
+            out.close()
+            traceback.print_exc()
+        code, message, hint, reason = _verdict(e)
+        out.error(message, hint, reason)
+        with suppress(OSError):
+            _flush()
+        raise typer.Exit(code) from None
+    finally:
+        out.close()
+
+
+def _flush() -> None:
+    """Write out what stdout holds. What it refuses is dropped: Python would try again at exit."""
+    if sys.stdout:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+
+
+def _verdict(e: BaseException) -> tuple[int, str, str, str]:
+    """Exit code, message, hint and reason word of an exception."""
+    match e:
+        case VqcliError():
+            return 1, str(e), e.hint, e.reason
+        case BadImage():
+            return 1, str(e), "without --strict such inputs are rejected and counted", e.reason
+        case Interrupted():
+            return 128 + e.signal, str(e), "", "interrupted"
+        case KeyboardInterrupt():
+            return 130, "interrupted", "", "interrupted"
+        case OSError():
+            return 1, str(e), "check the path, its rights and the room on the disk", "os"
+    if type(e).__name__ == "OutOfMemoryError":
+        return 1, str(e).partition("\n")[0], "try a smaller --batch-size", "memory"
+    hint = "set VQCLI_DEBUG=1 to see where; please report it with the output of vqcli doctor"
+    return 1, f"internal error: {type(e).__name__}: {e}", hint, "internal"
+
+
+for _panel, _name, _function in COMMANDS:
+    app.command(_name, rich_help_panel=_panel)(speaking(_function))
+for _alias, _name in ALIASES.items():
+    app.command(_alias, hidden=True)(speaking(next(f for _, name, f in COMMANDS if name == _name)))
+
+
+def main() -> None:
+    """Entry of the ``vqcli`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no file name can break a message
+    try:
+        app(prog_name="vqcli")
+    except OSError as e:  # outside of commands: a help text that cannot be written
+        with suppress(OSError):
+            _flush()
+        sys.exit(f"error: {e}")

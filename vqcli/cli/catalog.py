@@ -1,0 +1,82 @@
+"""``vqcli list`` and ``vqcli new``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqcli.cli.options import ForceOpt
+from vqcli.cli.output import Out, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def complete_kind() -> list[str]:
+    """What ``list`` can be asked for, for the shell."""
+    from vqcli.jobs.catalog import kinds
+
+    return kinds()
+
+
+def complete_recipe() -> list[str]:
+    """Names of recipes, for the shell."""
+    from vqcli.recipes import recipe_names
+
+    return recipe_names()
+
+
+def list_parts(
+    out: Out,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="recipes, codebooks, quantizers ...; everything otherwise.",
+            autocompletion=complete_kind,
+        ),
+    ] = None,
+) -> None:
+    """List recipes and the parts they can name.
+
+    Example: vqcli list recipes
+    """
+    from vqcli.jobs.catalog import catalog
+
+    found = catalog(kind)
+
+    def text() -> RenderableType:
+        if kind:
+            return table([kind, ""], [(entry.name, entry.summary) for entry in found[kind]])
+        return table(
+            ["kind", "name", ""], [(k, e.name, e.summary) for k, entries in found.items() for e in entries]
+        )
+
+    names = "\n".join(entry.name for entries in found.values() for entry in entries)
+    out.result(found[kind] if kind else found, text, essential=names)
+
+
+def new(
+    out: Out,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="See vqcli list recipes.", autocompletion=complete_recipe)
+    ],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there, not to stdout.")
+    ] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Copy a shipped recipe, comments included, to edit.
+
+    Example: vqcli new demo -o my.yaml
+    """
+    from vqcli.jobs.catalog import copy_recipe, read_recipe
+
+    if out_file is None:
+        found = read_recipe(recipe)
+        out.result(found, found.text, essential=found.text.rstrip("\n"))
+    else:
+        copied = copy_recipe(recipe, out_file, force)
+        out.result(copied, f"{copied.path}\nTrain it with: vqcli train {copied.path}", essential=copied.path)

@@ -1,0 +1,47 @@
+"""``vqcli doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from vqcli.cli.output import Out, visible
+
+if TYPE_CHECKING:
+    from vqcli.jobs.doctor import Diagnosis
+
+
+def doctor(out: Out) -> None:
+    """Show versions, devices and known trouble, to paste into a report.
+
+    Exit code 3 if there is a problem.
+
+    Example: vqcli doctor
+    """
+    from vqcli.jobs.doctor import diagnose
+
+    found = diagnose()
+    out.result(found, lambda: _text(found), essential="\n".join(p.message for p in found.problems) or None)
+    if found.problems:
+        raise typer.Exit(3)
+
+
+def _text(found: Diagnosis) -> str:
+    lines = [(name, version or "not installed") for name, version in found.versions.items()]
+    memory = found.memory_available
+    lines += [
+        ("devices", ", ".join(found.devices) or "none"),
+        ("cores", f"{found.cpu_count}" + (f", torch uses {found.threads} threads" if found.threads else "")),
+        ("memory", f"{memory >> 20:,} MiB available" if memory is not None else "unknown"),
+        ("disk", f"{found.disk_free >> 20:,} MiB free here"),
+    ]
+    lines += list(found.environment.items())
+    text = [f"{name:<22}{visible(value)}" for name, value in lines]
+    for extra, line in found.missing_extras.items():
+        text.append(f"{'extra ' + extra:<22}{line}")
+    for problem in found.problems:
+        text += ["", f"problem: {visible(problem.message)}", f"hint: {visible(problem.hint)}"]
+    return "\n".join(
+        [*text, "", f"{len(found.problems)} problems found" if found.problems else "No problem found."]
+    )

@@ -1,0 +1,88 @@
+"""``vqcli info`` and ``vqcli check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqcli.cli.catalog import complete_recipe
+from vqcli.cli.output import Out, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def info(
+    out: Out,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model folder or run; $VQCLI_MODEL otherwise.")
+    ] = None,
+) -> None:
+    """Tell what a model is, from its folder, without loading it.
+
+    Example: vqcli info runs/demo
+    """
+    from vqcli.jobs.info import describe_model
+
+    found = describe_model(model)
+
+    def text() -> RenderableType:
+        size = "x".join(map(str, found.image_size)) if found.image_size else "any"
+        parts = found.tokenizer
+        rows = [
+            ("folder", found.folder),
+            (
+                "kind",
+                f"{found.kind}: {parts['codebook']['name']} codebook, {parts['quantizer']['name']} quantizer",
+            ),
+            ("codes", f"{found.codebook_size:,} of width {found.width}"),
+            ("images", f"{size} pixels, a token for {found.downsample}x{found.downsample}"),
+            ("weights", f"{found.parameters:,} numbers, {found.bytes / 1e6:.1f} MB"),
+            ("fingerprint", found.fingerprint or "none yet: a training checkpoint"),
+            ("utilization", _stored(found.usage)),
+        ]
+        return table(["", ""], rows)
+
+    out.result(found, text, essential=found.folder)
+
+
+def _stored(usage: dict[str, object] | None) -> str:
+    if usage is None:
+        return "never measured"
+    return f"{usage['utilization']:.2%} over {usage['tokens']:,} tokens of {usage['images']}"
+
+
+def check(
+    out: Out,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A shipped recipe or a YAML file.", autocompletion=complete_recipe
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="IMAGES", help="Images it would train on.")
+    ] = None,
+) -> None:
+    """Validate a recipe and say what it would cost, without training.
+
+    Example: vqcli check fvq-16k --set training.batch_size=32
+    """
+    from vqcli.jobs.info import check_recipe
+
+    found = check_recipe(recipe, [*(settings or []), *([f"data.source={data}"] if data else [])])
+
+    def text() -> RenderableType:
+        images = f"{found.images:,}" if found.images else f"{found.settings['data']['source']} is not here"
+        steps = f"{found.steps:,}" if found.steps else f"{found.settings['training']['steps']}"
+        rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]
+        rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
+        rows += [(f"memory: {name}", f"{size / 2**30:.2f} GiB") for name, size in found.memory.items()]
+        return table([found.recipe, ""], rows)
+
+    out.result(found, text, essential="ok")

@@ -1,0 +1,174 @@
+"""How a command speaks: its result on stdout, everything else on stderr.
+
+Names of files come from strangers: control characters and those that turn the reading direction are escaped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from vqcli.types import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_PIPE_WIDTH = 10_000
+"""Columns of a table that nobody sees: a pipe gets whole lines."""
+
+
+def visible(text: object) -> str:
+    """Text for one line of a terminal: control, direction and undecodable characters as escapes."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` in JSON's types: dataclasses and arrays opened, NaN and infinities as null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch, scalars and arrays
+        return to_plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table without lines. Cells are data: no markup, nothing invisible; numbers stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    made = Table(
+        box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns)
+    )
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(visible(f"{cell:,}" if type(cell) is int else cell)) for cell in row))
+    return made
+
+
+def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:
+    """Lines that name the first few items under a title and count the others; none where there are none."""
+    if not items:
+        return []
+    lines = [f"{title} ({len(items):,}):", *(f"  {visible(item)}" for item in items[:most])]
+    return [*lines, f"  and {len(items) - most:,} more"] if len(items) > most else lines
+
+
+def _leads() -> bool:
+    """Whether this process speaks for its job: of several, only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Out:
+    """What a command speaks through; built from ``--json``, ``--quiet`` and ``--verbose``."""
+
+    def __init__(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json, self.quiet, self.verbose = json, quiet, verbose
+        self._close: Callable[[], None] = lambda: None
+
+    def result(
+        self,
+        value: Any,
+        text: str | RenderableType | Callable[[], str | RenderableType],
+        essential: object = None,
+    ) -> None:
+        """The command's one result, on stdout.
+
+        ``value`` is what ``--json`` prints, ``text`` (or what it returns) is for people, ``essential`` the
+        path or name that ``--quiet`` leaves.
+        """
+        self.close()
+        if not _leads():
+            return
+        if self.json:
+            print(json.dumps(to_plain(value), indent=2, allow_nan=False))  # noqa: T201
+        elif not self.quiet:
+            _show(text() if callable(text) else text)
+        elif essential is not None and _is_terminal(sys.stdout):
+            _show(str(essential))
+        elif essential is not None:
+            print(essential)  # noqa: T201 (a script wants the path as it is)
+
+    def progress(self) -> Progress:
+        """A bar on a terminal, otherwise a plain line every few seconds; nothing under ``--quiet``."""
+        if self.quiet or not _leads():
+            return silent
+        from vqcli.cli.progress import PlainProgress, RichProgress
+
+        self.close()
+        fancy = _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        made = RichProgress() if fancy else PlainProgress(sys.stderr)
+        self._close = made.close
+        return made
+
+    def close(self) -> None:
+        """End the progress bar, so that what follows stands below it."""
+        self._close()
+        self._close = lambda: None
+
+    def say(self, text: str) -> None:
+        """Talk that ``--quiet`` silences."""
+        if not self.quiet:
+            self._talk(text)
+
+    def detail(self, text: str) -> None:
+        """Talk that only ``--verbose`` wants."""
+        if self.verbose:
+            self._talk(text)
+
+    def warn(self, text: str) -> None:
+        """Something the reader should know, even under ``--quiet``."""
+        self._talk(f"warning: {text}")
+
+    def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
+        """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may."""
+        self.close()
+        if self.json and _leads():
+            print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
+            return
+        where = "" if _leads() else f" (process {os.environ['RANK']})"
+        print(f"error{where}: {visible(message)}", file=sys.stderr)  # noqa: T201
+        if hint:
+            print(f"hint: {visible(hint)}", file=sys.stderr)  # noqa: T201
+
+    def _talk(self, text: str) -> None:
+        self.close()
+        if _leads():
+            print(visible(text), file=sys.stderr)  # noqa: T201
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _show(what: str | RenderableType) -> None:
+    """Print for people. Lines of a text stay lines; a pipe gets tables unwrapped and without colours."""
+    if isinstance(what, str):
+        print("\n".join(visible(line) for line in what.rstrip("\n").split("\n")))  # noqa: T201
+        return
+    from rich.console import Console
+
+    plain = not _is_terminal(sys.stdout)
+    console = Console(width=_PIPE_WIDTH if plain else None, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(what)
+    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))  # noqa: T201

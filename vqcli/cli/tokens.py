@@ -1,0 +1,110 @@
+"""``vqcli encode`` and ``vqcli decode``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqcli.cli.options import (
+    BatchSizeOpt,
+    DeviceOpt,
+    ForceOpt,
+    LimitOpt,
+    ModelOpt,
+    Precision,
+    PrecisionOpt,
+    SizeOpt,
+    SplitOpt,
+    StrictOpt,
+    WorkersOpt,
+)
+from vqcli.cli.output import Out, listed
+
+ImagesArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder, file, .txt, .parquet, .tar, quoted glob, demo[:N], or - for names on stdin.",
+    ),
+]
+
+
+def encode(
+    out: Out,
+    images: ImagesArg,
+    out_file: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="tokens.npy, or a folder for shards.")
+    ] = Path("tokens.npy"),
+    model: ModelOpt = None,
+    size: SizeOpt = None,
+    split: SplitOpt = None,
+    limit: LimitOpt = None,
+    batch_size: BatchSizeOpt = 32,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = Precision.fp32,
+    num_workers: WorkersOpt = 2,
+    strict: StrictOpt = False,
+    force: ForceOpt = False,
+) -> None:
+    """Turn images into tokens. The same command continues a job that was interrupted.
+
+    Example: vqcli encode photos/ -o tokens.npy -m runs/demo
+    """
+    from vqcli.jobs.encode import EncodeResult, ImageOptions
+    from vqcli.jobs.encode import encode as run
+
+    options = ImageOptions(
+        images,
+        model,
+        size,
+        split,
+        limit,
+        batch_size,
+        device,
+        precision.value,
+        num_workers,
+        strict,
+    )
+
+    def text(result: EncodeResult) -> str:
+        shape = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "of many sizes"
+        lines = [
+            f"{result.out}  {result.encoded:,} images, {shape} tokens of {result.codebook_size:,} codes, "
+            f"model {result.model}"
+        ]
+        return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
+
+    result = run(options, out_file, force=force, progress=out.progress())
+    out.result(result, lambda: text(result), essential=result.out)
+    if result.rejected:
+        raise typer.Exit(3)
+
+
+def decode(
+    out: Out,
+    tokens: Annotated[
+        Path, typer.Argument(metavar="TOKENS", help="A file or folder that vqcli encode wrote.")
+    ],
+    out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the images.")],
+    model: ModelOpt = None,
+    limit: LimitOpt = None,
+    batch_size: BatchSizeOpt = 32,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = Precision.fp32,
+    force: ForceOpt = False,
+) -> None:
+    """Turn tokens back into images, PNGs named by the keys of the originals. Images already there are kept.
+
+    Example: vqcli decode tokens.npy -o reconstructions/ -m runs/demo
+    """
+    from vqcli.jobs.decode import DecodeOptions
+    from vqcli.jobs.decode import decode as run
+
+    options = DecodeOptions(model, batch_size, device, precision.value, limit, force)
+    result = run(tokens, out_dir, options, out.progress())
+    kept = f", {result.kept:,} of them were there already" if result.kept else ""
+    out.result(
+        result, f"{result.out}  {result.images:,} images{kept}, model {result.model}", essential=result.out
+    )

@@ -1,0 +1,92 @@
+"""``vqcli train``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vqcli.cli.catalog import complete_recipe
+from vqcli.cli.options import DeviceOpt, OutOpt, Precision, SplitOpt
+from vqcli.cli.output import Out
+
+
+def train(
+    out: Out,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped recipe or a YAML file; with --resume a run.",
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="IMAGES", help="Images to train on.")] = None,
+    split: SplitOpt = None,
+    out_dir: OutOpt = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run: the one named, or the newest unfinished.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Fixes everything random.")
+    ] = None,
+    device: DeviceOpt = None,
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Autocast of the networks.")
+    ] = None,
+    num_workers: Annotated[
+        int | None, typer.Option("--num-workers", min=0, metavar="N", help="Processes that read images.")
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="NAME", help="Also log to tensorboard, wandb or trackio."),
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Resume though data, versions or threads changed.")
+    ] = False,
+) -> None:
+    """Train a tokenizer. Without a recipe: the demo, on images that vqcli draws.
+
+    Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
+    """
+    from vqcli.jobs.train import TrainOptions, TrainResult
+    from vqcli.jobs.train import train as run
+
+    given = {
+        "data.source": data,
+        "data.split": split,
+        "data.num_workers": num_workers,
+        "seed": seed,
+        "training.precision": precision.value if precision else None,
+    }
+    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
+    options = TrainOptions(
+        recipe, out_dir, resume, [*(settings or []), *flags], device, list(track or []), accept_changes
+    )
+
+    def text(result: TrainResult) -> str:
+        measured = result.measured
+        lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}"]
+        if "utilization" in measured:
+            lines.append(
+                f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
+                f"{measured['images']:,} held-out images "
+                f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
+            )
+        if result.rejected:
+            lines.append(f"{result.rejected} images were rejected")
+        lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
+        return "\n".join(lines)
+
+    result = run(options, out.progress())
+    out.result(result, lambda: text(result), essential=result.model)
+    if result.rejected:
+        raise typer.Exit(3)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

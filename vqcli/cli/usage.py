@@ -1,0 +1,135 @@
+"""``vqcli usage-report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vqcli.cli.options import (
+    BatchSizeOpt,
+    DeviceOpt,
+    LimitOpt,
+    Precision,
+    PrecisionOpt,
+    SizeOpt,
+    SplitOpt,
+    StrictOpt,
+    WorkersOpt,
+)
+from vqcli.cli.output import Out, listed
+
+if TYPE_CHECKING:
+    from vqcli.jobs.usage import UsageResult
+
+
+def usage_report(
+    out: Out,
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A model or run, or tokens (a file or folder).")
+    ],
+    images: Annotated[
+        str | None, typer.Option("--images", metavar="IMAGES", help="Encode these and count.")
+    ] = None,
+    fail_below: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-below", min=0, max=1, metavar="SHARE", help="Exit 3 if utilization is less: 0.99."
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write an HTML page.")
+    ] = None,
+    codebook_size: Annotated[
+        int | None,
+        typer.Option("--codebook-size", min=1, metavar="K", help="For tokens that do not tell it."),
+    ] = None,
+    size: SizeOpt = None,
+    split: SplitOpt = None,
+    limit: LimitOpt = None,
+    batch_size: BatchSizeOpt = 32,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = Precision.fp32,
+    num_workers: WorkersOpt = 2,
+    strict: StrictOpt = False,
+) -> None:
+    """Report codebook utilization and perplexity: exact counts over the images that are named.
+
+    Example: vqcli usage-report runs/demo --images photos/ -o report.html
+    """
+    from vqcli.jobs.usage import measure_usage
+
+    options = None
+    if images:
+        from vqcli.jobs.encode import ImageOptions
+
+        options = ImageOptions(
+            images, target, size, split, limit, batch_size, device, precision.value, num_workers, strict
+        )
+    result = measure_usage(target, options, codebook_size=codebook_size, page=page, progress=out.progress())
+    if page:
+        out.say(f"wrote {page}")
+    out.result(result, lambda: _text(result), essential=result.utilization)
+    if result.rejected or (fail_below is not None and _fails(out, result.utilization, fail_below)):
+        raise typer.Exit(3)
+
+
+def _fails(out: Out, utilization: float | None, bound: float) -> bool:
+    if utilization is None:
+        out.warn("utilization was never measured: name --images")
+        return True
+    if utilization < bound:
+        out.warn(f"utilization {utilization:.4%} is below {bound:.4%}")
+    return utilization < bound
+
+
+def _text(result: UsageResult) -> str:
+    from vqcli.report.usage import terminal_histogram
+
+    rows = _usage_rows(result) + _geometry_rows(result.geometry)
+    lines = [result.target] + [f"{name:<15}{value}" for name, value in rows]
+    if result.usage:
+        lines += ["", terminal_histogram(result.usage, 60)]
+    return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
+
+
+def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
+    usage, stored = result.usage, result.stored
+    if usage:
+        return [
+            ("measured on", result.measured_on),
+            ("utilization", f"{usage.utilization:.2%}  {usage.used:,} of {usage.codebook_size:,} codes"),
+            ("if uniform", f"{usage.uniform_expectation:.2%}  for {usage.tokens:,} tokens"),
+            ("perplexity", f"{usage.perplexity:,.1f}"),
+            ("entropy", f"{usage.entropy_bits:.3f} of {usage.max_entropy_bits:.3f} bits"),
+            ("most used", ", ".join(f"{code} ({count:,})" for code, count in usage.most_used[:6])),
+            ("least used", ", ".join(f"{code} ({count:,})" for code, count in usage.least_used[:6])),
+            *(
+                (f"entry {i}", f"{e.utilization:.2%}  perplexity {e.perplexity:,.1f}")
+                for i, e in enumerate(usage.entries)
+            ),
+        ]
+    if stored:
+        return [
+            ("measured on", f"{result.measured_on}, at export"),
+            (
+                "utilization",
+                f"{stored['utilization']:.2%}  {stored['used']:,} of {stored['codebook_size']:,} codes",
+            ),
+            ("if uniform", f"{stored['uniform_expectation']:.2%}"),
+            ("perplexity", f"{stored['perplexity']:,.1f}"),
+        ]
+    return [("utilization", "was never measured: name images with --images")]
+
+
+def _geometry_rows(geometry: Any) -> list[tuple[str, str]]:
+    if geometry is None:
+        return []
+    nearest = f"{geometry.nearest_median:.4g} away (median of {geometry.sampled:,})"
+    return [
+        ("codes", f"{geometry.codes:,} of width {geometry.width}, {geometry.duplicates:,} duplicates"),
+        ("norms", f"{geometry.norm_min:.4g} to {geometry.norm_max:.4g}, mean {geometry.norm_mean:.4g}"),
+        ("nearest code", f"{nearest}, {geometry.nearest_min:.4g} at least"),
+        ("effective rank", f"{geometry.effective_rank:.1f} of {geometry.width}"),
+    ]

@@ -1,0 +1,1 @@
+"""Where code vectors come from: one file a codebook."""

@@ -1,0 +1,76 @@
+"""The codebook contract: where the K codes come from.
+
+Shape letters: M vectors compared, K codes, D width; B, h, w latents.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vqcli.config import PartConfig
+from vqcli.nn.nearest import nearest_codes
+from vqcli.registry import resolve
+
+Init = Literal["uniform", "unit", "normal"]
+
+
+class TableConfig(PartConfig):
+    """Sizes of a codebook that holds a table."""
+
+    size: int = Field(ge=1)
+    """Number of codes K."""
+    width: int = Field(ge=1)
+    """Width D of a code."""
+
+
+class Codebook(nn.Module, ABC):
+    """K codes of width D: ``size`` is K, ``width`` is D."""
+
+    Config: ClassVar[type[PartConfig]]
+    TINY: ClassVar[dict[str, Any]]
+    STARTS_AT_ZERO: ClassVar[bool] = False
+    """Whether every code is zero before the first step, so that codes have no direction yet."""
+
+    def __init__(self, config: PartConfig, size: int, width: int) -> None:
+        super().__init__()
+        self.config, self.size, self.width = config, size, width
+
+    @abstractmethod
+    def codes(self) -> Tensor:
+        """Codes (K, D), float32 under any autocast, with gradient if they have one; maybe a network pass."""
+
+    def prepare(self, latents: Tensor) -> Tensor:
+        """Map latents (B, D, h, w) to where the codes are; the identity unless codes are bounded."""
+        return latents
+
+    def assign(self, vectors_md: Tensor, codes_kd: Tensor) -> Tensor:
+        """Tokens (M,) of the closest codes; ``codes_kd`` is what ``codes`` returned, rows maybe scaled."""
+        return nearest_codes(vectors_md, codes_kd)
+
+    def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
+        """In training: count what was compared and its tokens; for codebooks that learn by averages."""
+
+    def update(self) -> None:
+        """Learn from what was observed; the loop calls it once after each optimizer step."""
+
+    def bake(self) -> Codebook:
+        """A learned codebook with the same codes, computed once; in ``inference_mode`` it could not train."""
+        with torch.no_grad():
+            return resolve("codebooks", "learned").from_codes(self.codes())
+
+    def deciding_fields(self) -> dict[str, Any]:
+        """Options that decide tokens beside the tensors: part of the fingerprint."""
+        return self.config.model_dump(include={"name"}) | {"size": self.size, "width": self.width}
+
+
+def initial_codes(init: Init, size: int, width: int) -> Tensor:
+    """``uniform``: U(-1/K, 1/K). ``unit``: the same, scaled to length 1. ``normal``: N(0, 1/D)."""
+    if init == "normal":
+        return torch.randn(size, width) * width**-0.5
+    codes_kd = torch.empty(size, width).uniform_(-1 / size, 1 / size)
+    return nn.functional.normalize(codes_kd, dim=1) if init == "unit" else codes_kd

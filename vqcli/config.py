@@ -1,0 +1,174 @@
+"""Configuration: YAML in, checked and frozen pydantic models out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from vqcli.errors import VqcliError, suggestion
+
+MAX_BYTES = 1 << 20
+
+
+class PartConfig(BaseModel):
+    """Options of one part. Frozen; an unknown key is an error; the docstring under a field describes it.
+
+    A family with one dial names it: ``DIAL = "bridge"`` with ``SIZES = {"L/4": {...}}`` lets ``bridge: L/4``
+    stand for those fields. Fields given beside the dial win; the dial itself is not kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    DIAL: ClassVar[str] = ""
+    SIZES: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def turn_dial(cls, data: Any) -> Any:
+        """Replace the dial by the fields it stands for."""
+        if not (cls.DIAL and isinstance(data, dict) and cls.DIAL in data):
+            return data
+        rest = {k: v for k, v in data.items() if k != cls.DIAL}
+        size = data[cls.DIAL]
+        if size not in cls.SIZES:
+            raise ValueError(
+                f"unknown size '{size}' for {cls.DIAL}; {suggestion(str(size), list(cls.SIZES))}"
+            )
+        return cls.SIZES[size] | rest
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without surprises: no duplicate keys, no aliases, ``1e-4`` is a number, ``no`` is not false."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases are not allowed", self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key_node.value}' stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag.rsplit(":", 1)[1] in ("null", "str")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """The value of a YAML text; ``name`` stands in errors. Raises VqcliError."""
+    if len(text) > MAX_BYTES:
+        raise VqcliError(f"{name} is larger than {MAX_BYTES} bytes", hint="is it a recipe?", reason="config")
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError) as e:
+        mark = getattr(e, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(e, "problem", None) or "nested too deep"
+        raise VqcliError(
+            f"{name}{where}: {problem}", hint="see vqcli new demo for a valid recipe", reason="config"
+        ) from e
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises VqcliError if it is none."""
+    try:
+        value = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as e:
+        raise VqcliError(
+            f"cannot read {path}: {e}", hint="give a recipe's name or file", reason="config"
+        ) from e
+    if not isinstance(value, dict):
+        raise VqcliError(f"{path} is no recipe: it holds no keys", hint="see vqcli new demo", reason="config")
+    return value
+
+
+def override(raw: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """A copy of ``raw`` with every ``a.b=value`` applied; values are YAML. Raises VqcliError."""
+    raw = _copy(raw)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise VqcliError(
+                f"--set {assignment}: not of the form a.b=value",
+                hint="--set training.steps=100",
+                reason="config",
+            )
+        here = raw
+        for key in keys[:-1]:
+            here = here.setdefault(key, {})
+            if not isinstance(here, dict):
+                raise VqcliError(
+                    f"--set {assignment}: '{key}' is a value, not a section",
+                    hint="see vqcli check",
+                    reason="config",
+                )
+        here[keys[-1]] = parse_yaml(text, f"--set {assignment}")
+    return raw
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], raw: dict[str, Any], name: str) -> Model:
+    """``model`` built from ``raw``. Raises VqcliError that names the key and the nearest known one."""
+    try:
+        return model(**raw)
+    except ValidationError as e:
+        error = e.errors()[0]
+        key = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            message, hint = (
+                f"unknown key '{key}'",
+                suggestion(str(error["loc"][-1]), _fields(model, error["loc"][:-1])),
+            )
+        else:
+            message, hint = (
+                f"{key}: {_say(error)}" if key else _say(error),
+                "vqcli check tells what a recipe may hold",
+            )
+        raise VqcliError(f"{name}: {message}", hint=hint, reason="config") from e
+
+
+def _say(error: Any) -> str:
+    given = error.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".") + shown
+
+
+def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names a section of ``model`` knows, as far as the types tell."""
+    here: Any = model
+    for key in location:
+        field = getattr(here, "model_fields", {}).get(key)
+        here = field.annotation if field else None
+    fields = list(getattr(here, "model_fields", {}))
+    dial = getattr(here, "DIAL", "")
+    return [*fields, dial] if dial else fields

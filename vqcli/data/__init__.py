@@ -1,0 +1,1 @@
+"""Sources of images, and of tokens, by index; batches of them."""

@@ -1,0 +1,48 @@
+"""The ``data`` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vqcli.config import PartConfig
+from vqcli.pixels import CenterCrop, Flip, RandomCrop, Transform
+
+Side = Annotated[int, Field(gt=0)]
+
+
+class DataConfig(PartConfig):
+    """Which images, at what size, how augmented."""
+
+    source: str = "demo"
+    """Folder, .txt list, .tar or .parquet shards, quoted glob, or demo[:N]."""
+    split: str | None = None
+    """Split to train on; ``train`` where the data has splits."""
+    size: Side | tuple[Side, Side] = 256
+    """Side, or height and width, in pixels."""
+    augment: Literal["none", "flip", "crop-flip", "crop"] = "crop-flip"
+    """``crop``: random scale (1 to 1.25) and place; ``flip``: half of them mirrored; ``none``: the centre."""
+    holdout: float = Field(0.02, ge=0, lt=1)
+    """Share of the images kept for validation, chosen by hash of the key, where the data has no splits."""
+    num_workers: int = Field(2, ge=0)
+    """Processes that load images; 0 loads in the training process. Has no influence on results."""
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """``size`` as (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def train_transform(config: DataConfig) -> Transform:
+    """How training images come to size."""
+    if config.augment == "none":
+        return CenterCrop(config.height_width)
+    if config.augment == "flip":
+        return Flip(config.height_width)
+    return RandomCrop(config.height_width, flip=config.augment == "crop-flip")
+
+
+def eval_transform(config: DataConfig) -> Transform:
+    """How images come to size for measuring: nothing random."""
+    return CenterCrop(config.height_width)

@@ -1,0 +1,222 @@
+"""Batches of images, the same for any number of worker processes, and from any batch onward.
+
+The order of an epoch is a pure function of seed and epoch, the augmentation of an image one of seed, epoch
+and index: nothing needs to be saved to resume but the number of the next batch.
+Shape letters: B images of a batch, H, W sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vqcli.data.base import Source
+from vqcli.errors import BadImage, VqcliError
+from vqcli.pixels import TooSmall, Transform, to_tensor
+
+ORDER, AUGMENT = 0, 1
+"""What a random stream is for; two purposes never share one."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a source. Those that could not be used are left out and listed, never replaced."""
+
+    images: list[Tensor]
+    """uint8 (3, H, W) each."""
+    labels: Tensor
+    """int64 (B,), -1 where unknown."""
+    keys: list[str]
+    indices: list[int]
+    """Of the images, in the source."""
+    rejected: list[BadImage]
+    all_indices: list[int]
+    """Of everything that was asked for, in order, rejected ones included."""
+
+    def stacked(self) -> Tensor:
+        """All images as uint8 (B, 3, H, W); they must be of one size."""
+        return torch.stack(self.images)
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What decides the training batches of one process."""
+
+    seed: int
+    batch_size: int
+    """Images a batch, of this process."""
+    rank: int = 0
+    world: int = 1
+    num_workers: int = 0
+    """Worker processes; 0 loads in this one. Batches do not depend on it."""
+
+
+def data_order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of ``n`` items in an epoch, int64: a pure function, the same on every machine."""
+    bits = np.random.Philox(np.random.SeedSequence([ORDER, seed, epoch])).random_raw(n)
+    return np.argsort(bits, kind="stable")
+
+
+def batches_per_epoch(n: int, plan: TrainPlan) -> int:
+    """Whole batches that ``n`` images make when all processes share them."""
+    return n // (plan.batch_size * plan.world)
+
+
+def train_batches(
+    source: Source, indices: np.ndarray, transform: Transform, plan: TrainPlan, start: int = 0
+) -> Iterator[Batch]:
+    """Endless training batches of this process, from batch number ``start`` (over all epochs) onward.
+
+    Raises VqcliError if a shard turns out damaged or a worker dies.
+    """
+    if not batches_per_epoch(len(indices), plan):
+        raise ValueError(f"{len(indices)} images do not fill a batch of {plan.batch_size} x {plan.world}")
+    return _load(
+        _Loading(source, transform, plan.seed), _train_wishes(indices, plan, start), plan.num_workers
+    )
+
+
+def eval_batches(
+    source: Source, indices: np.ndarray, transform: Transform, batch_size: int, num_workers: int = 0
+) -> Iterator[Batch]:
+    """Every image once, in order; nothing padded or dropped. Raises VqcliError as ``train_batches`` does."""
+    wishes = ((0, indices[at : at + batch_size]) for at in range(0, len(indices), batch_size))
+    return _load(_Loading(source, transform, 0), wishes, num_workers)
+
+
+Wish = tuple[int, np.ndarray]
+"""Epoch and indices of a batch."""
+
+
+def _train_wishes(indices: np.ndarray, plan: TrainPlan, start: int) -> Iterator[Wish]:
+    per_epoch, size = batches_per_epoch(len(indices), plan), plan.batch_size
+    for epoch in itertools.count(start // per_epoch):
+        mine = indices[data_order(plan.seed, epoch, len(indices))[plan.rank :: plan.world]]
+        for batch in range(start % per_epoch if epoch == start // per_epoch else 0, per_epoch):
+            yield epoch, mine[batch * size : (batch + 1) * size]
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A batch as it travels between processes: one tensor, not one an image."""
+
+    pixels: Tensor
+    sizes: list[tuple[int, int]]
+    labels: list[int]
+    keys: list[str]
+    indices: list[int]
+    rejected: list[BadImage]
+    all_indices: list[int]
+
+    def unpack(self) -> Batch:
+        """The batch, its images views of the one tensor."""
+        flat = self.pixels.split([3 * h * w for h, w in self.sizes])
+        images = [pixels.view(3, h, w) for pixels, (h, w) in zip(flat, self.sizes)]
+        labels = torch.tensor(self.labels, dtype=torch.int64)
+        return Batch(images, labels, self.keys, self.indices, self.rejected, self.all_indices)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A user's problem met in a worker: told as it is, not wrapped into a traceback."""
+
+    message: str
+    hint: str
+    reason: str
+
+
+class _Loading(Dataset):
+    """Wish in, batch out; what runs in the workers."""
+
+    def __init__(self, source: Source, transform: Transform, seed: int) -> None:
+        self.source, self.transform, self.seed = source, transform, seed
+
+    def __getitem__(self, wish: Wish) -> _Packed | _Failure:
+        epoch, indices = wish
+        images, good, rejected = [], [], []
+        try:
+            for i in indices.tolist():
+                try:
+                    images.append(self._image(epoch, i))
+                    good.append(i)
+                except BadImage as e:
+                    rejected.append(BadImage(e.key, e.reason, e.detail))
+        except VqcliError as e:
+            return _Failure(str(e), e.hint, e.reason)
+        labels = [self.source.label(i) for i in good]
+        return _Packed(
+            torch.cat([image.flatten() for image in images]) if images else torch.empty(0, dtype=torch.uint8),
+            [(image.shape[1], image.shape[2]) for image in images],
+            [-1 if label is None else label for label in labels],
+            [self.source.key(i) for i in good],
+            good,
+            rejected,
+            indices.tolist(),
+        )
+
+    def _image(self, epoch: int, i: int) -> Tensor:
+        sample = self.source[i]
+        rng = np.random.default_rng([AUGMENT, self.seed, epoch, i])
+        try:
+            return to_tensor(self.transform(sample.image, rng))
+        except TooSmall as e:
+            raise BadImage(sample.key, "too-small", str(e)) from e
+
+
+def _load(loading: _Loading, wishes: Iterator[Wish], num_workers: int) -> Iterator[Batch]:
+    batches = _start(loading, wishes, num_workers)
+    while True:
+        try:
+            loaded = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as e:
+            if not str(e).startswith("DataLoader worker (pid"):
+                raise
+            hint = "out of memory or of /dev/shm? try fewer --num-workers, or 0 to load in this process"
+            raise VqcliError("a process that loads images died", hint=hint, reason="worker-died") from e
+        if isinstance(loaded, _Failure):
+            raise VqcliError(loaded.message, hint=loaded.hint, reason=loaded.reason)
+        yield loaded.unpack()
+
+
+def _start(loading: _Loading, wishes: Iterator[Wish], num_workers: int) -> Iterator[Any]:
+    """Torch's loader, at work, without its side effects: warnings, global random draws, a signal handler.
+
+    That handler would raise a worker's death in the middle of whatever the main process does;
+    ``next`` tells it as well, within seconds.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    with warnings.catch_warnings(action="ignore"):  # about the number of cores, and forking with threads
+        loader = DataLoader(
+            loading,
+            batch_size=None,
+            sampler=wishes,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_prepare_worker,
+            generator=torch.Generator(),
+        )
+        batches = iter(loader)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, handler)
+    return batches
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded
+
+
+def _prepare_worker(worker: int) -> None:
+    """Ctrl-C is the main process's to handle; it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

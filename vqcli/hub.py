@@ -1,0 +1,64 @@
+"""Model references: what a user may write after ``--model``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vqcli.errors import VqcliError
+from vqcli.files import verified
+
+ENVIRONMENT = "VQCLI_MODEL"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Checkpoint folders of a run, oldest first."""
+    return sorted(p for p in (run / "checkpoints").glob("step-*") if p.is_dir())
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of the highest step whose manifest verifies."""
+    return next((c for c in reversed(checkpoints(run)) if verified(c)), None)
+
+
+def locate(reference: str | None) -> Path:
+    """The folder of a model: a model folder, a run (its export, else its newest checkpoint) or a checkpoint.
+
+    None stands for ``$VQCLI_MODEL``. Raises VqcliError where there is no model.
+    """
+    reference = reference or os.environ.get(ENVIRONMENT)
+    if not reference:
+        raise VqcliError(
+            "no model was given",
+            hint=f"-m runs/demo after `vqcli train`, or set ${ENVIRONMENT}",
+            reason="input-missing",
+        )
+    path = Path(reference)
+    if not path.is_dir():
+        raise VqcliError(
+            f"there is no model at {reference}",
+            hint="give a model folder or a run folder, such as runs/demo",
+            reason="input-missing",
+        )
+    if (path / "recipe.yaml").is_file():
+        return _of_run(path)
+    if not (path / "config.json").is_file():
+        raise VqcliError(
+            f"{path} is no model folder: it has no config.json",
+            hint="vqcli train makes one",
+            reason="input-missing",
+        )
+    return path
+
+
+def _of_run(run: Path) -> Path:
+    if (run / "model" / "config.json").is_file():
+        return run / "model"
+    newest = newest_checkpoint(run)
+    if newest is None:
+        raise VqcliError(
+            f"{run} is a run without a finished checkpoint",
+            hint=f"continue it: vqcli train --resume {run}",
+            reason="input-missing",
+        )
+    return newest

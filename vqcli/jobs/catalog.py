@@ -1,0 +1,76 @@
+"""What can be named in a recipe or on the command line. Imports no torch and no part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqcli.errors import VqcliError, suggestion
+from vqcli.files import write_text
+from vqcli.recipes import recipe_names, recipe_text
+from vqcli.registry import PARTS, describe
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing with a name."""
+
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A shipped recipe's YAML."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CopiedRecipe:
+    """A shipped recipe that now lies in a file of the user's."""
+
+    name: str
+    path: Path
+
+
+def kinds() -> list[str]:
+    """What can be listed."""
+    return ["recipes", *PARTS]
+
+
+def catalog(kind: str | None = None) -> dict[str, list[Entry]]:
+    """Everything there is, or everything of one kind, by kind. Raises VqcliError on an unknown kind."""
+    if kind is not None and kind not in kinds():
+        raise VqcliError(
+            f"there is no list of '{kind}'", hint=suggestion(kind, kinds()), reason="unknown-kind"
+        )
+    return {each: _entries(each) for each in ([kind] if kind else kinds())}
+
+
+def read_recipe(name: str) -> Recipe:
+    """A shipped recipe, comments included. Raises VqcliError on an unknown name."""
+    return Recipe(name, recipe_text(name))
+
+
+def copy_recipe(name: str, path: Path, force: bool = False) -> CopiedRecipe:
+    """Write a shipped recipe to a file. Raises VqcliError on an unknown name, and if the file exists."""
+    text = recipe_text(name)
+    if path.exists() and not force:
+        raise VqcliError(
+            f"{path} exists", hint="another --out, or --force to replace it", reason="output-exists"
+        )
+    write_text(path, text)
+    return CopiedRecipe(name, path)
+
+
+def _entries(kind: str) -> list[Entry]:
+    if kind == "recipes":
+        return [Entry(name, _first_comment(recipe_text(name))) for name in recipe_names()]
+    return [Entry(name, summary) for name, summary in sorted(describe(kind).items())]
+
+
+def _first_comment(text: str) -> str:
+    comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
+    return next(filter(None, comments), "")

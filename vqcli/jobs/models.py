@@ -1,0 +1,65 @@
+"""Opening models for work: where they are, on which device, in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vqcli.checkpoint import load_tokenizer
+from vqcli.errors import VqcliError
+from vqcli.hub import locate
+from vqcli.tokenizers.base import Tokenizer
+
+Size = tuple[int, int] | Literal["native"]
+"""(height, width) in pixels, or each image's own."""
+
+
+def pick_device(name: str | None, rank: int = 0) -> torch.device:
+    """The named device, else the best there is. Raises VqcliError if it is not there."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.device_count() > 1:
+        name = f"cuda:{rank % torch.cuda.device_count()}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise VqcliError(
+            f"device '{name}' cannot be used", hint="vqcli doctor lists devices", reason="environment"
+        ) from e
+    return device
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """What runs the networks in ``precision`` (fp32, bf16, fp16)."""
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, kinds[precision]) if precision in kinds else nullcontext()
+
+
+def open_tokenizer(reference: str | None, device: torch.device) -> tuple[Tokenizer, Path]:
+    """The tokenizer a user named, baked and ready, and its folder."""
+    folder = locate(reference)
+    return load_tokenizer(folder, device), folder
+
+
+def target_size(size: Size | None, tokenizer: Tokenizer) -> tuple[int, int] | None:
+    """(height, width) that images are brought to: as asked, else the model's own; None for ``native``.
+
+    Raises VqcliError where the model cannot work at that size.
+    """
+    if size == "native":
+        return None
+    wanted = size or tokenizer.image_size
+    if wanted is None:
+        raise VqcliError(
+            "the model does not tell its image size", hint="give --size 256, HxW or native", reason="size"
+        )
+    try:
+        tokenizer.grid(*wanted)
+    except ValueError as e:
+        hint = f"N, HxW or native; each side a multiple of {tokenizer.spec.downsample}"
+        raise VqcliError(f"--size {wanted[0]}x{wanted[1]}: {e}", hint=hint, reason="size") from e
+    return wanted[0], wanted[1]

@@ -1,0 +1,201 @@
+"""Train what a recipe describes, or continue a run that was interrupted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import set_seed
+
+from vqcli import files
+from vqcli.data.config import eval_transform, train_transform
+from vqcli.data.divide import divide
+from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
+from vqcli.errors import VqcliError
+from vqcli.hub import newest_checkpoint
+from vqcli.registry import resolve
+from vqcli.training.loop import Data, Trainer
+from vqcli.training.recipe import Recipe, parse_recipe, read_recipe
+from vqcli.training.run import Run
+from vqcli.training.state import check_same, data_identity, fixed_settings
+from vqcli.types import Progress, silent
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user may ask of a run."""
+
+    recipe: str | None = None
+    """Shipped name or YAML file; when resuming, a run folder or the name of one under ``runs/``."""
+    out: Path | None = None
+    """Run folder; ``runs/RECIPE`` by default."""
+    resume: bool = False
+    settings: list[str] = field(default_factory=list)
+    """Overrides ``a.b=value``."""
+    device: str | None = None
+    trackers: list[str] = field(default_factory=list)
+    accept_changes: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to."""
+
+    run: Path
+    model: Path
+    steps: int
+    seconds: float
+    """Of this process; a resumed run counts from its resumption."""
+    rejected: int
+    measured: dict[str, Any]
+    """Measurements on held-out images."""
+
+
+def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
+    """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
+    start = time.monotonic()
+    run, recipe = prepare_run(options)
+    accelerator = make_accelerator(recipe, options, run)
+    try:
+        with files.locked(run.folder) if accelerator.is_main_process else _nothing():
+            trainer = make_trainer(recipe, run, accelerator, progress)
+            begin(trainer, options, progress)
+            measured = trainer.fit()
+    finally:
+        accelerator.end_training()
+        type(accelerator.state)._reset_state(reset_partial_state=True)
+    numbers = {k: v for k, v in measured.items() if isinstance(v, int | float)}
+    return TrainResult(
+        run.folder, run.model, trainer.steps, time.monotonic() - start, trainer.rejected, numbers
+    )
+
+
+def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
+    """The run folder and the recipe that holds for it."""
+    if options.resume:
+        return resumed(options)
+    name = options.recipe or "demo"
+    recipe = read_recipe(name, options.settings)
+    run = Run(options.out or RUNS / Path(name).stem)
+    if run.exists():
+        raise VqcliError(
+            f"{run.folder} already holds a run",
+            hint=f"continue it with --resume {run.folder}, or give another --out",
+            reason="exists",
+        )
+    return run, recipe
+
+
+def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
+    """The run to continue, and its recipe with the settings that may change."""
+    run = find_run(options)
+    before = run.read_recipe()
+    if not options.settings:
+        return run, before
+    from vqcli.config import override
+
+    recipe = parse_recipe(override(before.model_dump(mode="json"), options.settings), str(run.recipe_file))
+    if not options.accept_changes:
+        check_same(fixed_settings(before), fixed_settings(recipe), "the recipe")
+    return run, recipe
+
+
+def find_run(options: TrainOptions) -> Run:
+    """The named run, else the newest unfinished one under ``runs/``."""
+    if options.out or options.recipe:
+        folder = options.out or Path(options.recipe or "")
+        candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]
+        found = next((Run(c) for c in candidates if Run(c).exists()), None)
+        if found is None:
+            raise VqcliError(
+                f"{folder} holds no run to resume", hint="start one: vqcli train", reason="input-missing"
+            )
+        return found
+    runs = [Run(p.parent) for p in RUNS.glob("*/recipe.yaml")]
+    unfinished = [run for run in runs if not run.finished()]
+    if not unfinished:
+        raise VqcliError(
+            "there is no unfinished run under runs/", hint="name one: --resume DIR", reason="input-missing"
+        )
+    return max(unfinished, key=lambda run: run.recipe_file.stat().st_mtime)
+
+
+def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Accelerator:
+    """Devices, processes, precision and trackers. Raises VqcliError where the batch does not divide."""
+    precision = {"fp32": "no"}.get(recipe.training.precision, recipe.training.precision)
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision,
+            cpu=options.device == "cpu",
+            log_with=options.trackers or None,
+            project_dir=run.folder,
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except (ValueError, ImportError) as e:
+        raise VqcliError(
+            f"cannot start: {e}", hint="vqcli doctor lists what is installed", reason="environment"
+        ) from e
+    passes = accelerator.num_processes * recipe.training.accumulate
+    if recipe.training.batch_size % passes:
+        raise VqcliError(
+            f"a batch of {recipe.training.batch_size} does not divide into {passes} equal passes",
+            hint=f"--set training.batch_size={recipe.training.batch_size // passes * passes or passes}",
+            reason="config",
+        )
+    return accelerator
+
+
+def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
+    """Everything a run needs, built in the order that makes it repeatable."""
+    images = divide(recipe.data)
+    set_seed(recipe.seed)
+    task = resolve("tasks", recipe.task)(recipe, accelerator.device)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
+    plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
+    passes = batches_per_epoch(len(images.training), plan)
+    if not passes:
+        raise VqcliError(
+            f"{len(images.training)} training images do not fill one batch of {recipe.training.batch_size}",
+            hint="add images, or lower training.batch_size",
+            reason="input-empty",
+        )
+    evaluate, workers = eval_transform(recipe.data), recipe.data.num_workers
+    data = Data(
+        train=partial(train_batches, images.source, images.training, train_transform(recipe.data), plan),
+        held_out=lambda most: eval_batches(
+            images.held_out_source, images.held_out[:most][rank::world], evaluate, per_pass, workers
+        ),
+        passes_per_epoch=passes,
+        identity=data_identity(images.source.key(i) for i in images.training),
+    )
+    return Trainer(recipe, task, data, run, accelerator, progress)
+
+
+def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
+    """Take up the newest checkpoint, or write down the recipe of a new run."""
+    run, main = trainer.run, trainer.accelerator.is_main_process
+    checkpoint = newest_checkpoint(run.folder) if options.resume else None
+    if checkpoint:
+        trainer.restore(checkpoint, accept_changes=options.accept_changes)
+        progress.say(f"resuming {run.folder} at step {trainer.step} of {trainer.steps}")
+    elif main:
+        run.forget_after(-1)
+    if main:
+        run.write_recipe(trainer.recipe)
+    if options.trackers:
+        trainer.accelerator.init_trackers("vqcli", config={"recipe": str(run.recipe_file)})
+
+
+class _nothing:
+    """A lock for processes that need none."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...

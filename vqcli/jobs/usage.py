@@ -1,0 +1,152 @@
+"""Codebook usage: what is stored with a model, what a tokens file holds, or counted afresh on images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vqcli import files
+from vqcli.data.tokens import is_tokens, open_tokens
+from vqcli.errors import VqcliError
+from vqcli.hub import locate
+from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry
+from vqcli.report.usage import usage_page
+from vqcli.types import Progress, silent
+
+if TYPE_CHECKING:
+    from vqcli.jobs.encode import ImageOptions
+
+
+@dataclass(frozen=True)
+class UsageResult:
+    """Usage of a codebook, and how its codes lie."""
+
+    target: str
+    measured_on: str
+    """Which images, and how they were prepared; empty if usage was never measured."""
+    utilization: float | None
+    """Share of the codes that are used; None if it was never measured."""
+    usage: UsageReport | None = None
+    """Exact counts; None where only what was stored is known."""
+    stored: dict[str, Any] | None = None
+    """``usage.json`` of a model folder."""
+    geometry: CodeGeometry | None = None
+    """Of the model's codes; None for tokens, and for codes that are implicit."""
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    """Images that could not be used."""
+
+
+def measure_usage(
+    target: str,
+    options: ImageOptions | None = None,
+    *,
+    codebook_size: int | None = None,
+    page: Path | None = None,
+    progress: Progress = silent,
+) -> UsageResult:
+    """Usage of tokens (a file or folder), of a model on ``options.images``, or as stored with a model.
+
+    ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
+    Raises VqcliError where there is nothing to count. Tokens are counted without torch.
+    """
+    if is_tokens(Path(target)):
+        result, counts = _count_tokens(Path(target), codebook_size, progress)
+    elif options:
+        result, counts = _count_images(options, progress)
+    else:
+        result, counts = _stored(target), None
+    if page:
+        if counts is None or result.usage is None:
+            raise VqcliError(
+                "a page needs exact counts",
+                hint="name --images, or give tokens as the target",
+                reason="no-counts",
+            )
+        text = usage_page(
+            result.usage, counts.counts_k, title=target, protocol=result.measured_on, geometry=result.geometry
+        )
+        files.write_text(page, text)
+    return result
+
+
+def _count_tokens(
+    path: Path, codebook_size: int | None, progress: Progress
+) -> tuple[UsageResult, UsageCounts]:
+    found = open_tokens(path)
+    size = found.info.codebook_size if found.info else codebook_size
+    if size is None:
+        raise VqcliError(
+            f"{path} does not say how large its codebook is",
+            hint="give --codebook-size K",
+            reason="codebook-size",
+        )
+    progress.start("count", len(found), "images")
+    grid = found.grid if found.grid and len(found.grid) > 1 else None
+    counts = UsageCounts(size, len(grid or (0,)))
+    for block in found.blocks():
+        try:
+            counts.add(block.astype(np.int64), grid)
+        except ValueError as e:
+            raise VqcliError(f"{path}: {e}", hint="is it another codebook's?", reason="token-range") from e
+        progress.advance(len(block))
+    what = f"{len(found):,} images of {path}" + (f", {found.info.preprocessing}" if found.info else "")
+    report = counts.report()
+    return UsageResult(str(path), what, report.utilization, report), counts
+
+
+def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
+    from vqcli.jobs.encode import Encoder
+
+    encoder = Encoder(options)
+    counts: UsageCounts | None = None
+    rejected = []
+    progress.start("encode", encoder.count, "images")
+    for batch, encoded in encoder.batches(np.arange(encoder.count)):
+        for grid, ids in encoded.values():
+            counts = counts or UsageCounts(encoder.tokenizer.spec.codebook_size, len(grid))
+            counts.add(ids[None], grid)
+        rejected += [{"key": bad.key, "reason": bad.reason} for bad in batch.rejected]
+        progress.advance(len(batch.all_indices))
+    if counts is None:
+        raise VqcliError(
+            f"none of the images of {options.images} could be used",
+            hint="vqcli encode lists each with its reason",
+            reason="input-empty",
+        )
+    report = counts.report()
+    what = f"{report.images:,} images of {options.images}, {encoder.preprocessing}"
+    result = UsageResult(
+        str(encoder.folder),
+        what,
+        report.utilization,
+        report,
+        geometry=_geometry(encoder.folder),
+        rejected=rejected,
+    )
+    return result, counts
+
+
+def _stored(reference: str) -> UsageResult:
+    """What a model folder says of its usage, and the geometry of its codes."""
+    folder = locate(reference)
+    path = folder / "usage.json"
+    if not path.is_file():
+        return UsageResult(str(folder), "", None, geometry=_geometry(folder))
+    stored = files.read_json(path)
+    what = f"{stored['images']}, {stored['tokens']:,} tokens"
+    return UsageResult(str(folder), what, stored["utilization"], stored=stored, geometry=_geometry(folder))
+
+
+def _geometry(folder: Path) -> CodeGeometry:
+    """Geometry of a model folder's codes, or of a checkpoint's, which is baked for it."""
+    path = folder / "codebook.safetensors"
+    if path.is_file():
+        from safetensors.numpy import load_file
+
+        return measure_geometry(load_file(path)["codes"])
+    from vqcli.checkpoint import load_tokenizer
+
+    return measure_geometry(load_tokenizer(folder).quantizer.codes().detach().numpy())

@@ -1,0 +1,1 @@
+"""Measures: codebook usage, and how far images are from each other."""

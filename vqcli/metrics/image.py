@@ -1,0 +1,20 @@
+"""How far reconstructions are from their images, pixel by pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in decibels, (B,); infinite where the images are equal.
+
+    Protocol: values in [0, 255], rounded to whole numbers, as an 8-bit image holds them; the peak is 255; one
+    mean squared error an image, over its channels and pixels. A set's PSNR is the mean over its images (the
+    PSNR of the mean error is lower). ``a`` and ``b`` are (B, C, H, W), uint8 or float. Raises ValueError on
+    unequal shapes.
+    """
+    if a.shape != b.shape or a.ndim != 4:
+        raise ValueError(f"images of shape {tuple(a.shape)} cannot be compared to {tuple(b.shape)}")
+    difference = a.double().round() - b.double().round()
+    return 10 * torch.log10(255**2 / difference.square().mean(dim=(1, 2, 3)))

@@ -1,0 +1,1 @@
+"""Blocks without a concept of this project: convolutions, VQBridge, nearest-code search."""

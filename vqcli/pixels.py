@@ -1,0 +1,143 @@
+"""Pixels: conversions between PIL images, 8-bit tensors and floats in [-1, 1], and how images come to size.
+
+Sizes are (height, width) in pixels. Shape letters: B images of a batch, N images, H, W sides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+LARGEST = 4
+"""Resizing makes no picture of more than this many times the pixels asked for, however thin the image."""
+GAP = 2
+"""Pixels between the images of a contact sheet."""
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """A uint8 (3, H, W) tensor as an RGB image."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) to float in [-1, 1]: x / 127.5 - 1."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images to uint8: clamped to [-1, 1], rounded to the nearest level, halves to even."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def contact_sheet(images: Tensor, columns: int) -> Image.Image:
+    """uint8 (N, 3, H, W) as one picture of ``columns`` a row, with thin white gaps."""
+    n, _, h, w = images.shape
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + GAP) - GAP, columns * (w + GAP) - GAP, 3), 255, np.uint8)
+    for i, image in enumerate(images.permute(0, 2, 3, 1).cpu().numpy()):
+        top, left = i // columns * (h + GAP), i % columns * (w + GAP)
+        sheet[top : top + h, left : left + w] = image
+    return Image.fromarray(sheet)
+
+
+class TooSmall(ValueError):
+    """An image that has not the pixels a transform needs."""
+
+
+class Transform(Protocol):
+    """How an RGB image comes to its size; all randomness is drawn from ``rng``."""
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image: ...
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """Scale until the image just covers ``size``, cut the centre: ADM (arXiv:2105.05233), LlamaGen's eval."""
+
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        image, (height, width) = _scale(image, self.size)
+        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
+        return _cut(image, (height, width), (top, left), self.size)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The centre crop, mirrored half of the time."""
+
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return _flip(CenterCrop(self.size)(image, rng), rng)
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Scale to 1-1.25 times what covers ``size``, cut anywhere: LlamaGen's training (arXiv:2406.06525)."""
+
+    size: tuple[int, int]
+    flip: bool
+    """Also mirror half of the images."""
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        short = min(self.size)
+        side = int(rng.integers(short, math.ceil(short * 1.25), endpoint=True))
+        cover = (round(self.size[0] * side / short), round(self.size[1] * side / short))
+        image, (height, width) = _scale(image, cover)
+        top = int(rng.integers(0, height - self.size[0], endpoint=True))
+        left = int(rng.integers(0, width - self.size[1], endpoint=True))
+        image = _cut(image, (height, width), (top, left), self.size)
+        return _flip(image, rng) if self.flip else image
+
+
+@dataclass(frozen=True)
+class NativeCrop:
+    """No scaling: the centre, cut to a multiple of ``multiple`` pixels a side. Raises TooSmall."""
+
+    multiple: int
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        width, height = image.size
+        h, w = height // self.multiple * self.multiple, width // self.multiple * self.multiple
+        if not h or not w:
+            raise TooSmall(f"{height}x{width} pixels, needs {self.multiple}x{self.multiple}")
+        top, left = (height - h) // 2, (width - w) // 2
+        return image.crop((left, top, left + w, top + h))
+
+
+def _flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
+
+
+def _scale(image: Image.Image, cover: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """The image, halved while it is twice as large as needed, and the (height, width) at which it covers."""
+    while image.width >= 2 * cover[1] and image.height >= 2 * cover[0]:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    factor = max(cover[0] / image.height, cover[1] / image.width)
+    return image, (max(cover[0], round(image.height * factor)), max(cover[1], round(image.width * factor)))
+
+
+def _cut(
+    image: Image.Image, scaled: tuple[int, int], at: tuple[int, int], size: tuple[int, int]
+) -> Image.Image:
+    """The ``size`` at (top, left) of what the image would be at ``scaled``, bicubic."""
+    (height, width), (top, left), (h, w) = scaled, at, size
+    if height * width <= LARGEST * h * w:
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        return resized.crop((left, top, left + w, top + h))
+    y, x = image.height / height, image.width / width
+    return image.resize(
+        (w, h), Image.Resampling.BICUBIC, box=(left * x, top * y, (left + w) * x, (top + h) * y)
+    )

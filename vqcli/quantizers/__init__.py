@@ -1,0 +1,1 @@
+"""How latents become tokens and back: one file a quantizer."""

@@ -1,0 +1,152 @@
+"""The quantizer contract: latents to tokens and back, given a codebook.
+
+Shape letters: B images, D code width, h, w sides of latents, N = B*h*w positions, K codes, L tokens an image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor, nn
+
+from vqcli.codebooks.base import Codebook
+from vqcli.config import PartConfig
+from vqcli.errors import VqcliError
+from vqcli.types import Grid, Quantized, Tokens, grid_length
+
+
+class QuantizerConfig(PartConfig):
+    """Loss weights of every quantizer; fields called ``*_weight`` never decide tokens."""
+
+    codebook_weight: float = Field(1.0, ge=0)
+    """Weight of the term that pulls codes to latents; left out where the chosen codes need no gradient."""
+    commitment_weight: float = Field(0.25, ge=0)
+    """Weight of the term that pulls latents to codes."""
+
+
+class Quantizer(nn.Module, ABC):
+    """Latents to tokens and back. Always in float32, whatever autocast says around it."""
+
+    Config: ClassVar[type[QuantizerConfig]]
+    TINY: ClassVar[dict[str, Any]]
+    config: QuantizerConfig
+    codebook: Codebook
+
+    def __init__(self, config: QuantizerConfig, codebook: Codebook) -> None:
+        super().__init__()
+        self.config, self.codebook = config, codebook
+
+    @property
+    def size(self) -> int:
+        """Number of codes K."""
+        return self.codebook.size
+
+    @property
+    def width(self) -> int:
+        """Code width D."""
+        return self.codebook.width
+
+    @property
+    def codebook_config(self) -> PartConfig:
+        """What rebuilds the codebook as it is now."""
+        return self.codebook.config
+
+    def codes(self) -> Tensor:
+        """Codes (K, D) as they are compared and looked up; may cost a network pass: once per forward."""
+        return self.codebook.codes()
+
+    def forward(self, latents: Tensor) -> Quantized:
+        """Quantize latents (B, D, h, w) for training: straight-through gradient, weighted losses."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return self.quantize(self.codebook.prepare(latents.float()))
+
+    @torch.no_grad()
+    def tokenize(self, latents: Tensor) -> Tokens:
+        """Tokens of latents (B, D, h, w): no losses, no statistics, never (N, K) at once."""
+        with torch.autocast(latents.device.type, enabled=False):
+            ids = self.assign(self.codebook.prepare(latents.float()))
+        return Tokens(ids, self.grid(*sides(latents)))
+
+    def lookup(self, tokens: Tokens) -> Tensor:
+        """Latents (B, D, h, w) of tokens, equal to those ``forward`` gives.
+
+        Raises ValueError if the ids do not fit their grid, VqcliError if one is no token of this codebook.
+        """
+        self._check(tokens)
+        with torch.autocast(tokens.ids.device.type, enabled=False):
+            return self.restore(tokens)
+
+    @abstractmethod
+    def quantize(self, latents: Tensor) -> Quantized:
+        """``forward`` on prepared float32 latents."""
+
+    @abstractmethod
+    def assign(self, latents: Tensor) -> Tensor:
+        """Token ids (B, L) of prepared float32 latents."""
+
+    @abstractmethod
+    def restore(self, tokens: Tokens) -> Tensor:
+        """``lookup`` on tokens known to be right."""
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Token layout for latents of this size; the last entry is always (height, width)."""
+        return ((height, width),)
+
+    def bake(self) -> None:
+        """Replace the codebook by its codes, computed once."""
+        self.codebook = self.codebook.bake()
+
+    def update(self) -> None:
+        """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
+        self.codebook.update()
+
+    def deciding_fields(self) -> dict[str, Any]:
+        """Options that decide tokens beside the tensors: part of the fingerprint."""
+        own = {k: v for k, v in self.config.model_dump(mode="json").items() if not k.endswith("_weight")}
+        return {"quantizer": own, "codebook": self.codebook.deciding_fields()}
+
+    def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
+        """Hand everything that was compared in this forward to the codebook, in training."""
+        if self.training:
+            self.codebook.observe(vectors_md.detach(), tokens_m)
+
+    def vq_losses(self, latents: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """The two classic terms, weighted; ``codebook`` only where something learns from it."""
+        losses = {"commitment": self.config.commitment_weight * F.mse_loss(latents, chosen.detach())}
+        if chosen.requires_grad:
+            losses["codebook"] = self.config.codebook_weight * F.mse_loss(chosen, latents.detach())
+        return losses
+
+    def _check(self, tokens: Tokens) -> None:
+        ids = tokens.ids
+        if ids.ndim != 2 or ids.shape[1] != grid_length(tokens.grid):
+            raise ValueError(f"tokens of shape {tuple(ids.shape)} do not fit the grid {tokens.grid}")
+        if ids.numel() and not 0 <= ids.min() <= ids.max() < self.size:
+            bad = ids[(ids < 0) | (ids >= self.size)][0].item()
+            hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
+            raise VqcliError(f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="tokens")
+
+
+def sides(latents: Tensor) -> tuple[int, int]:
+    """(h, w) of latents (B, D, h, w)."""
+    return latents.shape[2], latents.shape[3]
+
+
+def flatten(latents: Tensor) -> Tensor:
+    """(B, D, h, w) -> (B*h*w, D)."""
+    return rearrange(latents, "b d h w -> (b h w) d")
+
+
+def unflatten(vectors_nd: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B*h*w, D) -> (B, D, h, w)."""
+    return rearrange(vectors_nd, "(b h w) d -> b d h w", h=size[0], w=size[1])
+
+
+def straight_through(latents: Tensor, chosen: Tensor) -> Tensor:
+    """The value of ``chosen``, to the last bit, with the gradient of ``latents``."""
+    return chosen.detach() + (latents - latents.detach())

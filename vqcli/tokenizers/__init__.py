@@ -1,0 +1,1 @@
+"""Networks around a quantizer: one file a family."""

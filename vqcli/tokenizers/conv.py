@@ -1,0 +1,194 @@
+"""The convolutional VQGAN family: one network for VQGAN, LlamaGen VQ, VQGAN-LC, FVQ, IBQ and VAR's tokenizer.
+
+Papers: Esser et al., https://arxiv.org/abs/2012.09841; Sun et al., "LlamaGen", https://arxiv.org/abs/2406.06525.
+Shape letters: B images, H, W sides in pixels, h, w sides of the latents, D code width.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vqcli.config import PartConfig
+from vqcli.errors import VqcliError
+from vqcli.nn.conv import GROUPS, Downsample, Level, Upsample, group_norm, middle
+from vqcli.registry import CodebookConfig, QuantizerConfig, build
+from vqcli.tokenizers.base import Tokenizer
+
+
+def _size(
+    channels: int, multipliers: tuple[int, ...], z_channels: int, res_blocks: int = 2
+) -> dict[str, Any]:
+    """A network with attention at its lowest level, as all published ones have."""
+    return {
+        "channels": channels,
+        "multipliers": multipliers,
+        "z_channels": z_channels,
+        "res_blocks": res_blocks,
+        "attention_levels": (len(multipliers) - 1,),
+    }
+
+
+class ConvConfig(PartConfig):
+    """Shape of a convolutional tokenizer; its code width is the codebook's."""
+
+    name: Literal["conv"] = "conv"
+    channels: int = Field(128, ge=GROUPS)
+    """Channels at full resolution; a multiple of 32."""
+    multipliers: tuple[int, ...] = Field((1, 1, 2, 2, 4), min_length=1)
+    """Channels of each level over ``channels``; every level but the last halves the sides."""
+    res_blocks: int = Field(2, ge=1)
+    """Res blocks of each encoder level; the decoder has one more."""
+    attention_levels: tuple[int, ...] = (4,)
+    """Levels (0 is full resolution) with attention after each res block."""
+    z_channels: int = Field(256, ge=1)
+    """Channels between the networks and the convolutions around the quantizer."""
+    quant_conv: Literal[0, 1, 3] = 1
+    """Kernel of the convolutions between ``z_channels`` and the code width; 0 for none."""
+    checkpointing: bool = False
+    """Recompute the activations of each level in the backward pass: less memory, same result."""
+    codebook: CodebookConfig
+    quantizer: QuantizerConfig
+
+    DIAL: ClassVar[str] = "network"
+    SIZES: ClassVar[dict[str, dict[str, Any]]] = {
+        "vq-8": _size(128, (1, 2, 2, 4), 256),
+        "vq-16": _size(128, (1, 1, 2, 2, 4), 256),
+        "vq-16-res4": _size(128, (1, 1, 2, 2, 4), 256, res_blocks=4),
+        "vq-16-z512": _size(128, (1, 1, 2, 2, 4), 512),
+        "vq-16-ch64": _size(64, (1, 2, 4, 8, 8), 512),
+        "vq-32": _size(128, (1, 1, 2, 2, 4, 4), 256),
+        "vq-64-ch64": _size(64, (1, 2, 4, 4, 8, 8, 16), 512),
+        "small-4": _size(32, (1, 1, 2), 64, res_blocks=1),
+        "tiny": _size(32, (1, 1, 1), 32, res_blocks=1),
+    }
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level."""
+        return [self.channels * m for m in self.multipliers]
+
+    @model_validator(mode="after")
+    def shape_fits(self) -> ConvConfig:
+        """Norms work on groups of channels; attention stands at levels there are."""
+        wrong = [c for c in (self.channels, *self.widths) if c % GROUPS or c < 1]
+        if wrong:
+            raise ValueError(f"channels of every level must be multiples of {GROUPS}, not {wrong[0]}")
+        levels = len(self.multipliers)
+        if not all(0 <= level < levels for level in self.attention_levels):
+            raise ValueError(f"attention_levels must lie between 0 and {levels - 1}, the lowest resolution")
+        return self
+
+
+class Encoder(nn.Module):
+    """Images (B, 3, H, W) -> (B, z_channels, h, w)."""
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__()
+        self.checkpointing = config.checkpointing
+        widths, last = config.widths, len(config.widths) - 1
+        self.stem = nn.Conv2d(3, config.channels, 3, padding=1)
+        self.levels = nn.ModuleList()
+        for i, (c_in, c_out) in enumerate(pairwise([config.channels, *widths])):
+            resize = Downsample(c_out) if i < last else nn.Identity()
+            chain = [c_in] + [c_out] * config.res_blocks
+            self.levels.append(Level(chain, resize, attention=i in config.attention_levels))
+        self.mid = middle(widths[-1])
+        self.norm = group_norm(widths[-1])
+        self.head = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for level in self.levels:
+            x = run(level, x, self.checkpointing)
+        return self.head(F.silu(self.norm(self.mid(x))))
+
+
+class Decoder(nn.Module):
+    """(B, z_channels, h, w) -> images (B, 3, H, W). ``levels[0]`` is full resolution and runs last."""
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__()
+        self.checkpointing = config.checkpointing
+        widths = config.widths
+        self.stem = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
+        self.mid = middle(widths[-1])
+        self.levels = nn.ModuleList()
+        for i, (c_out, c_in) in enumerate(pairwise([*widths, widths[-1]])):
+            resize = Upsample(c_out) if i else nn.Identity()
+            chain = [c_in] + [c_out] * (config.res_blocks + 1)
+            self.levels.append(Level(chain, resize, attention=i in config.attention_levels))
+        self.norm = group_norm(widths[0])
+        self.head = nn.Conv2d(widths[0], 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mid(self.stem(x))
+        for level in reversed(self.levels):
+            x = run(level, x, self.checkpointing)
+        return self.head(F.silu(self.norm(x)))
+
+
+def run(level: nn.Module, x: Tensor, checkpointing: bool) -> Tensor:
+    """``level(x)``, keeping no activations where they are to be recomputed."""
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(level, x, use_reentrant=False, preserve_rng_state=False)
+    return level(x)
+
+
+class ConvTokenizer(Tokenizer):
+    """The convolutional VQGAN network with any codebook and quantizer."""
+
+    Config = ConvConfig
+    TINY: ClassVar[dict[str, Any]] = {
+        "network": "tiny",
+        "codebook": {"name": "learned", "size": 16, "width": 8},
+        "quantizer": {"name": "nearest"},
+    }
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__()
+        self._config = config
+        self.quantizer = build("quantizers", config.quantizer, build("codebooks", config.codebook))
+        kernel, z, d = config.quant_conv, config.z_channels, self.quantizer.width
+        if not kernel and z != d:
+            raise VqcliError(
+                f"without quant_conv, z_channels ({z}) must be the code width ({d})",
+                hint=f"set z_channels to {d}, or quant_conv to 1",
+                reason="config",
+            )
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.quant_conv = nn.Conv2d(z, d, kernel, padding=kernel // 2) if kernel else nn.Identity()
+        self.post_quant_conv = nn.Conv2d(d, z, kernel, padding=kernel // 2) if kernel else nn.Identity()
+
+    @property
+    def config(self) -> ConvConfig:
+        return self._config.model_copy(update={"codebook": self.quantizer.codebook_config})
+
+    @property
+    def downsample(self) -> int:
+        return 2 ** (len(self._config.multipliers) - 1)
+
+    @property
+    def last_layer(self) -> Tensor:
+        return self.decoder.head.weight
+
+    def latents(self, images: Tensor) -> Tensor:
+        self.grid(*images.shape[2:])
+        return self.quant_conv(self.encoder(images))
+
+    def reconstruct(self, latents: Tensor) -> Tensor:
+        return self.decoder(self.post_quant_conv(latents))
+
+    def deciding_tensors(self) -> dict[str, Tensor]:
+        deciding = ("encoder.", "quant_conv.", "quantizer.")
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(deciding)}
+
+    def deciding_fields(self) -> dict[str, Any]:
+        own = self._config.model_dump(mode="json", exclude={"checkpointing", "codebook", "quantizer"})
+        return {"network": own, **super().deciding_fields()}

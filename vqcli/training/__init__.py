@@ -1,0 +1,1 @@
+"""One loop, tasks for it, and everything a run leaves on disk."""

@@ -1,0 +1,311 @@
+"""The training loop: one for every task, on one process or many."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vqcli import files
+from vqcli.data.loader import Batch as LoadedBatch
+from vqcli.errors import Interrupted, VqcliError
+from vqcli.pixels import normalize
+from vqcli.training.optim import RunningAverage, make_optimizer
+from vqcli.training.recipe import Recipe, steps_in
+from vqcli.training.run import Run
+from vqcli.training.schedules import rate_factor
+from vqcli.training.state import (
+    check_same,
+    environment,
+    load_module,
+    load_optimizer,
+    load_rng,
+    optimizer_tensors,
+    rng_tensors,
+)
+from vqcli.training.task import Batch, Losses, Task
+from vqcli.training.window import Window
+from vqcli.types import Progress
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on, as seen by this process."""
+
+    train: Any
+    """Callable: number of the first pass -> endless iterator of loaded batches."""
+    held_out: Any
+    """Callable: most images -> iterator of loaded batches, this process's share."""
+    passes_per_epoch: int
+    identity: dict[str, Any]
+
+
+class Trainer:
+    """Trains the parts of a task as the recipe says, into a run folder."""
+
+    def __init__(
+        self, recipe: Recipe, task: Task, data: Data, run: Run, accelerator: Accelerator, progress: Progress
+    ):
+        self.recipe, self.task, self.data, self.run = recipe, task, data, run
+        self.accelerator, self.progress = accelerator, progress
+        config = recipe.training
+        per_epoch = max(1, data.passes_per_epoch // config.accumulate)
+        self.steps = steps_in(config.steps, per_epoch)
+        self.warmup = steps_in(recipe.schedule.warmup, per_epoch)
+        self.step, self.rejected, self.window = 0, 0, Window()
+        self.modules = dict(task.parts)
+        self.optimizers: dict[str, Any] = {}
+        self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
+        for name, module in self.modules.items():
+            optimizer = make_optimizer(module, recipe.optimizer, config.batch_size)
+            task.parts[name], self.optimizers[name] = accelerator.prepare(module, optimizer)
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the last step, measure, export; returns the measurements. Raises Interrupted."""
+        config = self.recipe.training
+        self.progress.start("train", self.steps, "steps")
+        self.progress.advance(self.step)
+        batches = self.data.train(self.step * config.accumulate)
+        with stop_signals() as stopped:
+            while self.step < self.steps:
+                self.train_step(batches)
+                self.step += 1
+                self.progress.advance()
+                self.after_step(last=self.step == self.steps)
+                if self.anywhere(bool(stopped)) and self.step < self.steps:
+                    self.save()
+                    raise Interrupted(
+                        f"stopped at step {self.step}; continue with --resume",
+                        stopped[0] if stopped else signal.SIGTERM,
+                    )
+        return self.finish()
+
+    def train_step(self, batches: Iterator[LoadedBatch]) -> None:
+        """One optimizer step of every part, over ``accumulate`` passes."""
+        accumulate = self.recipe.training.accumulate
+        factor = rate_factor(self.recipe.schedule, self.step, self.warmup, self.steps)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        for index in range(accumulate):
+            batch = self.load(next(batches))
+            last = index == accumulate - 1
+            with ExitStack() as stack:
+                if not last:
+                    for module in self.task.parts.values():
+                        stack.enter_context(self.accelerator.no_sync(module))
+                for part, losses in self.task.losses(batch, self.step):
+                    self.accelerator.backward(self.total(part, losses) / accumulate)
+                    if last:
+                        self.step_part(part)
+        if self.average is not None:
+            self.average.update_parameters(self.modules["model"])
+
+    def load(self, loaded: LoadedBatch) -> Batch:
+        """A batch on the device; rejected images are counted and named."""
+        for bad in loaded.rejected:
+            self.rejected += 1
+            self.progress.say(f"rejected {bad}")
+        if not loaded.images:
+            raise VqcliError(
+                "every image of a batch was rejected",
+                hint="look at the data: vqcli encode lists what is wrong",
+                reason="input",
+            )
+        self.window.images += len(loaded.images) * self.accelerator.num_processes
+        device = self.accelerator.device
+        return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
+
+    def total(self, part: str, losses: Losses) -> Tensor:
+        """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
+        total = torch.stack([x.float() for x in losses.values()]).sum()
+        self.require_finite(total.detach(), ", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
+        self.window.add({name if part == "model" else f"{part}/{name}": x for name, x in losses.items()})
+        return total
+
+    def require_finite(self, value: Tensor, what: str) -> None:
+        """Stop all processes together if ``value`` is not finite on any of them."""
+        if self.anywhere(not torch.isfinite(value).item()):
+            raise VqcliError(
+                f"training diverged at step {self.step}: {what}",
+                hint=f"{self.run.folder} keeps the last good checkpoint; try a lower optimizer.lr",
+                reason="diverged",
+            )
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether ``flag`` holds on any process, known to all of them."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(
+            self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item()
+        )
+
+    def step_part(self, part: str) -> None:
+        """Clip, step and clear one part."""
+        optimizer, clip = self.optimizers[part], self.recipe.optimizer.clip
+        self.accelerator.unscale_gradients(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf)
+        if (
+            self.recipe.training.precision != "fp16"
+        ):  # there the scaler skips such a step and lowers its scale
+            self.require_finite(norm, f"gradient norm of {part} is {norm.item():g}")
+        self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.task.stepped(part)
+
+    def after_step(self, *, last: bool) -> None:
+        """Log, draw, measure and save where the recipe asks for it."""
+        config = self.recipe.training
+        if self.step % config.log_every == 0 or last:
+            self.log()
+        if self.step % config.sample_every == 0 or last:
+            self.draw()
+        if self.step % config.validate_every == 0 and not last:
+            self.measure()
+        if self.step % config.checkpoint_every == 0 or last:
+            self.save()
+
+    def log(self) -> None:
+        """Write and show means since the last line."""
+        rate = self.optimizers["model"].param_groups[0]["lr"]
+        numbers = self.window.close() | {"learning_rate": rate} | self.task.numbers()
+        if self.rejected:
+            numbers["rejected"] = self.rejected
+        if self.accelerator.is_main_process:
+            self.run.log({"step": self.step} | numbers)
+            self.accelerator.log(numbers, step=self.step)
+        self.progress.show(**numbers)
+
+    def draw(self) -> None:
+        """Store a grid of held-out images and what the model makes of them."""
+        if self.accelerator.is_main_process:
+            loaded = next(self.data.held_out(8), None)
+            if loaded is not None and loaded.images:
+                images = self.load_eval(loaded).images
+                with evaluating(self.best()) as model:
+                    self.run.sample(self.step, self.task.picture(model, images))
+
+    def load_eval(self, loaded: LoadedBatch) -> Batch:
+        """A held-out batch on the device."""
+        device = self.accelerator.device
+        return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
+
+    def measure(self) -> dict[str, Any]:
+        """Measurements on held-out images, logged."""
+        loaded = self.data.held_out(self.recipe.training.validation_images)
+        with evaluating(self.best()) as model:
+            measured = self.task.validate(model, (self.load_eval(b) for b in loaded if b.images))
+        numbers = {f"validation/{k}": v for k, v in measured.items() if isinstance(v, int | float)}
+        if self.accelerator.is_main_process and numbers:
+            self.run.log({"step": self.step} | numbers)
+            self.accelerator.log(numbers, step=self.step)
+        return measured
+
+    def finish(self) -> dict[str, Any]:
+        """Measure and export."""
+        measured = self.measure()
+        if self.accelerator.is_main_process:
+            with files.writing_folder(self.run.model) as folder, evaluating(self.best()) as model:
+                self.task.export(model, folder, measured)
+        self.accelerator.wait_for_everyone()
+        return measured
+
+    def best(self) -> nn.Module:
+        """The model as it is exported: the running average if there is one."""
+        return self.average.module if self.average is not None else self.modules["model"]
+
+    def save(self) -> None:
+        """Write a checkpoint of everything a bit-exact continuation needs."""
+        rng = rng_tensors(self.accelerator)
+        if self.accelerator.is_main_process:
+            self.run.save_checkpoint(
+                self.step, lambda folder: self.write(folder, rng), self.recipe.training.keep
+            )
+        self.accelerator.wait_for_everyone()
+
+    def write(self, folder: Path, rng: dict[str, Tensor]) -> None:
+        """The files of a checkpoint."""
+        files.write_json(folder / "config.json", self.task.describe(self.modules["model"]))
+        for part, module in self.modules.items():
+            files.write_tensors(folder / f"{part}.safetensors", module.state_dict())
+            files.write_tensors(
+                folder / f"{part}.optimizer.safetensors", optimizer_tensors(self.optimizers[part].optimizer)
+            )
+        if self.average is not None:
+            files.write_tensors(folder / "average.safetensors", self.average.module.state_dict())
+        tensors = rng | {f"task.{k}": v for k, v in self.task.tensors().items()} | self.window.tensors()
+        files.write_tensors(folder / "state.safetensors", tensors)
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
+        state = {"step": self.step, "rejected": self.rejected, "scaler": scaler, "data": self.data.identity}
+        files.write_json(folder / "state.json", state | {"environment": environment(self.accelerator)})
+
+    def restore(self, folder: Path, *, accept_changes: bool) -> None:
+        """Continue from a checkpoint. Raises VqcliError if the data or the environment changed."""
+        state = files.read_json(folder / "state.json")
+        if not accept_changes:
+            check_same(state["environment"], environment(self.accelerator), "the environment")
+            check_same(state["data"], self.data.identity, "the training images")
+        self.step, self.rejected = state["step"], state["rejected"]
+        for part, module in self.modules.items():
+            load_module(module, folder / f"{part}.safetensors")
+            load_optimizer(
+                self.optimizers[part].optimizer, load_file(folder / f"{part}.optimizer.safetensors")
+            )
+        if self.average is not None:
+            load_module(self.average.module, folder / "average.safetensors")
+            self.average.n_averaged.fill_(self.step)
+        tensors = load_file(folder / "state.safetensors")
+        self.task.load_tensors(
+            {k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")}
+        )
+        self.window.load_tensors(tensors, self.accelerator.device)
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.accelerator.is_main_process:
+            self.run.forget_after(self.step)
+        load_rng(tensors, min(self.accelerator.process_index, len(tensors["rng.cpu"]) - 1))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode and without gradients, for a while."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield module
+    finally:
+        module.train(training)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that SIGINT and SIGTERM are put into; the second one acts at once."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, previous[number])
+
+    previous: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, catch)
+    except ValueError:  # not the main thread: the caller handles signals
+        pass
+    try:
+        yield caught
+    finally:
+        for which, handler in previous.items():
+            signal.signal(which, handler)

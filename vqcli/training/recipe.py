@@ -1,0 +1,121 @@
+"""Recipes: everything a run needs to know, in one YAML file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from vqcli.config import PartConfig, override, parse, parse_yaml, read_yaml
+from vqcli.data.config import DataConfig
+from vqcli.errors import VqcliError
+from vqcli.recipes import recipe_text
+from vqcli.registry import resolve
+
+
+def _check_duration(value: int | str) -> int | str:
+    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)? (steps|epochs)", value):
+        raise ValueError("a duration is a number of steps, or like '40 epochs'")
+    return value
+
+
+Duration = Annotated[int | str, AfterValidator(_check_duration)]
+"""A number of optimizer steps, or text such as ``40 epochs``."""
+
+
+def steps_in(duration: int | str, steps_per_epoch: int) -> int:
+    """Optimizer steps in a duration."""
+    number, _, unit = str(duration).partition(" ")
+    return round(float(number) * (steps_per_epoch if unit == "epochs" else 1))
+
+
+class OptimizerConfig(PartConfig):
+    """The optimizer of a part."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = Field(1e-4, gt=0)
+    """Peak learning rate."""
+    lr_batch: int | None = Field(None, gt=0)
+    """Batch size that ``lr`` is meant for; the rate scales linearly with the batch. None: never scaled."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    """Decay of weight matrices and kernels; vectors (biases, norms) are left alone."""
+    clip: float = Field(1.0, ge=0)
+    """Largest norm of a part's gradient; 0 leaves gradients as they are."""
+
+
+class ScheduleConfig(PartConfig):
+    """Learning annealing (FVQ, https://arxiv.org/abs/2509.10140): warm up, hold, decay."""
+
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: Duration = 0
+    start: float = Field(0.005, ge=0, le=1)
+    """Factor at step 0."""
+    hold: float = Field(0.3, ge=0, lt=1)
+    """Share of the steps after warm-up at full rate."""
+    floor: float = Field(0.01, ge=0, le=1)
+    """Factor at the last step."""
+
+
+class TrainingConfig(PartConfig):
+    """How long, in which batches, and what is kept on the way."""
+
+    steps: Duration = "40 epochs"
+    batch_size: int = Field(128, ge=1)
+    """Images of one optimizer step, over all processes and accumulated passes."""
+    accumulate: int = Field(1, ge=1)
+    """Passes per optimizer step."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Autocast of the networks; weights and codes stay float32."""
+    average: float | None = Field(None, gt=0, lt=1)
+    """Decay of a running average of the weights, ramped as min(decay, (1+n)/(10+n)); the export takes it."""
+    log_every: int = Field(50, ge=1)
+    """Steps between lines of ``metrics.jsonl``."""
+    sample_every: int = Field(1000, ge=1)
+    """Steps between reconstruction grids."""
+    validate_every: int = Field(5000, ge=1)
+    """Steps between measurements on held-out images."""
+    validation_images: int = Field(10_000, ge=1)
+    """Most held-out images a measurement uses."""
+    checkpoint_every: int = Field(5000, ge=1)
+    """Steps between checkpoints."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints kept."""
+
+
+class Recipe(PartConfig):
+    """What every task's recipe has; a task adds its own sections."""
+
+    task: str
+    seed: int = Field(0, ge=0)
+    data: DataConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def batch_divides(self) -> Recipe:
+        """Every pass of a step holds equally many images."""
+        if self.training.batch_size % self.training.accumulate:
+            raise ValueError("training.batch_size must be a multiple of training.accumulate")
+        return self
+
+
+def read_recipe(reference: str, assignments: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key."""
+    path = Path(reference)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        raw = read_yaml(path)
+    else:
+        raw = parse_yaml(recipe_text(reference), reference)
+    return parse_recipe(override(raw, assignments), reference)
+
+
+def parse_recipe(raw: dict[str, Any], name: str) -> Recipe:
+    """The checked recipe of a mapping; ``task`` in it tells which kind."""
+    if "task" not in raw:
+        raise VqcliError(f"{name}: a recipe needs a 'task'", hint="task: tokenizer", reason="config")
+    return parse(resolve("tasks", raw["task"]).Config, raw, name)

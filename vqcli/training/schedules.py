@@ -1,0 +1,25 @@
+"""Learning-rate factors. Learning annealing is FVQ's schedule, https://arxiv.org/abs/2509.10140."""
+
+from __future__ import annotations
+
+import math
+
+from vqcli.training.recipe import ScheduleConfig
+
+
+def rate_factor(config: ScheduleConfig, step: int, warmup: int, steps: int) -> float:
+    """Factor of the learning rate at ``step`` (from 0) of ``steps``, of which ``warmup`` warm up.
+
+    Linear from ``start`` to 1; then, with u the share of the rest that is over: 1 while u < hold, and from
+    there down to ``floor`` at the last step, linearly or along half a cosine.
+    """
+    if step < warmup:
+        return config.start + (1 - config.start) * step / max(1, warmup)
+    over = (step - warmup) / max(1, steps - 1 - warmup)
+    if config.decay == "constant" or over < config.hold:
+        return 1.0
+    if config.decay == "linear":
+        shape = (1 - over) / (1 - config.hold)
+    else:
+        shape = 0.5 * (1 + math.cos(math.pi * (over - config.hold) / (1 - config.hold)))
+    return config.floor + (1 - config.floor) * shape

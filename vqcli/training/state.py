@@ -1,0 +1,121 @@
+"""Training state on disk: safetensors for tensors, JSON for scalars, nothing pickled.
+
+A checkpoint holds ``config.json`` and ``model.safetensors`` as a model folder does (unbaked), other parts as
+``PART.safetensors``, optimizer tensors, the running average, RNG bytes and ``state.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import vqcli
+from vqcli.errors import VqcliError
+from vqcli.training.recipe import Recipe
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Moments and counters, as ``PARAMETER.NAME``."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{i}.{name}": torch.as_tensor(value) for i, values in state.items() for name, value in values.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Take ``optimizer_tensors`` back; rates and betas stay what the recipe says."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def rng_tensors(accelerator: Accelerator) -> dict[str, Tensor]:
+    """Random states of every process, a row each. A collective call."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["rng.cuda"] = torch.cuda.get_rng_state()
+    return {k: accelerator.gather(s[None].to(accelerator.device)).cpu() for k, s in states.items()}
+
+
+def load_rng(tensors: dict[str, Tensor], rank: int) -> None:
+    """Take this process's random states back."""
+    torch.set_rng_state(tensors["rng.cpu"][rank])
+    if "rng.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng.cuda"][rank])
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """What a bit-exact continuation needs to be the same."""
+    return {
+        "vqcli": vqcli.__version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "device": accelerator.device.type,
+        "threads": torch.get_num_threads(),
+        "processes": accelerator.num_processes,
+    }
+
+
+def check_same(stored: dict[str, Any], current: dict[str, Any], what: str) -> None:
+    """Raises VqcliError that lists every difference."""
+    changed = [
+        f"{k} {stored.get(k)} -> {current.get(k)}"
+        for k in sorted({*stored, *current})
+        if stored.get(k) != current.get(k)
+    ]
+    if changed:
+        raise VqcliError(
+            f"{what} changed since the checkpoint: {', '.join(changed)}",
+            hint="restore it, or continue without bit-exactness: --accept-changes",
+            reason="changed",
+        )
+
+
+def data_identity(keys: Any) -> dict[str, Any]:
+    """Count and hash of the training images' keys, in order."""
+    import hashlib
+
+    digest, count = hashlib.sha256(), 0
+    for key in keys:
+        digest.update(os.fsencode(key) + b"\0")
+        count += 1
+    return {"images": count, "keys": digest.hexdigest()}
+
+
+def load_module(module: nn.Module, path: Path) -> None:
+    """Load weights, every one of them. Raises VqcliError that names what does not fit."""
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, RuntimeError) as e:
+        first = str(e).strip().splitlines()
+        raise VqcliError(
+            f"{path}: {' '.join(s.strip() for s in first[:3])}",
+            hint="is it of this recipe?",
+            reason="damaged",
+        ) from e
+
+
+def fixed_settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without what may change on resume: steps, logging, workers."""
+    raw = recipe.model_dump(mode="json")
+    for key in (
+        "steps",
+        "log_every",
+        "sample_every",
+        "validate_every",
+        "validation_images",
+        "checkpoint_every",
+        "keep",
+    ):
+        del raw["training"][key]
+    del raw["data"]["num_workers"]
+    return raw

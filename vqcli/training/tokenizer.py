@@ -1,0 +1,154 @@
+"""Training a tokenizer: reconstruct images, keep latents and codes together, use every code.
+
+Shape letters: B images, K codes, L tokens an image.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from PIL.Image import Image
+from pydantic import Field
+from torch import Tensor, nn
+
+from vqcli.checkpoint import describe_tokenizer, save_tokenizer
+from vqcli.errors import VqcliError
+from vqcli.metrics.image import psnr
+from vqcli.metrics.usage import UsageCounts
+from vqcli.nn.distributed import all_reduce_sum
+from vqcli.pixels import contact_sheet, to_uint8
+from vqcli.registry import LossConfig, TokenizerConfig, build
+from vqcli.tokenizers.base import Tokenizer
+from vqcli.training.recipe import Recipe
+from vqcli.training.task import Batch, Losses, Task
+from vqcli.types import Tokens
+
+
+class TokenizerRecipe(Recipe):
+    """A recipe that trains a tokenizer."""
+
+    task: str = "tokenizer"
+    tokenizer: TokenizerConfig
+    losses: tuple[LossConfig, ...] = Field(min_length=1)
+    """Losses on images and their reconstructions; the quantizer adds its own."""
+
+
+class TokenizerTask(Task):
+    """Trains ``recipe.tokenizer``; one part, ``model``."""
+
+    Config: ClassVar[type[Recipe]] = TokenizerRecipe
+
+    def __init__(self, recipe: TokenizerRecipe, device: torch.device) -> None:
+        self.recipe = recipe
+        self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer).to(device)
+        self.tokenizer.image_size = recipe.data.height_width
+        try:
+            grid = self.tokenizer.grid(*recipe.data.height_width)
+        except ValueError as e:
+            raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
+        self.parts: dict[str, nn.Module] = {"model": self.tokenizer}
+        self.terms = {config.name: build("losses", config) for config in recipe.losses}  # type: ignore[attr-defined]
+        self.device, self.entries = device, len(grid)
+        self.usage = self.nothing_counted()
+
+    def nothing_counted(self) -> UsageCounts:
+        """Counts of no image yet."""
+        return UsageCounts(self.tokenizer.spec.codebook_size, self.entries)
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
+        reconstruction, quantized = self.parts["model"](batch.images)
+        count(self.usage, quantized.tokens)
+        pixel = {
+            c.name: term(reconstruction, batch.images) for c, term in zip(self.recipe.losses, self.terms)
+        }
+        yield "model", pixel | quantized.losses
+
+    def stepped(self, part: str) -> None:
+        self.tokenizer.quantizer.update()
+
+    def numbers(self) -> dict[str, float]:
+        report = self.summed(self.usage).report()
+        self.usage = self.nothing_counted()
+        return {
+            "utilization": report.utilization,
+            "utilization_tokens": report.tokens,
+            "perplexity": report.perplexity,
+        }
+
+    def summed(self, usage: UsageCounts) -> UsageCounts:
+        """What all processes counted together."""
+        total = self.nothing_counted()
+        total.counts_ek += (
+            all_reduce_sum(torch.from_numpy(usage.counts_ek).to(self.device, copy=True)).cpu().numpy()
+        )
+        total.images = int(all_reduce_sum(torch.tensor(usage.images, device=self.device)))
+        return total
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"counts": torch.from_numpy(self.usage.counts_ek), "images": torch.tensor(self.usage.images)}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self.usage.counts_ek[:] = tensors["counts"].numpy()
+        self.usage.images = int(tensors["images"])
+
+    def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
+        """PSNR of 8-bit images (mean over images, dB) and the exact usage of the codebook."""
+        assert isinstance(model, Tokenizer)
+        baked = copy.deepcopy(model)
+        baked.bake()
+        usage, sums = self.nothing_counted(), torch.zeros(2, dtype=torch.float64)
+        for batch in batches:
+            tokens = baked.encode(batch.images)
+            count(usage, tokens)
+            values_b = psnr(to_uint8(baked.decode(tokens)), to_uint8(batch.images))
+            sums += torch.tensor([values_b.sum().item(), len(values_b)], dtype=torch.float64)
+        total, images = all_reduce_sum(sums.float().to(self.device)).tolist()
+        report = self.summed(usage).report()
+        if not images:
+            return {}
+        return {
+            "psnr": total / images,
+            "images": int(images),
+            "utilization": report.utilization,
+            "tokens": report.tokens,
+            "uniform_expectation": report.uniform_expectation,
+            "perplexity": report.perplexity,
+            "usage": report,
+        }
+
+    def picture(self, model: nn.Module, images: Tensor) -> Image:
+        assert isinstance(model, Tokenizer)
+        reconstruction, _ = model(images)
+        return contact_sheet(torch.cat([to_uint8(images), to_uint8(reconstruction)]), columns=len(images))
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        assert isinstance(model, Tokenizer)
+        return describe_tokenizer(model)
+
+    def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
+        assert isinstance(model, Tokenizer)
+        usage = None
+        if report := measured.get("usage"):
+            names = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
+            what = f"{report.images:,} held-out images of {self.recipe.data.source}"
+            usage = (
+                {"images": what}
+                | {name: getattr(report, name) for name in names}
+                | {"psnr": measured["psnr"]}
+            )
+        averaged = self.recipe.training.average
+        note = (
+            f"Weights: running average, decay {averaged}."
+            if averaged
+            else "Weights: as trained, not averaged."
+        )
+        save_tokenizer(model, folder, usage=usage, note=note)
+
+
+def count(usage: UsageCounts, tokens: Tokens) -> None:
+    """Add the tokens of a batch."""
+    usage.add(tokens.ids.cpu().numpy(), tokens.grid)

@@ -1,0 +1,93 @@
+"""Words shared by every rung. No torch at run time here.
+
+Shape letters: B images, L tokens an image, D code width, h, w sides of the latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+Grid = tuple[tuple[int, int], ...]
+"""Token layout, coarse to fine: ``((h, w),)``, or one entry per scale or residual depth."""
+
+
+def grid_length(grid: Grid) -> int:
+    """Number of tokens L of an image with this grid."""
+    return sum(h * w for h, w in grid)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of a batch: ``ids`` int64 (B, L), scale- or depth-major, row-major inside."""
+
+    ids: Tensor
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a quantizer returns: latents (B, D, h, w) that pass gradients on, tokens, weighted losses."""
+
+    latents: Tensor
+    tokens: Tokens
+    losses: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """What other parts must know of a tokenizer."""
+
+    codebook_size: int
+    """Vocabulary size K."""
+    width: int
+    """Code width D."""
+    downsample: int
+    """Pixels per latent side."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) it was trained on, in pixels."""
+    fingerprint: str = ""
+    """Identity of its map from pixels to tokens; empty until the model is exported."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of a source."""
+
+    image: Image
+    label: int | None
+    key: str
+
+
+class Progress(Protocol):
+    """How long work reports on itself; ``cli`` supplies a bar and a plain form."""
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        """A new stretch of work begins; ``total`` units, or None if that is not known."""
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more units are done."""
+
+    def show(self, **numbers: Any) -> None:
+        """Numbers worth seeing beside the bar; later values replace earlier ones."""
+
+    def say(self, text: str) -> None:
+        """One line for the reader, now."""
+
+
+class _Silent:
+    def start(self, what: str, total: int | None, unit: str) -> None: ...
+
+    def advance(self, n: int = 1) -> None: ...
+
+    def show(self, **numbers: Any) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+silent: Progress = _Silent()
+"""The progress of callers who want none."""
