@@ -81,7 +81,7 @@ def model_card(tokenizer: Tokenizer, usage: dict[str, Any] | None, note: str) ->
     lines = [
         "---\nlibrary_name: vqcli\ntags: [image-tokenizer, vector-quantization]\n---",
         f"# A tokenizer with {spec.codebook_size:,} codes\n",
-        f"Code width {spec.width}, a token for {spec.downsample}x{spec.downsample} pixels, trained at {size}.",
+        f"Code width {spec.width}, one token for {spec.downsample}x{spec.downsample} of {size} pixels.",
     ]
     if usage:
         lines.append(

@@ -1,7 +1,7 @@
 """Token files: one ``.npy`` with a ``.json`` beside it, or a folder of shards. Numpy only.
 
-A shard is ``tokens-00000.jsonl``, a line per input, and ``tokens-00000.safetensors``, the tokens in order. The
-second is written last: it exists = the shard is done.
+A shard is ``tokens-00000.jsonl``, a line per input, and ``tokens-00000.safetensors``, their tokens in order.
+The latter is written last: it exists = the shard is done.
 Shape letters: N images, L tokens an image, h, w sides of the grid.
 """
 

@@ -62,9 +62,7 @@ class TokenizerTask(Task):
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
         count(self.usage, quantized.tokens)
-        pixel = {
-            c.name: term(reconstruction, batch.images) for c, term in zip(self.recipe.losses, self.terms)
-        }
+        pixel = {name: term(reconstruction, batch.images) for name, term in self.terms.items()}
         yield "model", pixel | quantized.losses
 
     def stepped(self, part: str) -> None:
