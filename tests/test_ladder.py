@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors"},
-    {"config", "files", "recipes"},
+    {"config", "files", "recipes", "parts"},
     {"registry", "hub"},
     {"nn", "pixels"},
     {"codebooks", "losses", "metrics", "data", "importers"},
@@ -25,7 +25,18 @@ RUNGS = [
 ]
 RUNG = {name: rung for rung, names in enumerate(RUNGS) for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-LIGHT = ["types", "errors", "config", "files", "registry", "hub", "cli.app", "jobs.catalog", "metrics.usage"]
+LIGHT = [
+    "types",
+    "errors",
+    "parts",
+    "config",
+    "files",
+    "registry",
+    "hub",
+    "cli.app",
+    "jobs.catalog",
+    "metrics.usage",
+]
 
 
 def part(path: Path) -> str:

@@ -6,10 +6,8 @@ writer died.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +25,7 @@ TEMPORARY = ".tmp-"
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name[-40:]}")
+    return path.with_name(f"{TEMPORARY}{os.urandom(4).hex()}-{path.name[-40:]}")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -124,6 +122,8 @@ def read_lines(path: Path) -> Iterator[Any]:
 
 def sha256(path: Path) -> str:
     """Hash of a file's bytes."""
+    import hashlib
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

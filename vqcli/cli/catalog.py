@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vqcli.cli.options import ForceOpt
 from vqcli.cli.output import Out, table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 def complete_kind() -> list[str]:
@@ -47,7 +44,7 @@ def list_parts(
 
     found = catalog(kind)
 
-    def text() -> RenderableType:
+    def text() -> str:
         if kind:
             return table([kind, ""], [(entry.name, entry.summary) for entry in found[kind]])
         return table(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def doctor(out: Out) -> None:
-    """Show versions, devices and known trouble, to paste into a report.
+    """Show versions, devices and trouble. To paste into a report.
 
     Exit code 3 if there is a problem.
 

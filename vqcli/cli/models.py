@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.output import Out, table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 def info(
@@ -19,7 +16,7 @@ def info(
         str | None, typer.Argument(metavar="MODEL", help="A model folder or run; $VQCLI_MODEL otherwise.")
     ] = None,
 ) -> None:
-    """Tell what a model is, from its folder, without loading it.
+    """Tell what a model is. Reads its folder, loads nothing.
 
     Example: vqcli info runs/demo
     """
@@ -27,7 +24,7 @@ def info(
 
     found = describe_model(model)
 
-    def text() -> RenderableType:
+    def text() -> str:
         size = "x".join(map(str, found.image_size)) if found.image_size else "any"
         parts = found.tokenizer
         rows = [
@@ -69,7 +66,7 @@ def check(
         str | None, typer.Option("--data", metavar="IMAGES", help="Images it would train on.")
     ] = None,
 ) -> None:
-    """Validate a recipe and say what it would cost, without training.
+    """Validate a recipe and say what it costs. Trains nothing.
 
     Example: vqcli check fvq-16k --set training.batch_size=32
     """
@@ -77,7 +74,7 @@ def check(
 
     found = check_recipe(recipe, [*(settings or []), *([f"data.source={data}"] if data else [])])
 
-    def text() -> RenderableType:
+    def text() -> str:
         images = f"{found.images:,}" if found.images else f"{found.settings['data']['source']} is not here"
         steps = f"{found.steps:,}" if found.steps else f"{found.settings['training']['steps']}"
         rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]

@@ -13,17 +13,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from vqcli.types import Progress, silent
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-_PIPE_WIDTH = 10_000
-"""Columns of a table that nobody sees: a pipe gets whole lines."""
 
 
 def visible(text: object) -> str:
@@ -48,21 +42,20 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table without lines. Cells are data: no markup, nothing invisible; numbers stand to the right."""
-    from rich.table import Table
-    from rich.text import Text
-
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table without lines. Cells are data: nothing invisible in them; numbers stand to the right."""
     rows = list(rows)
-    made = Table(
-        box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns)
-    )
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(visible(f"{cell:,}" if type(cell) is int else cell)) for cell in row))
-    return made
+    cells = [[visible(f"{cell:,}" if type(cell) is int else cell) for cell in row] for row in rows]
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))
+    ]
+    lines = [[visible(column) for column in columns], *cells] if any(columns) else cells
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    aligned = [
+        [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(line, widths, numeric)]
+        for line in lines
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)
 
 
 def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:
@@ -88,7 +81,7 @@ class Out:
     def result(
         self,
         value: Any,
-        text: str | RenderableType | Callable[[], str | RenderableType],
+        text: str | Callable[[], str],
         essential: object = None,
     ) -> None:
         """The command's one result, on stdout.
@@ -160,15 +153,6 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _show(what: str | RenderableType) -> None:
-    """Print for people. Lines of a text stay lines; a pipe gets tables unwrapped and without colours."""
-    if isinstance(what, str):
-        print("\n".join(visible(line) for line in what.rstrip("\n").split("\n")))  # noqa: T201
-        return
-    from rich.console import Console
-
-    plain = not _is_terminal(sys.stdout)
-    console = Console(width=_PIPE_WIDTH if plain else None, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(what)
-    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))  # noqa: T201
+def _show(text: str) -> None:
+    """Print for people: lines stay lines."""
+    print("\n".join(visible(line) for line in text.rstrip("\n").split("\n")))  # noqa: T201

@@ -54,7 +54,7 @@ def usage_report(
     num_workers: WorkersOpt = 2,
     strict: StrictOpt = False,
 ) -> None:
-    """Report codebook utilization and perplexity: exact counts over the images that are named.
+    """Report codebook utilization and perplexity. Counts are exact, over the images that are named.
 
     Example: vqcli usage-report runs/demo --images photos/ -o report.html
     """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
+from vqcli.parts import PARTS, describe
 from vqcli.recipes import recipe_names, recipe_text
-from vqcli.registry import PARTS, describe
 
 
 @dataclass(frozen=True)

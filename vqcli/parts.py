@@ -1,0 +1,47 @@
+"""Names of parts: ``"name": "module:Class"``. A new part is one file and one line here.
+
+Nothing that was downloaded chooses what Python imports: a checkpoint can only name what stands in this table.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PARTS: dict[str, dict[str, str]] = {
+    "codebooks": {
+        "learned": "vqcli.codebooks.learned:LearnedCodebook",
+        "bridged": "vqcli.codebooks.bridged:BridgedCodebook",
+    },
+    "quantizers": {
+        "nearest": "vqcli.quantizers.nearest:NearestQuantizer",
+    },
+    "tokenizers": {
+        "conv": "vqcli.tokenizers.conv:ConvTokenizer",
+    },
+    "losses": {
+        "l1": "vqcli.losses.pixel:L1Loss",
+        "l2": "vqcli.losses.pixel:L2Loss",
+    },
+    "sources": {
+        "folder": "vqcli.data.folder:FolderSource",
+        "list": "vqcli.data.files:ListSource",
+        "parquet": "vqcli.data.parquet:ParquetSource",
+        "tar": "vqcli.data.tar:TarSource",
+        "demo": "vqcli.data.demo:DemoSource",
+    },
+    "tasks": {
+        "tokenizer": "vqcli.training.tokenizer:TokenizerTask",
+    },
+}
+
+
+def describe(kind: str) -> dict[str, str]:
+    """First docstring line of every part of a kind, read from the source: nothing is imported."""
+    return {name: _first_line(*target.split(":")) for name, target in PARTS[kind].items()}
+
+
+def _first_line(module: str, attribute: str) -> str:
+    path = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    found = re.search(rf'^class {attribute}\b[^"]*"""(.*)', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1].removesuffix('"""') if found else ""
