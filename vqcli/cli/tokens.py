@@ -95,7 +95,7 @@ def decode(
     precision: PrecisionOpt = Precision.fp32,
     force: ForceOpt = False,
 ) -> None:
-    """Turn tokens back into images. They are PNGs named by the keys of the originals; those already there are kept.
+    """Turn tokens back into images. PNGs named by the keys of the originals; existing ones are kept.
 
     Example: vqcli decode tokens.npy -o reconstructions/ -m runs/demo
     """

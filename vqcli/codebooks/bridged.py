@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.codebooks.base import Codebook, TableConfig, initial_codes
 from vqcli.nn.bridge import ModulatedBridge, VqBridge, code_grid
+from vqcli.nn.precision import float32
 
 
 def _size(hidden: int, patch: int, depth: int = 2) -> dict[str, Any]:
@@ -80,5 +80,5 @@ class BridgedCodebook(Codebook):
         )
 
     def codes(self) -> Tensor:
-        with torch.autocast(self.base.device.type, enabled=False):
+        with float32(self.base):
             return self.bridge(self.base.float())

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vqcli.nn.precision import float32
+
 Metric = Literal["l2", "dot"]
 MEMORY = 64 << 20
 """Bytes a search may use beside its arguments and its result."""
@@ -34,7 +36,7 @@ def nearest_codes(
     if codes_kd.shape[1] != width or not size:
         raise ValueError(f"cannot compare vectors of width {width} with codes {tuple(codes_kd.shape)}")
     tokens_n = torch.zeros(n, dtype=torch.int64, device=latents_nd.device)
-    with torch.autocast(latents_nd.device.type, enabled=False):
+    with float32(latents_nd):
         for vectors_nd, out_n in zip(*(x.split(chunk_size(width, memory)) for x in (latents_nd, tokens_n))):
             _search(vectors_nd, codes_kd, metric, memory, out_n)
     return tokens_n

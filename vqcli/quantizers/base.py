@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
+from vqcli.nn.precision import float32
 from vqcli.types import Grid, Quantized, Tokens, grid_length
 
 
@@ -62,13 +63,13 @@ class Quantizer(nn.Module, ABC):
 
     def forward(self, latents: Tensor) -> Quantized:
         """Quantize latents (B, D, h, w) for training: straight-through gradient, weighted losses."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with float32(latents):
             return self.quantize(self.codebook.prepare(latents.float()))
 
     @torch.no_grad()
     def tokenize(self, latents: Tensor) -> Tokens:
         """Tokens of latents (B, D, h, w): no losses, no statistics, never (N, K) at once."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with float32(latents):
             ids = self.assign(self.codebook.prepare(latents.float()))
         return Tokens(ids, self.grid(*sides(latents)))
 
@@ -78,7 +79,7 @@ class Quantizer(nn.Module, ABC):
         Raises ValueError if the ids do not fit their grid, VqcliError if one is no token of this codebook.
         """
         self._check(tokens)
-        with torch.autocast(tokens.ids.device.type, enabled=False):
+        with float32(tokens.ids):
             return self.restore(tokens)
 
     @abstractmethod
