@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from vqcli import files
 from vqcli.errors import VqcliError
@@ -118,13 +117,10 @@ def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenize
     """
     config = read_config(folder)
     tokenizer = build_tokenizer(config, folder)
-    average = folder / "average.safetensors"
-    state = _tensors(average if average.exists() else folder / "model.safetensors")
-    if (folder / "codebook.safetensors").exists():
-        state[CODES] = _tensors(folder / "codebook.safetensors")["codes"]
+    state = _state(folder, tokenizer.fingerprint)
     try:
         tokenizer.load_state_dict(state)
-    except (RuntimeError, KeyError) as e:
+    except RuntimeError as e:
         said = " ".join(line.strip() for line in str(e).splitlines()[1:3])
         raise VqcliError(
             f"{folder}: config.json and weights do not fit: {said}",
@@ -138,7 +134,7 @@ def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenize
         raise VqcliError(
             f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
         )
-    tokenizer.fingerprint = config["fingerprint"] or fingerprint(tokenizer)
+    tokenizer.fingerprint = tokenizer.fingerprint or fingerprint(tokenizer)
     tokenizer.bake()
     return tokenizer.eval().to(device)
 
@@ -151,16 +147,40 @@ def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
         tokenizer: Tokenizer = build(
             "tokenizers", TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"])
         )
-    except (KeyError, TypeError) as e:
+        tokenizer.image_size = tuple(config["image_size"]) if config["image_size"] else None
+        tokenizer.fingerprint = config["fingerprint"]
+    except (KeyError, TypeError, ValueError) as e:
+        said = f"{type(e).__name__} {str(e).splitlines()[0]}"
         raise VqcliError(
-            f"{folder}/config.json is incomplete: {e}", hint="copy the folder again", reason="damaged"
+            f"{folder}/config.json is damaged: {said}", hint="copy the folder again", reason="damaged"
         ) from e
-    tokenizer.image_size = tuple(config["image_size"]) if config.get("image_size") else None
     return tokenizer
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
+def _state(folder: Path, fingerprint: str) -> dict[str, torch.Tensor]:
+    """What the weight files of a folder hold; the running average where there is one."""
+    average, codebook = folder / "average.safetensors", folder / "codebook.safetensors"
+    state = _tensors(average if average.exists() else folder / "model.safetensors", fingerprint)
+    if codebook.exists():
+        state[CODES] = _tensors(codebook, fingerprint).pop("codes", torch.empty(0))
+    return state
+
+
+def _tensors(path: Path, fingerprint: str) -> dict[str, torch.Tensor]:
+    """The tensors of a file. Raises VqcliError if it is damaged or another model's."""
+    manifest = path.with_name("manifest.json")
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as e:
+        with safe_open(path, "pt") as file:
+            made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        listed = files.read_json(manifest)["files"].get(path.name) if manifest.exists() else None
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as e:
         raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
+    if listed and listed["sha256"] != files.sha256(path):
+        raise VqcliError(
+            f"{path} is not what {manifest.name} says", hint="copy the folder again", reason="damaged"
+        )
+    if made_for != fingerprint:
+        other = f"{path} belongs to another model than config.json"
+        raise VqcliError(other, hint="copy the folder again", reason="damaged")
+    return state

@@ -74,7 +74,11 @@ def encode(
             f"{result.out}  {result.encoded:,} images, {shape} tokens of {result.codebook_size:,} codes, "
             f"model {result.model}"
         ]
-        return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
+        listing = (
+            result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
+        )
+        bad = listed(f"rejected, all in {listing}", [f"{r['key']}: {r['reason']}" for r in result.rejected])
+        return "\n".join(lines + bad)
 
     result = run(options, out_file, force=force, progress=out.progress())
     out.result(result, lambda: text(result), essential=result.out)

@@ -57,8 +57,8 @@ def train(
     from vqcli.jobs.train import train as run
 
     given = {
-        "data.source": data,
-        "data.split": split,
+        "data.source": data and _quoted(data),
+        "data.split": split and _quoted(split),
         "data.num_workers": num_workers,
         "seed": seed,
         "training.precision": precision.value if precision else None,
@@ -86,6 +86,13 @@ def train(
     out.result(result, lambda: text(result), essential=result.model)
     if result.rejected:
         raise typer.Exit(3)
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML that is nothing but text: a path may look like an alias, a list or a number."""
+    import yaml
+
+    return yaml.safe_dump(text, default_style='"', width=float("inf")).strip()
 
 
 def _minutes(seconds: float) -> str:

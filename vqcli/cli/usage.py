@@ -61,7 +61,9 @@ def usage_report(
     from vqcli.jobs.usage import measure_usage
 
     options = None
-    if images:
+    if images is None and (size or split or limit):
+        raise typer.BadParameter("--size, --split and --limit choose among --images, which are not given")
+    if images is not None:
         from vqcli.jobs.encode import ImageOptions
 
         options = ImageOptions(

@@ -83,7 +83,7 @@ def _seal(shard: int, lines: bytes, tokens: np.ndarray) -> dict[str, str]:
     return {
         "shard": str(shard),
         "lines_sha256": hashlib.sha256(lines).hexdigest(),
-        "tokens_sha256": hashlib.sha256(np.ascontiguousarray(tokens)).hexdigest(),
+        "tokens_sha256": hashlib.sha256(np.ascontiguousarray(tokens).data).hexdigest(),
     }
 
 
@@ -161,11 +161,11 @@ class TokensFile:
         )
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All tokens, some at a time, (n, L). Raises VqcliError if they turn out not to be what was written."""
+        """All tokens, some at a time, (n, L). Raises VqcliError if they are not what was written."""
         digest = hashlib.sha256()
         for start in range(0, len(self), BLOCK):
             block = np.ascontiguousarray(self.array[start : start + BLOCK])
-            digest.update(block)
+            digest.update(block.data)
             yield block.reshape(len(block), -1)
         if self.side.get("sha256", digest.hexdigest()) != digest.hexdigest():
             message = f"{self.path} is damaged, or not the array of {self.path.stem}.json: its hash differs"
@@ -187,7 +187,7 @@ def _open_array(path: Path) -> np.ndarray:
 
 
 def _read_side(path: Path, images: int) -> dict[str, Any]:
-    """What stands beside an array of ``images``, if anything. Raises VqcliError if it cannot be of that one."""
+    """What stands beside an array of ``images``, if anything. Raises VqcliError where it is of another."""
     side = files.read_json(path) if path.exists() else {}
     if isinstance(side, dict) and side.get("format", FORMAT) == FORMAT:
         lists = [side[name] for name in ("keys", "labels") if name in side]
@@ -277,8 +277,8 @@ def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(array, header)
         for row in _rows(folder, index):
-            digest.update(row.ids)
-            array.write(row.ids.tobytes())
+            digest.update(row.ids.data)
+            array.write(row.ids.data)
         head = {"format": FORMAT} | asdict(info) | {"grid": grid, "sha256": digest.hexdigest()}
         with files.writing(out.with_suffix(".json")) as side:
             side.write(json.dumps(head | {"rejected": index["rejected"]}, indent=1)[:-2].encode())

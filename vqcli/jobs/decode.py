@@ -9,23 +9,26 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
-from pathlib import Path
+from itertools import count, groupby, islice
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.data.tokens import Row, TokensFile, TokensFolder, open_tokens
+from vqcli.data.base import IMAGE_SUFFIXES
+from vqcli.data.tokens import INDEX, Row, TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.models import autocast, open_tokenizer, pick_device
 from vqcli.pixels import to_pil, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Grid, Progress, Tokens, grid_length, silent
 
-LONGEST_NAME = 200
-"""Bytes of a file name; file systems take 255, and a temporary name is longer."""
+LONGEST_NAME, LONGEST_PATH = 200, 1000
+"""Bytes of a file name and of a relative path; file systems take 255 and 4096, temporary names are longer."""
+MARK = ".decode.json"
+"""In a folder of images: of which tokens they are, so that two jobs never mix."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class DecodeOptions:
     precision: str = "fp32"
     limit: int | None = None
     force: bool = False
-    """Decode tokens of another tokenizer too."""
+    """Decode tokens of another tokenizer too, and replace images of other tokens."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class DecodeResult:
 
 
 def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress = silent) -> DecodeResult:
-    """Write a PNG for every row of a tokens file or folder, named by its key; existing ones are kept.
+    """Write a PNG for every row of a tokens file or folder, named by its key, continuing an interrupted job.
 
-    Raises VqcliError before anything is decoded if the tokens are of another tokenizer or out of range.
+    Raises VqcliError before anything is decoded if the tokens are of another tokenizer or out of range, or
+    if ``out`` holds something else.
     """
     start = time.monotonic()
     found = open_tokens(tokens)
@@ -65,22 +69,53 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     check_tokens(found, tokens, tokenizer, force=options.force)
     if found.info is None:
         progress.say(f"{tokens} does not say which tokenizer made it")
-    grid = found.grid or default_grid(tokenizer)
-    rows = islice(found.rows(grid), options.limit)
-    total = min(len(found), options.limit or len(found))
-    progress.start("decode", total, "images")
+    rows = islice(found.rows(found.grid or default_grid(tokenizer)), options.limit)
     written = kept = 0
-    files.clean(out) if out.is_dir() else None
-    for batch in _batches(_named(rows), options.batch_size):
-        todo = [(path, row) for name, row in batch if not (path := out / name).exists()]
-        kept += len(batch) - len(todo)
-        if todo:
-            images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
-            for (path, _), image in zip(todo, images):
-                files.write_image(path, to_pil(image))
-        written += len(todo)
-        progress.advance(len(batch))
+    with files.locked(out):
+        mark = make_mark(tokens, folder, options)
+        keep = begin(out, mark, force=options.force)
+        progress.start("decode", min(len(found), options.limit or len(found)), "images")
+        for batch in _batches(_named(rows), options.batch_size):
+            todo = [(path, row) for name, row in batch if not (path := out / name).exists() or not keep]
+            kept += len(batch) - len(todo)
+            if todo:
+                images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
+                for (path, _), image in zip(todo, images):
+                    files.write_image(path, to_pil(image))
+            written += len(todo)
+            progress.advance(len(batch))
+        files.write_json(out / MARK, mark)
     return DecodeResult(out, folder, written + kept, kept, time.monotonic() - start)
+
+
+def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
+    """Whether the images in ``out`` are of this job; those of another must be forced. Raises VqcliError."""
+    path = out / MARK
+    if path.is_file() and files.read_json(path) == mark:
+        for left in out.rglob(f"{files.TEMPORARY}*"):
+            left.unlink()  # of a writer that was killed
+        return True
+    if all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir()):
+        files.write_json(path, mark)
+        return True
+    if not force:
+        what = "images of other tokens or another model" if path.is_file() else "other files"
+        raise VqcliError(
+            f"{out} holds {what}", hint="give another -o, or --force to write there", reason="exists"
+        )
+    path.unlink(missing_ok=True)  # until all images are replaced, none of them counts as done
+    return False
+
+
+def make_mark(tokens: Path, model: Path, options: DecodeOptions) -> dict[str, str]:
+    """What decides the images. The decoder is hashed too: a fingerprint is of the encoder's side alone."""
+    own = [tokens / INDEX] if tokens.is_dir() else [tokens, tokens.with_suffix(".json")]
+    weights = [model / f"{name}.safetensors" for name in ("average", "model", "codebook")]
+    return {"tokens": _hash(own), "model": _hash(weights), "precision": options.precision}
+
+
+def _hash(paths: list[Path]) -> str:
+    return hashlib.sha256("".join(files.sha256(p) for p in paths if p.exists()).encode()).hexdigest()
 
 
 @torch.inference_mode()
@@ -101,6 +136,12 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
             hint="give the model that made it with -m, or --force",
             reason="fingerprint",
         )
+    if found.grid and not _decodable(found.grid, tokenizer):
+        raise VqcliError(
+            f"{path} holds {' + '.join(f'{h}x{w}' for h, w in found.grid)} tokens an image, not as this model",
+            hint="give the model that made it with -m",
+            reason="grid",
+        )
     start = 0
     for block in found.blocks():
         bad = np.argwhere((block < 0) | (block >= spec.codebook_size))
@@ -115,6 +156,14 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
         start += len(block)
 
 
+def _decodable(grid: Grid, tokenizer: Tokenizer) -> bool:
+    h, w = grid[-1]
+    try:
+        return tokenizer.grid(h * tokenizer.downsample, w * tokenizer.downsample) == grid
+    except ValueError:
+        return False
+
+
 def default_grid(tokenizer: Tokenizer) -> Grid | None:
     """The grid of an image of the model's own size."""
     size = tokenizer.image_size
@@ -122,35 +171,39 @@ def default_grid(tokenizer: Tokenizer) -> Grid | None:
 
 
 def _named(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
-    """Rows with the names of their files, all different: ``a/b.jpg`` becomes ``a/b.png``."""
+    """Rows with the names of their files, all different, whatever case counts: ``a/b.jpg`` is ``a/b.png``."""
     taken: set[str] = set()
     for row in rows:
-        name = file_name(row.key, keep_suffix=False)
-        if name.casefold() in taken:
-            name = file_name(row.key, keep_suffix=True)
+        name = next(name for name in file_names(row.key) if name.casefold() not in taken)
         taken.add(name.casefold())
         yield name, row
 
 
-def file_name(key: str, *, keep_suffix: bool) -> str:
-    """A relative path for a key, which is data: never leaves its folder, every part a harmless name."""
-    parts = [p for p in key.split("/") if p not in ("", ".")] or ["image"]
-    stem, dot, suffix = parts[-1].rpartition(".")
-    if dot and stem and not keep_suffix and suffix.isalnum() and len(suffix) <= 5:
-        parts[-1] = stem
-    return "/".join(_harmless(part) for part in parts) + ".png"
+def file_names(key: str) -> Iterator[str]:
+    """Relative paths for a key, best first: ``a.png``, ``a.jpg.png``, ``a.jpg.2.png`` ...
+
+    A key is data: the paths never leave their folder, and every part of them is a harmless name.
+    """
+    parts = [_harmless(part) for part in key.split("/") if part not in ("", ".")] or ["image"]
+    # no folder can take the name of an image
+    folders = [part[:-4] + "%2Epng" if part.lower().endswith(".png") else part for part in parts[:-1]]
+    path = "/".join([*folders, parts[-1]])
+    path = path if len(path) <= LONGEST_PATH else _digest(key)
+    if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+        yield str(PurePosixPath(path).with_suffix(".png"))
+    yield f"{path}.png"
+    yield from (f"{path}.{n}.png" for n in count(2))
 
 
 def _harmless(part: str) -> str:
     name = quote(part, safe=" ()[]{}+,;=@#&!'~", errors="surrogateescape")
     if name.startswith("."):
         name = "%2E" + name[1:]
-    return name if len(name) <= LONGEST_NAME else hashlib.sha256(os_bytes(part)).hexdigest()[:16]
+    return name if len(name) <= LONGEST_NAME else _digest(part)
 
 
-def os_bytes(text: str) -> bytes:
-    """A name's bytes, also where they are not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _batches(rows: Iterator[tuple[str, Row]], size: int) -> Iterator[list[tuple[str, Row]]]:

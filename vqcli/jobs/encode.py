@@ -5,8 +5,10 @@ Shape letters: B images of a batch, L tokens an image.
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,9 @@ class Encoder:
         self.size = target_size(options.size, self.tokenizer)
         self.source: Source = open_source(options.images, split=options.split, size=self.size)
         self.count = min(len(self.source), options.limit or len(self.source))
+        self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
+        """Images of a shard: whole batches, so that a batch never depends on where a job was interrupted."""
+        self.shards = -(-self.count // self.per_shard)
         self.transform = CenterCrop(self.size) if self.size else NativeCrop(self.tokenizer.spec.downsample)
 
     @property
@@ -82,6 +87,16 @@ class Encoder:
         if self.size is None:
             return f"native: centre cut to a multiple of {self.tokenizer.spec.downsample}"
         return f"resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
+
+    @property
+    def info(self) -> store.TokensInfo:
+        """What is written beside the tokens."""
+        spec = self.tokenizer.spec
+        return store.TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing)
+
+    def shard(self, k: int) -> np.ndarray:
+        """Indices of the inputs of shard ``k``."""
+        return np.arange(k * self.per_shard, min((k + 1) * self.per_shard, self.count))
 
     def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
         """Every batch with the grid and tokens (L,) of its usable images. Raises BadImage if strict."""
@@ -120,137 +135,140 @@ def encode(
     Raises VqcliError where nothing can be encoded or ``out`` holds something else.
     """
     start, state = time.monotonic(), PartialState(cpu=options.device == "cpu")
-    as_array = out.suffix == ".npy"
-    if as_array and options.size == "native":
-        raise VqcliError(
-            f"{out} holds images of one size only",
-            hint="--size native needs a folder: -o tokens/",
-            reason="size",
-        )
-    folder = out.with_name(f"{out.stem}.partial") if as_array else out
+    leads = state.is_main_process
+    folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
+    if leads:
+        check_out(options, out, folder, force=force)
     encoder = Encoder(options, state.local_process_index)
-    info = store.TokensInfo(
-        encoder.tokenizer.spec.codebook_size, encoder.tokenizer.spec.fingerprint, encoder.preprocessing
-    )
-    if state.is_main_process:
-        check_out(out, folder, force=force)
-        begin(folder, make_plan(encoder, info), force=force)
-    state.wait_for_everyone()
-    batch = options.batch_size
-    per_shard = batch * max(1, SHARD // batch)
-    shards = -(-encoder.count // per_shard)
-    mine = [
-        k for k in range(state.process_index, shards, state.num_processes) if not store.shard_done(folder, k)
-    ]
-    progress.start("encode", encoder.count, "images")
-    progress.advance(
-        sum(len(_indices(encoder, k, per_shard)) for k in range(shards) if store.shard_done(folder, k))
-    )
-    write_shards(encoder, folder, mine, per_shard, progress)
-    state.wait_for_everyone()
-    index = store.totals(folder, shards)
-    if state.is_main_process:
-        finish(folder, out, info, index)
-    state.wait_for_everyone()
+    with files.locked(folder) if leads else nullcontext():
+        if leads:
+            check_out(options, out, folder, force=force)  # another process may have come first
+            begin(folder, make_plan(encoder), force=force)
+        state.wait_for_everyone()
+        mine = range(state.process_index, encoder.shards, state.num_processes)
+        todo = [k for k in mine if not store.shard_done(folder, k)]
+        progress.start("encode", sum(len(encoder.shard(k)) for k in mine), "images")
+        progress.advance(sum(len(encoder.shard(k)) for k in mine if k not in todo))
+        write_shards(encoder, folder, todo, progress)
+        state.wait_for_everyone()
+        index = store.totals(folder, encoder.shards)
+        if leads:
+            finish(folder, out, encoder.info, index)
+        state.wait_for_everyone()
     return EncodeResult(
         out,
         encoder.folder,
         index["encoded"],
         index["rejected"],
         index["grid"],
-        info.codebook_size,
+        encoder.info.codebook_size,
         time.monotonic() - start,
     )
 
 
-def _indices(encoder: Encoder, shard: int, per_shard: int) -> np.ndarray:
-    return np.arange(shard * per_shard, min((shard + 1) * per_shard, encoder.count))
+def write_shards(encoder: Encoder, folder: Path, shards: list[int], progress: Progress) -> None:
+    """Encode and commit shards one after the other, in one stream of batches: loading never pauses."""
+    inputs = np.concatenate([np.arange(0), *map(encoder.shard, shards)])
+    batches, rejected = encoder.batches(inputs), 0
+    for k in shards:
+        lines: list[dict[str, Any]] = []
+        rows: list[np.ndarray] = []
+        while len(lines) < len(encoder.shard(k)):
+            batch, encoded = next(batches)
+            lines += describe(encoder.source, batch, encoded)
+            rows += [encoded[i][1] for i in batch.indices]
+            rejected += len(batch.rejected)
+            progress.advance(len(batch.all_indices))
+            if rejected:
+                progress.show(rejected=rejected)
+        store.write_shard(folder, k, lines, rows, encoder.tokenizer.spec.codebook_size)
 
 
-def write_shards(
-    encoder: Encoder, folder: Path, shards: list[int], per_shard: int, progress: Progress
-) -> None:
-    """Encode and commit shards one after the other."""
-    if not shards:
-        return
-    todo = np.concatenate([_indices(encoder, k, per_shard) for k in shards])
-    queue, size = iter(shards), encoder.tokenizer.spec.codebook_size
-    lines: list[dict[str, Any]] = []
-    rows: list[np.ndarray] = []
-    shard = next(queue)
-    for batch, encoded in encoder.batches(todo):
-        reasons = {bad.key: bad for bad in batch.rejected}
-        first = len(lines)
-        for i in batch.all_indices:
-            key, label = encoder.source.key(i), encoder.source.label(i)
-            if i in encoded:
-                grid, ids = encoded[i]
-                rows.append(ids)
-                lines.append({"key": key, "label": label, "grid": grid, "status": "ok"})
-            else:
-                bad = reasons[key]
-                progress.say(f"rejected {bad}")
-                lines.append(
-                    {
-                        "key": key,
-                        "label": label,
-                        "status": "rejected",
-                        "reason": bad.reason,
-                        "detail": bad.detail,
-                    }
-                )
-        progress.advance(len(lines) - first)
-        if len(lines) == len(_indices(encoder, shard, per_shard)):
-            store.write_shard(folder, shard, lines, rows, size)
-            lines, rows, shard = [], [], next(queue, -1)
-    assert shard == -1, "every shard is written"
+def describe(
+    source: Source, batch: Batch, encoded: dict[int, tuple[Grid, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """A line for every input of a batch, usable or not."""
+    reasons = {bad.key: bad for bad in batch.rejected}
+    lines = []
+    for i in batch.all_indices:
+        line: dict[str, Any] = {"key": source.key(i), "label": source.label(i)}
+        if i in encoded:
+            line |= {"grid": encoded[i][0], "status": "ok"}
+        else:
+            bad = reasons[line["key"]]
+            line |= {"status": "rejected", "reason": bad.reason, "detail": bad.detail}
+        lines.append(line)
+    return lines
 
 
-def make_plan(encoder: Encoder, info: store.TokensInfo) -> dict[str, Any]:
-    """What decides the shards: two runs with the same plan write the same bytes."""
+def make_plan(encoder: Encoder) -> dict[str, Any]:
+    """What decides the shards, as JSON values: two jobs with the same plan write the same bytes."""
     options = encoder.options
+    keys = (encoder.source.key(i) for i in range(encoder.count))
     return {
-        "format": 1,
-        "tokens": asdict(info),
-        "inputs": data_identity(encoder.source.key(i) for i in range(encoder.count)),
-        "settings": {"batch_size": options.batch_size, "precision": options.precision, "size": encoder.size},
+        "format": store.FORMAT,
+        "tokens": asdict(encoder.info),
+        "inputs": {"named": options.images, "split": options.split, **data_identity(keys)},
+        "settings": {"batch_size": options.batch_size, "precision": options.precision},
     }
 
 
-def check_out(out: Path, folder: Path, *, force: bool) -> None:
-    """Raises VqcliError if the place is taken by something that is not this job."""
-    if out.suffix == ".npy":
-        if out.exists() and not force:
+def check_out(options: ImageOptions, out: Path, folder: Path, *, force: bool) -> None:
+    """Raises VqcliError if the place is taken by something that is not a job of ours."""
+    if out != folder and options.size == "native":
+        raise VqcliError(
+            f"{out} holds images of one size only",
+            hint="--size native needs a folder: -o tokens/",
+            reason="size",
+        )
+    if (folder / store.PLAN).is_file():
+        return  # begin() tells whether it is this job
+    if folder.exists() and not (folder.is_dir() and all(map(_passing, folder.iterdir()))):
+        raise VqcliError(f"{folder} exists and holds no tokens", hint="give another -o", reason="exists")
+    for path in (out, out.with_suffix(".json")) if out != folder else ():
+        if path.is_dir() or (path.exists() and not force):
             raise VqcliError(
-                f"{out} exists already", hint="give another -o, or --force to replace it", reason="exists"
+                f"{path} exists already", hint="give another -o, or --force to replace it", reason="exists"
             )
-    elif out.exists() and not (out.is_dir() and ((out / store.PLAN).is_file() or not any(out.iterdir()))):
-        raise VqcliError(f"{out} exists and holds no tokens", hint="give another -o", reason="exists")
+
+
+def _passing(path: Path) -> bool:
+    return path.name == ".lock" or path.name.startswith(files.TEMPORARY)
 
 
 def begin(folder: Path, plan: dict[str, Any], *, force: bool) -> None:
     """Write the plan, or check that the job found there has the same one."""
-    path = folder / store.PLAN
-    if path.is_file():
-        files.clean(folder)
-        found = files.read_json(path)
-        if _comparable(found) == _comparable(plan):
+    files.clean(folder)
+    if (folder / store.PLAN).is_file():
+        found = files.read_json(folder / store.PLAN)
+        if found == plan:
             return
         if not force:
-            changed = [k for k in plan if _comparable(found).get(k) != _comparable(plan)[k]]
             raise VqcliError(
-                f"{folder} holds another job's tokens (different {', '.join(changed)})",
+                f"{folder} holds tokens of another job: {_differences(found, plan)}",
                 hint="give another -o, or --force to start over",
                 reason="changed",
             )
-        files.remove_folder(folder)
-    files.write_json(path, plan)
+        store.remove_shards(folder)
+    files.write_json(folder / store.PLAN, plan)
 
 
-def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
-    import json
+def _differences(found: Any, plan: dict[str, Any]) -> str:
+    """``batch_size 16 -> 32, ...``, hashes cut short."""
+    parts = [
+        found.get(name, {}) if isinstance(found, dict) else {} for name in ("tokens", "inputs", "settings")
+    ]
+    old = {name: value for part in parts for name, value in part.items()}
+    new = plan["tokens"] | plan["inputs"] | plan["settings"]
+    changed = [name for name in new if old.get(name) != new[name]]
+    return (
+        ", ".join(f"{name} {_short(old.get(name))} -> {_short(new[name])}" for name in changed)
+        or "its format"
+    )
 
-    return json.loads(json.dumps(plan))
+
+def _short(value: Any) -> str:
+    return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def finish(folder: Path, out: Path, info: store.TokensInfo, index: dict[str, Any]) -> None:
@@ -262,8 +280,11 @@ def finish(folder: Path, out: Path, info: store.TokensInfo, index: dict[str, Any
             hint=f"{folder} lists each with its reason",
             reason="input-empty",
         )
-    if out != folder:
-        store.assemble(folder, out, info, index)
-        files.remove_folder(folder)
-    else:
+    if out == folder:
         store.write_index(folder, index)
+        return
+    for path in (out, out.with_suffix(".json")):
+        for left in out.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}"):
+            left.unlink()  # of a job that was killed right here
+    store.assemble(folder, out, info, index)
+    files.remove_folder(folder)

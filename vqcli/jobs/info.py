@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from vqcli import files
 from vqcli.checkpoint import read_config
 from vqcli.data.config import DataConfig
 from vqcli.data.divide import divide
 from vqcli.errors import VqcliError
 from vqcli.hub import locate
+from vqcli.jobs.usage import read_usage
 from vqcli.registry import resolve
 from vqcli.training.recipe import Recipe, read_recipe, steps_in
 from vqcli.training.task import Batch
@@ -41,6 +42,10 @@ class ModelInfo:
     """Utilization measured when it was exported."""
 
 
+TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerprint", "tokenizer")
+"""Keys of ``config.json`` that are told as they are."""
+
+
 def describe_model(reference: str | None) -> ModelInfo:
     """What ``config.json``, ``usage.json`` and the headers of the weight files say. Nothing is loaded."""
     folder = locate(reference)
@@ -49,25 +54,29 @@ def describe_model(reference: str | None) -> ModelInfo:
         folder / name for name in ("model.safetensors", "codebook.safetensors") if (folder / name).is_file()
     ]
     usage = folder / "usage.json"
+    try:
+        told = {name: config[name] for name in TOLD}
+    except KeyError as e:
+        raise VqcliError(
+            f"{folder}/config.json does not tell {e}", hint="copy the folder again", reason="damaged"
+        ) from e
     return ModelInfo(
         folder=folder,
-        kind=config["kind"],
-        codebook_size=config["codebook_size"],
-        width=config["width"],
-        downsample=config["downsample"],
-        image_size=config["image_size"],
         parameters=sum(map(_elements, weights)),
         bytes=sum(path.stat().st_size for path in weights),
-        fingerprint=config["fingerprint"],
-        tokenizer=config["tokenizer"],
-        usage=files.read_json(usage) if usage.is_file() else None,
+        usage=read_usage(usage) if usage.is_file() else None,
+        **told,
     )
 
 
 def _elements(path: Path) -> int:
-    with safe_open(path, "pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (not a mapping)
-    return sum(torch.Size(shape).numel() for shape in shapes)
+    """Numbers in a weight file, by its header. Raises VqcliError if it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as e:
+        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
+    return sum(map(math.prod, shapes))
 
 
 @dataclass(frozen=True)

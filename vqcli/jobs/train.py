@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
@@ -17,11 +18,13 @@ from vqcli.data.divide import divide
 from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
 from vqcli.errors import VqcliError
 from vqcli.hub import newest_checkpoint
+from vqcli.jobs.models import pick_device
 from vqcli.registry import resolve
 from vqcli.training.loop import Data, Trainer
-from vqcli.training.recipe import Recipe, parse_recipe, read_recipe
+from vqcli.training.recipe import Recipe, read_recipe
+from vqcli.training.resume import restore
 from vqcli.training.run import Run
-from vqcli.training.state import check_same, data_identity, fixed_settings
+from vqcli.training.state import data_identity
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
@@ -63,17 +66,17 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     run, recipe = prepare_run(options)
     accelerator = make_accelerator(recipe, options, run)
     try:
+        check_batch(recipe, accelerator)
         with files.locked(run.folder) if accelerator.is_main_process else _nothing():
             trainer = make_trainer(recipe, run, accelerator, progress)
             begin(trainer, options, progress)
             measured = trainer.fit()
+            rejected = len(trainer.rejections())
     finally:
         accelerator.end_training()
         type(accelerator.state)._reset_state(reset_partial_state=True)
     numbers = {k: v for k, v in measured.items() if isinstance(v, int | float)}
-    return TrainResult(
-        run.folder, run.model, trainer.steps, time.monotonic() - start, trainer.rejected, numbers
-    )
+    return TrainResult(run.folder, run.model, trainer.steps, time.monotonic() - start, rejected, numbers)
 
 
 def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
@@ -89,21 +92,17 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
             hint=f"continue it with --resume {run.folder}, or give another --out",
             reason="exists",
         )
+    if run.folder.is_dir() and any(not path.name.startswith(".") for path in run.folder.iterdir()):
+        raise VqcliError(
+            f"{run.folder} is not empty and holds no run", hint="give another --out", reason="exists"
+        )
     return run, recipe
 
 
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
-    """The run to continue, and its recipe with the settings that may change."""
+    """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
-    before = run.read_recipe()
-    if not options.settings:
-        return run, before
-    from vqcli.config import override
-
-    recipe = parse_recipe(override(before.model_dump(mode="json"), options.settings), str(run.recipe_file))
-    if not options.accept_changes:
-        check_same(fixed_settings(before), fixed_settings(recipe), "the recipe")
-    return run, recipe
+    return run, read_recipe(str(run.recipe_file), options.settings)
 
 
 def find_run(options: TrainOptions) -> Run:
@@ -127,7 +126,11 @@ def find_run(options: TrainOptions) -> Run:
 
 
 def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Accelerator:
-    """Devices, processes, precision and trackers. Raises VqcliError where the batch does not divide."""
+    """Devices, processes, precision and trackers. Raises VqcliError where one of them is not there."""
+    if options.device:
+        device = pick_device(options.device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
     precision = {"fp32": "no"}.get(recipe.training.precision, recipe.training.precision)
     try:
         accelerator = Accelerator(
@@ -141,6 +144,11 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
         raise VqcliError(
             f"cannot start: {e}", hint="vqcli doctor lists what is installed", reason="environment"
         ) from e
+    return accelerator
+
+
+def check_batch(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Raises VqcliError where the batch does not divide into passes of all processes."""
     passes = accelerator.num_processes * recipe.training.accumulate
     if recipe.training.batch_size % passes:
         raise VqcliError(
@@ -148,7 +156,6 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
             hint=f"--set training.batch_size={recipe.training.batch_size // passes * passes or passes}",
             reason="config",
         )
-    return accelerator
 
 
 def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
@@ -183,7 +190,7 @@ def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     run, main = trainer.run, trainer.accelerator.is_main_process
     checkpoint = newest_checkpoint(run.folder) if options.resume else None
     if checkpoint:
-        trainer.restore(checkpoint, accept_changes=options.accept_changes)
+        restore(trainer, checkpoint, accept_changes=options.accept_changes)
         progress.say(f"resuming {run.folder} at step {trainer.step} of {trainer.steps}")
     elif main:
         run.forget_after(-1)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from vqcli import files
 from vqcli.data.tokens import is_tokens, open_tokens
@@ -53,6 +55,12 @@ def measure_usage(
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
     if is_tokens(Path(target)):
+        if options:
+            raise VqcliError(
+                f"{target} holds tokens, which are counted as they are",
+                hint="leave --images out, or give a model as the target",
+                reason="usage",
+            )
         result, counts = _count_tokens(Path(target), codebook_size, progress)
     elif options:
         result, counts = _count_images(options, progress)
@@ -135,18 +143,35 @@ def _stored(reference: str) -> UsageResult:
     path = folder / "usage.json"
     if not path.is_file():
         return UsageResult(str(folder), "", None, geometry=_geometry(folder))
-    stored = files.read_json(path)
+    stored = read_usage(path)
     what = f"{stored['images']}, {stored['tokens']:,} tokens"
     return UsageResult(str(folder), what, stored["utilization"], stored=stored, geometry=_geometry(folder))
+
+
+def read_usage(path: Path) -> dict[str, Any]:
+    """``usage.json`` of a model folder. Raises VqcliError if it does not tell what it should."""
+    stored = files.read_json(path)
+    needed = {"images", "tokens", "used", "codebook_size", "utilization", "uniform_expectation", "perplexity"}
+    if not isinstance(stored, dict) or not needed <= stored.keys():
+        raise VqcliError(
+            f"{path} does not tell a codebook's usage", hint="copy the folder again", reason="damaged"
+        )
+    return stored
 
 
 def _geometry(folder: Path) -> CodeGeometry:
     """Geometry of a model folder's codes, or of a checkpoint's, which is baked for it."""
     path = folder / "codebook.safetensors"
     if path.is_file():
-        from safetensors.numpy import load_file
-
-        return measure_geometry(load_file(path)["codes"])
+        return measure_geometry(read_codes(path))
     from vqcli.checkpoint import load_tokenizer
 
     return measure_geometry(load_tokenizer(folder).quantizer.codes().detach().numpy())
+
+
+def read_codes(path: Path) -> np.ndarray:
+    """The codes (K, D) of a model folder. Raises VqcliError if they cannot be read."""
+    try:
+        return load_file(path)["codes"]
+    except (OSError, SafetensorError, KeyError) as e:
+        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e

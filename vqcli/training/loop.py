@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from vqcli import files
@@ -22,17 +21,10 @@ from vqcli.errors import Interrupted, VqcliError
 from vqcli.pixels import normalize
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
+from vqcli.training.resume import save
 from vqcli.training.run import Run
 from vqcli.training.schedules import rate_factor
-from vqcli.training.state import (
-    check_same,
-    environment,
-    load_module,
-    load_optimizer,
-    load_rng,
-    optimizer_tensors,
-    rng_tensors,
-)
+from vqcli.training.stop import stop_signals
 from vqcli.training.task import Batch, Losses, Task
 from vqcli.training.window import Window
 from vqcli.types import Progress
@@ -62,13 +54,20 @@ class Trainer:
         per_epoch = max(1, data.passes_per_epoch // config.accumulate)
         self.steps = steps_in(config.steps, per_epoch)
         self.warmup = steps_in(recipe.schedule.warmup, per_epoch)
-        self.step, self.rejected, self.window = 0, 0, Window()
+        if self.steps < 1:
+            raise VqcliError(
+                f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
+            )
+        self.step, self.window = 0, Window()
+        self.rejected: set[str] = set()
+        self.measured: dict[str, Any] = {}
         self.modules = dict(task.parts)
         self.optimizers: dict[str, Any] = {}
         self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
         for name, module in self.modules.items():
             optimizer = make_optimizer(module, recipe.optimizer, config.batch_size)
-            task.parts[name], self.optimizers[name] = accelerator.prepare(module, optimizer)
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
+                task.parts[name], self.optimizers[name] = accelerator.prepare(module, optimizer)
 
     def fit(self) -> dict[str, Any]:
         """Train to the last step, measure, export; returns the measurements. Raises Interrupted."""
@@ -78,16 +77,12 @@ class Trainer:
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
             while self.step < self.steps:
+                if self.step:
+                    self.look()  # after saving: a resumed run looks again, a stopped one stops at once
                 self.train_step(batches)
                 self.step += 1
                 self.progress.advance()
-                self.after_step(last=self.step == self.steps)
-                if self.anywhere(bool(stopped)) and self.step < self.steps:
-                    self.save()
-                    raise Interrupted(
-                        f"stopped at step {self.step}; continue with --resume",
-                        stopped[0] if stopped else signal.SIGTERM,
-                    )
+                self.after_step(stopped)
         return self.finish()
 
     def train_step(self, batches: Iterator[LoadedBatch]) -> None:
@@ -114,8 +109,9 @@ class Trainer:
     def load(self, loaded: LoadedBatch) -> Batch:
         """A batch on the device; rejected images are counted and named."""
         for bad in loaded.rejected:
-            self.rejected += 1
-            self.progress.say(f"rejected {bad}")
+            if bad.key not in self.rejected:
+                self.rejected.add(bad.key)
+                self.progress.say(f"rejected {bad}")
         if not loaded.images:
             raise VqcliError(
                 "every image of a batch was rejected",
@@ -129,15 +125,15 @@ class Trainer:
     def total(self, part: str, losses: Losses) -> Tensor:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
         total = torch.stack([x.float() for x in losses.values()]).sum()
-        self.require_finite(total.detach(), ", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
+        self.require_finite(total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
         self.window.add({name if part == "model" else f"{part}/{name}": x for name, x in losses.items()})
         return total
 
-    def require_finite(self, value: Tensor, what: str) -> None:
+    def require_finite(self, value: Tensor, what: Callable[[], str]) -> None:
         """Stop all processes together if ``value`` is not finite on any of them."""
         if self.anywhere(not torch.isfinite(value).item()):
             raise VqcliError(
-                f"training diverged at step {self.step}: {what}",
+                f"training diverged at step {self.step + 1}: {what()}",
                 hint=f"{self.run.folder} keeps the last good checkpoint; try a lower optimizer.lr",
                 reason="diverged",
             )
@@ -155,37 +151,51 @@ class Trainer:
         optimizer, clip = self.optimizers[part], self.recipe.optimizer.clip
         self.accelerator.unscale_gradients(optimizer)
         norm = nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf)
-        if (
-            self.recipe.training.precision != "fp16"
-        ):  # there the scaler skips such a step and lowers its scale
-            self.require_finite(norm, f"gradient norm of {part} is {norm.item():g}")
+        if not self.accelerator.scaler:  # which skips such a step and lowers its scale
+            self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
         self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.task.stepped(part)
 
-    def after_step(self, *, last: bool) -> None:
-        """Log, draw, measure and save where the recipe asks for it."""
-        config = self.recipe.training
-        if self.step % config.log_every == 0 or last:
+    def due(self, every: int) -> bool:
+        """Whether something done every so many steps, and after the last, is to be done now."""
+        return self.step % every == 0 or self.step == self.steps
+
+    def after_step(self, stopped: list[int]) -> None:
+        """Log and save where the recipe asks for it, and stop if a signal said so. Raises Interrupted."""
+        stop = self.anywhere(bool(stopped))
+        if self.due(self.recipe.training.log_every):
             self.log()
-        if self.step % config.sample_every == 0 or last:
+        if self.due(self.recipe.training.checkpoint_every) or stop:
+            save(self)
+        if stop:
+            raise Interrupted(
+                f"stopped at step {self.step}; continue with --resume",
+                stopped[0] if stopped else signal.SIGTERM,
+            )
+
+    def look(self) -> None:
+        """Draw and measure where the recipe asks for it; changes nothing of what is trained."""
+        if self.due(self.recipe.training.sample_every):
             self.draw()
-        if self.step % config.validate_every == 0 and not last:
-            self.measure()
-        if self.step % config.checkpoint_every == 0 or last:
-            self.save()
+        if self.due(self.recipe.training.validate_every):
+            self.measured = self.measure()
 
     def log(self) -> None:
         """Write and show means since the last line."""
         rate = self.optimizers["model"].param_groups[0]["lr"]
         numbers = self.window.close() | {"learning_rate": rate} | self.task.numbers()
-        if self.rejected:
-            numbers["rejected"] = self.rejected
+        if rejected := len(self.rejections()):
+            numbers["rejected"] = rejected
         if self.accelerator.is_main_process:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
         self.progress.show(**numbers)
+
+    def rejections(self) -> list[str]:
+        """Names of all images rejected so far, on any process. A collective call."""
+        return sorted(set(gather_object(list(self.rejected))))
 
     def draw(self) -> None:
         """Store a grid of held-out images and what the model makes of them."""
@@ -214,67 +224,16 @@ class Trainer:
 
     def finish(self) -> dict[str, Any]:
         """Measure and export."""
-        measured = self.measure()
+        self.look()
         if self.accelerator.is_main_process:
             with files.writing_folder(self.run.model) as folder, evaluating(self.best()) as model:
-                self.task.export(model, folder, measured)
+                self.task.export(model, folder, self.measured)
         self.accelerator.wait_for_everyone()
-        return measured
+        return self.measured
 
     def best(self) -> nn.Module:
         """The model as it is exported: the running average if there is one."""
         return self.average.module if self.average is not None else self.modules["model"]
-
-    def save(self) -> None:
-        """Write a checkpoint of everything a bit-exact continuation needs."""
-        rng = rng_tensors(self.accelerator)
-        if self.accelerator.is_main_process:
-            self.run.save_checkpoint(
-                self.step, lambda folder: self.write(folder, rng), self.recipe.training.keep
-            )
-        self.accelerator.wait_for_everyone()
-
-    def write(self, folder: Path, rng: dict[str, Tensor]) -> None:
-        """The files of a checkpoint."""
-        files.write_json(folder / "config.json", self.task.describe(self.modules["model"]))
-        for part, module in self.modules.items():
-            files.write_tensors(folder / f"{part}.safetensors", module.state_dict())
-            files.write_tensors(
-                folder / f"{part}.optimizer.safetensors", optimizer_tensors(self.optimizers[part].optimizer)
-            )
-        if self.average is not None:
-            files.write_tensors(folder / "average.safetensors", self.average.module.state_dict())
-        tensors = rng | {f"task.{k}": v for k, v in self.task.tensors().items()} | self.window.tensors()
-        files.write_tensors(folder / "state.safetensors", tensors)
-        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
-        state = {"step": self.step, "rejected": self.rejected, "scaler": scaler, "data": self.data.identity}
-        files.write_json(folder / "state.json", state | {"environment": environment(self.accelerator)})
-
-    def restore(self, folder: Path, *, accept_changes: bool) -> None:
-        """Continue from a checkpoint. Raises VqcliError if the data or the environment changed."""
-        state = files.read_json(folder / "state.json")
-        if not accept_changes:
-            check_same(state["environment"], environment(self.accelerator), "the environment")
-            check_same(state["data"], self.data.identity, "the training images")
-        self.step, self.rejected = state["step"], state["rejected"]
-        for part, module in self.modules.items():
-            load_module(module, folder / f"{part}.safetensors")
-            load_optimizer(
-                self.optimizers[part].optimizer, load_file(folder / f"{part}.optimizer.safetensors")
-            )
-        if self.average is not None:
-            load_module(self.average.module, folder / "average.safetensors")
-            self.average.n_averaged.fill_(self.step)
-        tensors = load_file(folder / "state.safetensors")
-        self.task.load_tensors(
-            {k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")}
-        )
-        self.window.load_tensors(tensors, self.accelerator.device)
-        if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.accelerator.is_main_process:
-            self.run.forget_after(self.step)
-        load_rng(tensors, min(self.accelerator.process_index, len(tensors["rng.cpu"]) - 1))
 
 
 @contextmanager
@@ -287,25 +246,3 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
             yield module
     finally:
         module.train(training)
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM are put into; the second one acts at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, previous[number])
-
-    previous: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, catch)
-    except ValueError:  # not the main thread: the caller handles signals
-        pass
-    try:
-        yield caught
-    finally:
-        for which, handler in previous.items():
-            signal.signal(which, handler)

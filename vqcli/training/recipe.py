@@ -18,6 +18,8 @@ from vqcli.registry import resolve
 def _check_duration(value: int | str) -> int | str:
     if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)? (steps|epochs)", value):
         raise ValueError("a duration is a number of steps, or like '40 epochs'")
+    if isinstance(value, int) and value < 0:
+        raise ValueError("a duration is not negative")
     return value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,29 +57,36 @@ class Run:
         files.append_line(self.metrics_file, line)
 
     def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that a resumed run will repeat, and whatever a kill left unfinished."""
-        for folder in (self.folder, self.folder / "checkpoints"):
+        """Drop metrics that a run resumed after ``step`` will repeat, and whatever a kill left unfinished.
+
+        Measurements of ``step`` itself are repeated too.
+        """
+        for folder in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
             files.clean(folder)
         if self.metrics_file.exists():
-            kept = [line for line in files.read_lines(self.metrics_file) if line["step"] <= step]
-            self.metrics_file.unlink()
-            for line in kept:
-                self.log(line)
+            kept = [
+                json.dumps(line) + "\n"
+                for line in files.read_lines(self.metrics_file)
+                if line["step"] < step or (line["step"] == step and "learning_rate" in line)
+            ]
+            files.write_text(self.metrics_file, "".join(kept))
 
     def sample(self, step: int, picture: Image) -> None:
         """Store a reconstruction grid."""
         files.write_image(self.folder / "samples" / f"step-{step:08d}.png", picture)
 
-    def save_checkpoint(self, step: int, write: Callable[[Path], None], keep: int) -> None:
-        """Write a checkpoint, read it back, and only then let go of the oldest."""
+    @contextmanager
+    def checkpoint(self, step: int, keep: int) -> Iterator[Path]:
+        """A folder to write a checkpoint into; it is read back before the oldest are let go of."""
         folder = self.folder / "checkpoints" / f"step-{step:08d}"
         with files.writing_folder(folder) as unfinished:
-            write(unfinished)
+            yield unfinished
         if not files.verified(folder):
             raise VqcliError(
                 f"{folder} does not read back as it was written",
                 hint="check the disk; older checkpoints are kept",
                 reason="output",
             )
-        for old in checkpoints(self.folder)[:-keep]:
+        upto = [c for c in checkpoints(self.folder) if c.name <= folder.name]  # later ones are damaged
+        for old in upto[:-keep]:
             files.remove_folder(old)

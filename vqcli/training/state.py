@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +39,24 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def rng_tensors(accelerator: Accelerator) -> dict[str, Tensor]:
-    """Random states of every process, a row each. A collective call."""
+def rng_tensors() -> dict[str, Tensor]:
+    """Random states of this process."""
     states = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["rng.cuda"] = torch.cuda.get_rng_state()
-    return {k: accelerator.gather(s[None].to(accelerator.device)).cpu() for k, s in states.items()}
+    return states
 
 
-def load_rng(tensors: dict[str, Tensor], rank: int) -> None:
-    """Take this process's random states back."""
-    torch.set_rng_state(tensors["rng.cpu"][rank])
+def load_rng(tensors: dict[str, Tensor]) -> None:
+    """Take ``rng_tensors`` back."""
+    torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng.cuda"][rank])
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
+
+
+def gathered(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of every process, a row each. A collective call."""
+    return {k: accelerator.gather(x[None].to(accelerator.device)).cpu() for k, x in tensors.items()}
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def load_module(module: nn.Module, path: Path) -> None:
 
 
 def fixed_settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without what may change on resume: steps, logging, workers."""
+    """The recipe as ``a.b`` -> value, without what may change on resume: steps, logging, workers."""
     raw = recipe.model_dump(mode="json")
     for key in (
         "steps",
@@ -118,4 +124,12 @@ def fixed_settings(recipe: Recipe) -> dict[str, Any]:
     ):
         del raw["training"][key]
     del raw["data"]["num_workers"]
-    return raw
+    return dict(_leaves(raw))
+
+
+def _leaves(section: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield path + key, value

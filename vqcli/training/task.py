@@ -55,7 +55,7 @@ class Task(ABC):
         """Write the model folder, with the last measurements."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """State outside the parts' modules that a resumed run needs."""
+        """This process's state outside the parts' modules that a resumed run needs."""
         return {}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (likewise)

@@ -7,6 +7,8 @@ import time
 import torch
 from torch import Tensor
 
+from vqcli.nn.distributed import all_reduce_sum
+
 
 class Window:
     """Running sums of what is logged, since the last line; kept on the device so that adding never waits."""
@@ -17,33 +19,32 @@ class Window:
     def open(self) -> None:
         """Forget what was added and start the clock."""
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        """Sum and count of each name, float (2,)."""
         self.images, self.since = 0, time.monotonic()
 
     def add(self, numbers: dict[str, Tensor]) -> None:
         """One more value of each."""
         for name, value in numbers.items():
-            value = value.detach().double()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.counts[name] = self.counts.get(name, 0) + 1
+            value = value.detach().float()
+            counted = torch.stack([value, torch.ones_like(value)])
+            self.sums[name] = self.sums[name] + counted if name in self.sums else counted
 
     def close(self) -> dict[str, float]:
-        """The means, and images per second; starts a new window."""
-        means = {name: (x / self.counts[name]).item() for name, x in self.sums.items()}
+        """Means over all processes, and images per second; starts a new window. A collective call."""
+        means = {}
+        if self.sums:
+            total, count = all_reduce_sum(torch.stack(list(self.sums.values()))).T
+            means = dict(zip(self.sums, (total / count).tolist()))
         means["images_per_second"] = self.images / max(1e-9, time.monotonic() - self.since)
         self.open()
         return means
 
     def tensors(self) -> dict[str, Tensor]:
-        """The open window, for a checkpoint."""
-        return {
-            f"window.{name}": torch.stack([x, x.new_tensor(self.counts[name])])
-            for name, x in self.sums.items()
-        }
+        """The open window of this process, for a checkpoint."""
+        return {f"window.{name}": x for name, x in self.sums.items()}
 
     def load_tensors(self, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Take ``tensors()`` back."""
         for key, value in tensors.items():
             if key.startswith("window."):
-                name = key.removeprefix("window.")
-                self.sums[name], self.counts[name] = value[0].to(device), int(value[1])
+                self.sums[key.removeprefix("window.")] = value.to(device)

@@ -1,0 +1,209 @@
+"""A run that was stopped and resumed is the run that was not, to the last bit."""
+
+import random
+import re
+import subprocess
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.training.tiny import (
+    COMMAND,
+    ENVIRONMENT,
+    Recorded,
+    assert_same,
+    leftovers,
+    metrics,
+    resume,
+    start,
+    write_recipe,
+)
+from vqcli.errors import Interrupted
+from vqcli.hub import checkpoints, newest_checkpoint
+
+PLAIN = ()
+RICH = ("training.accumulate=2", "training.average=0.9", "schedule.decay=cosine")
+WORKERS = ("data.num_workers=2",)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Runs that nothing stopped, one for each of the settings."""
+    runs = {}
+
+    def of(settings):
+        if settings not in runs:
+            runs[settings] = tmp_path_factory.mktemp("whole") / "run"
+            start(runs[settings], *settings)
+        return runs[settings]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("settings", "stops"),
+    [
+        (PLAIN, (3,)),  # in the middle of an epoch and of a line of metrics
+        (PLAIN, (4, 6)),  # between two epochs, and again; step 6 is measured
+        (PLAIN, (8,)),  # trained to the end, not yet exported
+        (RICH, (5,)),
+        (WORKERS, (3, 4)),
+    ],
+)
+def test_stopped_and_resumed_is_the_same_run(tmp_path, whole, settings, stops):
+    run = tmp_path / "run"
+    for i, stop in enumerate(stops):
+        with pytest.raises(Interrupted, match=f"stopped at step {stop}"):
+            (resume if i else start)(run, *(() if i else settings), progress=Recorded(stop))
+        assert newest_checkpoint(run).name == f"step-{stop:08d}"
+    resume(run)
+    assert_same(run, whole(settings))
+
+
+def test_workers_do_not_matter(whole):
+    assert metrics(whole(PLAIN)) == metrics(whole(WORKERS))
+
+
+def test_metrics_have_each_step_once(whole):
+    lines = metrics(whole(PLAIN))
+    assert [line["step"] for line in lines if "l2" in line] == [2, 4, 6, 8]
+    assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6, 8]
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path, whole):
+    run = tmp_path / "run"
+    start(run)
+    resume(run)
+    assert_same(run, whole(PLAIN))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, whole):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(3))
+    (newest_checkpoint(run) / "manifest.json").unlink()
+    resume(run)
+    assert_same(run, whole(PLAIN))
+
+
+def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path, whole):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(6))
+    (run / "checkpoints" / ".tmp-1234-step-00000007").mkdir()
+    (run / ".tmp-1234-model").mkdir()
+    (run / "samples").mkdir(exist_ok=True)
+    (run / "samples" / ".tmp-1234-x.png").write_bytes(b"half")
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 7, "l2": 0.')
+    resume(run)
+    assert leftovers(run) == []
+    assert_same(run, whole(PLAIN))
+
+
+def test_no_pickles(whole):
+    names = [path.name for path in whole(RICH).rglob("*") if path.is_file()]
+    assert {name.rpartition(".")[2] for name in names} == {
+        "yaml", "jsonl", "json", "safetensors", "png", "md", "lock"
+    }  # fmt: skip
+
+
+def launch(*arguments):
+    process = [*COMMAND, *map(str, arguments), "--device", "cpu"]
+    return subprocess.Popen(process, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+def reach(process, condition, seconds=60):
+    """Wait until a process has come so far."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def finish(run, *arguments):
+    """Resume to the end. Data processes of a killed run may hold its lock for some seconds."""
+    for _ in range(20):
+        process = launch("--resume", run, *arguments)
+        _, talk = process.communicate(timeout=120)
+        if "in use" not in talk:
+            break
+        time.sleep(0.5)
+    assert process.returncode == 0, talk
+
+
+LONG = ("--set", "training.steps=60", "--set", "training.log_every=1", "--set", "training.validate_every=70")
+
+
+def newest_line(run):
+    return metrics_lines(run)[-1:] and int(re.match(r'\{"step": (\d+)', metrics_lines(run)[-1])[1])
+
+
+def metrics_lines(run):
+    path = run / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_signals_and_a_kill(tmp_path):
+    """SIGINT, then SIGTERM, then kill -9, each in the middle of things, through the command line."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    recipe, seen = write_recipe(tmp_path), 0
+    for sent, code in ((2, 130), (15, 143)):
+        process = launch(*(["--resume", run] if seen else [recipe, "--out", run, *LONG]))
+        reach(process, lambda: len(metrics_lines(run)) > seen + 1)  # noqa: B023 (used at once)
+        process.send_signal(sent)
+        _, talk = process.communicate(timeout=60)
+        assert process.returncode == code, talk
+        stopped = int(re.search(r"error: stopped at step (\d+); continue with --resume", talk)[1])
+        assert newest_checkpoint(run).name == f"step-{stopped:08d}"
+        assert stopped > seen
+        seen = len(metrics_lines(run))
+        assert seen == stopped
+    process = launch("--resume", run, "--set", "training.checkpoint_every=1")
+    reach(process, lambda: len(metrics_lines(run)) > seen + 2)
+    process.kill()
+    process.communicate()
+    finish(run, "--set", "training.checkpoint_every=4")
+    start(other, *[x for x in LONG if x != "--set"])
+    assert_same(run, other)
+    assert leftovers(run) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_random_moments(tmp_path, workers):
+    """kill -9 again and again, most often while a checkpoint is written, until the run is through."""
+    rng, run, other = random.Random(workers), tmp_path / "run", tmp_path / "other"
+    settings = ["training.steps=40", "training.keep=1", "training.average=0.9", f"data.num_workers={workers}"]
+    often = [x for s in (*settings, "training.checkpoint_every=1") for x in ("--set", s)]
+    first, kills = [write_recipe(tmp_path), "--out", run, *often], 0
+    while kills < 12:
+        process = launch(*(["--resume", run] if (run / "recipe.yaml").exists() else first))
+        before = len(checkpoints(run)) and checkpoints(run)[-1].name
+        talk = ""
+        try:
+            reach(process, lambda: len(checkpoints(run)) and checkpoints(run)[-1].name != before)  # noqa: B023
+        except AssertionError as e:  # it ended by itself: in use, or done
+            talk = str(e)
+            if "in use" not in talk:
+                break
+            continue
+        time.sleep(rng.random() * 0.2)
+        process.kill()
+        process.communicate()
+        kills += 1
+        assert newest_checkpoint(run) is not None
+    finish(run)
+    start(other, *settings, "training.checkpoint_every=1")
+    assert kills > 3
+    assert_same(run, other)
+    assert leftovers(run) == []
+
+
+def test_optimizer_state_is_complete(whole):
+    checkpoint = newest_checkpoint(whole(PLAIN))
+    model, moments = (load_file(checkpoint / f"model{kind}.safetensors") for kind in ("", ".optimizer"))
+    assert len(moments) == 3 * len(model)  # step and two moments each
+    assert all(x.item() == 8 for name, x in moments.items() if name.endswith(".step"))

@@ -1,0 +1,84 @@
+"""Checkpoints of a run: everything a bit-exact continuation needs, written and taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vqcli import files
+from vqcli.training.state import (
+    check_same,
+    environment,
+    fixed_settings,
+    gathered,
+    load_module,
+    load_optimizer,
+    load_rng,
+    optimizer_tensors,
+    rng_tensors,
+)
+
+if TYPE_CHECKING:
+    from vqcli.training.loop import Trainer
+
+
+def save(trainer: Trainer) -> None:
+    """Write a checkpoint. A collective call."""
+    own = rng_tensors() | {f"task.{k}": v for k, v in trainer.task.tensors().items()}
+    tensors = gathered(trainer.accelerator, own | trainer.window.tensors())
+    rejected = trainer.rejections()
+    if trainer.accelerator.is_main_process:
+        with trainer.run.checkpoint(trainer.step, trainer.recipe.training.keep) as folder:
+            _write(trainer, folder, tensors, rejected)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected: list[str]) -> None:
+    files.write_json(folder / "config.json", trainer.task.describe(trainer.modules["model"]))
+    for part, module in trainer.modules.items():
+        files.write_tensors(folder / f"{part}.safetensors", module.state_dict())
+        moments = optimizer_tensors(trainer.optimizers[part].optimizer)
+        files.write_tensors(folder / f"{part}.optimizer.safetensors", moments)
+    if trainer.average is not None:
+        files.write_tensors(folder / "average.safetensors", trainer.average.module.state_dict())
+    files.write_tensors(folder / "state.safetensors", tensors)
+    scaler = trainer.accelerator.scaler
+    state = {
+        "step": trainer.step,
+        "rejected": rejected,
+        "scaler": scaler.state_dict() if scaler else {},
+        "settings": fixed_settings(trainer.recipe),
+        "environment": environment(trainer.accelerator),
+        "data": trainer.data.identity,
+    }
+    files.write_json(folder / "state.json", state)
+
+
+def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
+    """Continue from a checkpoint. Raises VqcliError if recipe, environment or data changed."""
+    state, accelerator = files.read_json(folder / "state.json"), trainer.accelerator
+    if not accept_changes:
+        check_same(state["settings"], fixed_settings(trainer.recipe), "the recipe")
+        check_same(state["environment"], environment(accelerator), "the environment")
+        check_same(state["data"], trainer.data.identity, "the training images")
+    trainer.step, trainer.rejected = state["step"], set(state["rejected"])
+    for part, module in trainer.modules.items():
+        load_module(module, folder / f"{part}.safetensors")
+        moments = load_file(folder / f"{part}.optimizer.safetensors")
+        load_optimizer(trainer.optimizers[part].optimizer, moments)
+    if trainer.average is not None:
+        load_module(trainer.average.module, folder / "average.safetensors")
+        trainer.average.n_averaged.fill_(trainer.step)
+    rows = load_file(folder / "state.safetensors")
+    row = min(accelerator.process_index, len(rows["rng.cpu"]) - 1)
+    own = {name: x[row] for name, x in rows.items()}
+    trainer.task.load_tensors({k.removeprefix("task."): v for k, v in own.items() if k.startswith("task.")})
+    trainer.window.load_tensors(own, accelerator.device)
+    if accelerator.scaler:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    if accelerator.is_main_process:
+        trainer.run.forget_after(trainer.step)
+    load_rng(own)
