@@ -168,19 +168,29 @@ def _state(folder: Path, fingerprint: str) -> dict[str, torch.Tensor]:
 
 def _tensors(path: Path, fingerprint: str) -> dict[str, torch.Tensor]:
     """The tensors of a file. Raises VqcliError if it is damaged or another model's."""
-    manifest = path.with_name("manifest.json")
     try:
         with safe_open(path, "pt") as file:
             made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        listed = files.read_json(manifest)["files"].get(path.name) if manifest.exists() else None
-    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as e:
+    except (OSError, SafetensorError) as e:
         raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
-    if listed and listed["sha256"] != files.sha256(path):
-        raise VqcliError(
-            f"{path} is not what {manifest.name} says", hint="copy the folder again", reason="damaged"
-        )
+    wrong = ""
     if made_for != fingerprint:
-        other = f"{path} belongs to another model than config.json"
-        raise VqcliError(other, hint="copy the folder again", reason="damaged")
+        wrong = f"{path} belongs to another model than config.json"
+    elif not _as_listed(path):
+        wrong = f"{path} is not what manifest.json says"
+    if wrong:
+        raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
     return state
+
+
+def _as_listed(path: Path) -> bool:
+    """Whether a file has the hash its folder's manifest gives; true where no manifest names it."""
+    manifest = path.with_name("manifest.json")
+    if not manifest.exists():
+        return True
+    try:
+        listed = files.read_json(manifest)["files"].get(path.name)
+        return listed is None or listed["sha256"] == files.sha256(path)
+    except (KeyError, TypeError, AttributeError):
+        return False

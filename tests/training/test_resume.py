@@ -1,12 +1,17 @@
 """A run that was stopped and resumed is the run that was not, to the last bit."""
 
+import os
 import random
 import re
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tests.training.tiny import (
     COMMAND,
@@ -19,8 +24,10 @@ from tests.training.tiny import (
     start,
     write_recipe,
 )
+from vqcli.cli.app import app
 from vqcli.errors import Interrupted
 from vqcli.hub import checkpoints, newest_checkpoint
+from vqcli.losses.pixel import L2Loss
 
 PLAIN = ()
 RICH = ("training.accumulate=2", "training.average=0.9", "schedule.decay=cosine")
@@ -134,11 +141,7 @@ def finish(run, *arguments):
     assert process.returncode == 0, talk
 
 
-LONG = ("--set", "training.steps=60", "--set", "training.log_every=1", "--set", "training.validate_every=70")
-
-
-def newest_line(run):
-    return metrics_lines(run)[-1:] and int(re.match(r'\{"step": (\d+)', metrics_lines(run)[-1])[1])
+LONG = ("--set", "training.steps=40", "--set", "training.log_every=1", "--set", "training.validate_every=70")
 
 
 def metrics_lines(run):
@@ -146,26 +149,39 @@ def metrics_lines(run):
     return path.read_text().splitlines() if path.exists() else []
 
 
+def stop_by(run, number, *arguments):
+    """The command in this process, and a thread that sends the signal once two more steps are logged."""
+    seen = len(metrics_lines(run))
+
+    def send():
+        while len(metrics_lines(run)) < seen + 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    result = CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
+    thread.join()
+    return result
+
+
 def test_signals_and_a_kill(tmp_path):
     """SIGINT, then SIGTERM, then kill -9, each in the middle of things, through the command line."""
     run, other = tmp_path / "run", tmp_path / "other"
     recipe, seen = write_recipe(tmp_path), 0
-    for sent, code in ((2, 130), (15, 143)):
-        process = launch(*(["--resume", run] if seen else [recipe, "--out", run, *LONG]))
-        reach(process, lambda: len(metrics_lines(run)) > seen + 1)  # noqa: B023 (used at once)
-        process.send_signal(sent)
-        _, talk = process.communicate(timeout=60)
-        assert process.returncode == code, talk
-        stopped = int(re.search(r"error: stopped at step (\d+); continue with --resume", talk)[1])
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        result = stop_by(run, number, *(["--resume", run] if seen else [recipe, "--out", run, *LONG]))
+        assert result.exit_code == code, result.output
+        stopped = int(re.search(r"error: stopped at step (\d+); continue with --resume", result.stderr)[1])
         assert newest_checkpoint(run).name == f"step-{stopped:08d}"
-        assert stopped > seen
-        seen = len(metrics_lines(run))
-        assert seen == stopped
+        assert stopped == len(metrics_lines(run)) > seen
+        seen = stopped
     process = launch("--resume", run, "--set", "training.checkpoint_every=1")
     reach(process, lambda: len(metrics_lines(run)) > seen + 2)
     process.kill()
     process.communicate()
-    finish(run, "--set", "training.checkpoint_every=4")
+    again = CliRunner().invoke(app, ["train", "--resume", str(run), "--device", "cpu", "--json"])
+    assert again.exit_code == 0, again.output
     start(other, *[x for x in LONG if x != "--set"])
     assert_same(run, other)
     assert leftovers(run) == []
@@ -207,3 +223,15 @@ def test_optimizer_state_is_complete(whole):
     model, moments = (load_file(checkpoint / f"model{kind}.safetensors") for kind in ("", ".optimizer"))
     assert len(moments) == 3 * len(model)  # step and two moments each
     assert all(x.item() == 8 for name, x in moments.items() if name.endswith(".step"))
+
+
+def test_random_draws_go_on_where_they_were(tmp_path, monkeypatch):
+    def noisy(self, reconstruction, images):
+        return torch.rand(()) * (reconstruction - images).square().mean()
+
+    monkeypatch.setattr(L2Loss, "forward", noisy)
+    start(tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", progress=Recorded(3))
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "whole")

@@ -15,7 +15,7 @@ STEPS, WARMUP = steps_in("40 epochs", PER_EPOCH), steps_in("4 epochs", PER_EPOCH
         ("linear", 40_036, 1.0),
         ("linear", 200_000, 0.79642),
         ("cosine", 200_000, 0.90024),
-        ("linear", 300_000, 0.40390),
+        ("linear", 300_000, 0.40391),
         ("cosine", 300_000, 0.34892),
         ("linear", 400_359, 0.01),
         ("cosine", 400_359, 0.01),

@@ -72,7 +72,9 @@ def start(run, *settings, progress=None, **options):
     """Train the recipe into a new run folder, in this process."""
     torch.set_num_threads(1)
     path = str(write_recipe(run.parent))
-    return train(TrainOptions(path, run, settings=list(settings), device="cpu", **options), progress or Recorded())
+    return train(
+        TrainOptions(path, run, settings=list(settings), device="cpu", **options), progress or Recorded()
+    )
 
 
 def resume(run, *settings, progress=None, **options):
@@ -111,4 +113,4 @@ def damage(path):
 
 
 def leftovers(run):
-    return [path for path in run.rglob(f"{files.TEMPORARY}*")]
+    return list(run.rglob(f"{files.TEMPORARY}*"))

@@ -137,8 +137,9 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
             reason="fingerprint",
         )
     if found.grid and not _decodable(found.grid, tokenizer):
+        sides = " + ".join(f"{h}x{w}" for h, w in found.grid)
         raise VqcliError(
-            f"{path} holds {' + '.join(f'{h}x{w}' for h, w in found.grid)} tokens an image, not as this model",
+            f"{path} holds {sides} tokens an image, which this model cannot decode",
             hint="give the model that made it with -m",
             reason="grid",
         )

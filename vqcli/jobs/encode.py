@@ -23,7 +23,14 @@ from vqcli.data.base import Source
 from vqcli.data.loader import Batch, eval_batches
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
-from vqcli.jobs.models import Size, autocast, open_tokenizer, pick_device, target_size
+from vqcli.jobs.models import (
+    Size,
+    autocast,
+    open_tokenizer,
+    pick_device,
+    settle_allocator,
+    target_size,
+)
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.training.state import data_identity
@@ -70,6 +77,7 @@ class Encoder:
     """Images in, tokens out: a model with a source, at one size."""
 
     def __init__(self, options: ImageOptions, rank: int = 0) -> None:
+        settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device)
@@ -147,7 +155,8 @@ def encode(
         state.wait_for_everyone()
         mine = range(state.process_index, encoder.shards, state.num_processes)
         todo = [k for k in mine if not store.shard_done(folder, k)]
-        progress.start("encode", sum(len(encoder.shard(k)) for k in mine), "images")
+        share = f" (process 1 of {state.num_processes})" if state.num_processes > 1 else ""
+        progress.start(f"encode{share}", sum(len(encoder.shard(k)) for k in mine), "images")
         progress.advance(sum(len(encoder.shard(k)) for k in mine if k not in todo))
         write_shards(encoder, folder, todo, progress)
         state.wait_for_everyone()

@@ -66,7 +66,7 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     run, recipe = prepare_run(options)
     accelerator = make_accelerator(recipe, options, run)
     try:
-        check_batch(recipe, accelerator)
+        check_fits(recipe, accelerator)
         with files.locked(run.folder) if accelerator.is_main_process else _nothing():
             trainer = make_trainer(recipe, run, accelerator, progress)
             begin(trainer, options, progress)
@@ -147,8 +147,14 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
     return accelerator
 
 
-def check_batch(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Raises VqcliError where the batch does not divide into passes of all processes."""
+def check_fits(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Raises VqcliError if the device cannot do the precision, or the batch does not divide into passes."""
+    if recipe.training.precision == "fp16" and not accelerator.scaler:  # accelerate would go on in fp32
+        raise VqcliError(
+            f"there is no fp16 training on {accelerator.device.type}",
+            hint="--precision bf16",
+            reason="environment",
+        )
     passes = accelerator.num_processes * recipe.training.accumulate
     if recipe.training.batch_size % passes:
         raise VqcliError(

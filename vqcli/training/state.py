@@ -49,9 +49,9 @@ def rng_tensors() -> dict[str, Tensor]:
 
 def load_rng(tensors: dict[str, Tensor]) -> None:
     """Take ``rng_tensors`` back."""
-    torch.set_rng_state(tensors["rng.cpu"])
+    torch.set_rng_state(tensors["rng.cpu"].clone())  # of a view into a larger tensor, torch reads other bytes
     if "rng.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
+        torch.cuda.set_rng_state(tensors["rng.cuda"].clone())
 
 
 def gathered(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,173 @@
+"""Reading tokens: what is damaged, hostile or not tokens at all is refused with a sentence."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests.models import make_model
+from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens, read_shard, token_type, write_shard
+from vqcli.errors import VqcliError
+from vqcli.jobs.encode import ImageOptions, encode
+
+IDS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokens")
+    options = ImageOptions("demo:3", str(make_model(folder / "model")), device="cpu", num_workers=0)
+    for out in ("t.npy", "t"):
+        encode(options, folder / out)
+    return folder
+
+
+def npy(header: bytes, data: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+def saved(array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.npy", saved(IDS))
+    return buffer.getvalue()
+
+
+HOSTILE = {
+    "empty": b"",
+    "text": b"not an array\n",
+    "npz": zipped(),
+    "short": saved(IDS)[:-1],
+    "more": saved(IDS) + b"x",
+    "half a header": saved(IDS)[:40],
+    "float": saved(IDS / 2),
+    "bool": saved(IDS > 3),
+    "object": saved(np.array([[{}]])),
+    "struct": saved(np.zeros((2, 2), "i4,i4")),
+    "nan": saved(np.full((2, 3, 4), np.nan)),
+    "rank 0": saved(np.uint8(3)),
+    "rank 1": saved(np.arange(4)),
+    "rank 4": saved(np.zeros((2, 2, 2, 2), int)),
+    "no images": saved(np.zeros((0, 3, 4), np.uint8)),
+    "no tokens": saved(np.zeros((2, 0), np.uint8)),
+    "huge": npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 4)}\n"),
+    "overflow": npy(b"{'descr': '<u8', 'fortran_order': False, 'shape': (9223372036854775807, 9)}\n"),
+    "negative": npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (-2, 4)}\n", b"12345678"),
+    "code": npy(b"__import__('os').abort()\n"),
+    "deep": npy(b"(" * 5000),
+    "long header": npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4)}".ljust(20000) + b"\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_array_of_tokens_is_refused(tmp_path, name):
+    path = tmp_path / "t.npy"
+    path.write_bytes(HOSTILE[name])
+    with pytest.raises(VqcliError, match=r"t\.npy (is no readable array|holds)") as refused:
+        open_tokens(path)
+    assert refused.value.reason in ("damaged", "wrong-kind")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        b"[1, 2]", b"3", b"{", b"\xff\xfe{}", b"[" * 100_000,
+        b'{"format": 2}', b'{"keys": ["a"]}', b'{"keys": {"a": 1, "b": 2}}',
+        b'{"labels": [1, 2, 3]}', b'{"labels": 3}',
+        b'{"grid": 3}', b'{"grid": [3, 4]}', b'{"grid": [[3, "4"]]}', b'{"grid": [[3, -4]]}',
+        b'{"grid": [[3, 4.0]]}',
+        b'{"codebook_size": "16"}', b'{"codebook_size": 0}', b'{"codebook_size": true}',
+    ],
+)  # fmt: skip
+def test_what_stands_beside_must_fit(tmp_path, side):
+    np.save(tmp_path / "t.npy", IDS)
+    (tmp_path / "t.json").write_bytes(side)
+    with pytest.raises(VqcliError, match=r"t\.json (does not describe|is no readable JSON)"):
+        TokensFile(tmp_path / "t.npy")
+
+
+def test_a_bare_array(tmp_path):
+    np.save(tmp_path / "t.npy", IDS)
+    found = TokensFile(tmp_path / "t.npy")
+    assert (found.info, found.grid, len(found)) == (None, ((3, 4),), 2)
+    assert [(row.key, row.label, row.ids.tolist()) for row in found.rows()] == [
+        ("000000", None, list(range(12))), ("000001", None, list(range(12, 24)))
+    ]  # fmt: skip
+    np.save(tmp_path / "t.npy", IDS.reshape(2, 12))
+    found = TokensFile(tmp_path / "t.npy")
+    assert found.grid is None
+    with pytest.raises(VqcliError, match="does not tell how its 12 tokens an image lie"):
+        found.rows()
+    assert [row.grid for row in found.rows(((2, 6),))] == [((2, 6),)] * 2
+    with pytest.raises(VqcliError, match="does not tell"):
+        found.rows(((2, 5),))
+
+
+def test_one_flipped_bit_is_found(encoded, tmp_path):
+    data = bytearray((encoded / "t.npy").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "t.npy").write_bytes(data)
+    (tmp_path / "t.json").write_bytes((encoded / "t.json").read_bytes())
+    with pytest.raises(VqcliError, match="its hash differs"):
+        list(TokensFile(tmp_path / "t.npy").blocks())
+
+
+def test_both_forms_read_the_same(encoded):
+    one, two = TokensFile(encoded / "t.npy"), TokensFolder(encoded / "t")
+    assert one.info == two.info
+    assert (one.grid, len(one)) == (two.grid, len(two)) == (((4, 4),), 3)
+    assert np.array_equal(np.concatenate(list(one.blocks())), np.concatenate(list(two.blocks())))
+    for a, b in zip(one.rows(), two.rows(), strict=True):
+        assert (a.key, a.label, a.grid) == (b.key, b.label, b.grid)
+        assert np.array_equal(a.ids, b.ids)
+
+
+def test_folders_that_are_no_tokens(tmp_path, encoded):
+    with pytest.raises(VqcliError, match=r"holds no tokens: it has no plan\.json"):
+        open_tokens(tmp_path)
+    (tmp_path / "plan.json").write_text((encoded / "t" / "plan.json").read_text())
+    with pytest.raises(VqcliError, match="is not finished") as refused:
+        open_tokens(tmp_path)
+    assert "it continues" in refused.value.hint
+    for text in ("[]", '{"format": 99}', "{}"):
+        (tmp_path / "plan.json").write_text(text)
+        with pytest.raises(VqcliError, match="is not of a tokens folder of format 1"):
+            open_tokens(tmp_path)
+    with pytest.raises(VqcliError, match=r"t\.npy does not exist"):
+        open_tokens(tmp_path / "t.npy")
+
+
+def test_a_shard_is_sealed(tmp_path):
+    line = {"key": "\udcff\n", "label": None, "grid": [[1, 2]], "status": "ok"}
+    for shard in (0, 1):
+        write_shard(tmp_path, shard, [line], [np.array([1, shard])], 300)
+    lines, tokens = read_shard(tmp_path, 1)
+    assert lines == [line]
+    assert (tokens.tolist(), tokens.dtype) == ([[1, 1]], np.uint16)
+    for kind in ("jsonl", "safetensors"):  # the neighbour's, whole
+        (tmp_path / f"tokens-00000.{kind}").write_bytes((tmp_path / f"tokens-00001.{kind}").read_bytes())
+    with pytest.raises(
+        VqcliError, match=r"tokens-00000\.safetensors is missing or damaged: its hashes differ"
+    ):
+        read_shard(tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(1, "u1"), (256, "u1"), (257, "u2"), (65536, "u2"), (65537, "u4"), (1 << 32, "u4")]
+)
+def test_smallest_type(size, kind):
+    assert token_type(size) == np.dtype(kind)
+
+
+def test_index_tells_what_was_rejected(encoded):
+    index = json.loads((encoded / "t" / "index.json").read_text())
+    assert index["rejected"] == []

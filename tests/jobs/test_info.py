@@ -1,0 +1,71 @@
+"""What a model folder and a recipe say of themselves."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.models import make_model
+from vqcli.checkpoint import load_tokenizer
+from vqcli.errors import VqcliError
+from vqcli.jobs.info import check_recipe, describe_model
+
+
+def test_model_folder(tmp_path):
+    folder = make_model(tmp_path / "model", codes=20)
+    found, tokenizer = describe_model(str(folder)), load_tokenizer(folder)
+    assert found.parameters == sum(p.numel() for p in tokenizer.parameters())
+    assert (found.kind, found.codebook_size, found.width, found.downsample) == ("tokenizer", 20, 4, 2)
+    assert (found.image_size, found.fingerprint) == ([8, 8], tokenizer.fingerprint)
+    assert found.bytes == sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    assert found.usage is None
+    assert found.tokenizer["codebook"]["name"] == "learned"
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda f: (f / "config.json").unlink(), r"is no model folder: it has no config\.json"),
+        (lambda f: (f / "config.json").write_text("{"), r"config\.json is no readable JSON file"),
+        (lambda f: (f / "config.json").write_text("[]"), "holds no tokenizer"),
+        (lambda f: change(f, "width", None), r"config\.json does not tell 'width'"),
+        (lambda f: change(f, "kind", "generator"), "holds no tokenizer"),
+        (lambda f: change(f, "format", 99), "has format 99"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"x" * 9), r"cannot read .*model\.safetensors"),
+        (lambda f: (f / "usage.json").write_text("{}"), r"usage\.json does not tell"),
+        (shutil.rmtree, "there is no model at"),
+    ],
+)
+def test_damaged_model_folders(tmp_path, damage, sentence):
+    folder = make_model(tmp_path / "model")
+    damage(folder)
+    with pytest.raises(VqcliError, match=sentence) as refused:
+        describe_model(str(folder))
+    assert refused.value.hint
+
+
+def change(folder, name, value):
+    config = json.loads((folder / "config.json").read_text())
+    config.pop(name)
+    if value is not None:
+        config[name] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_run_without_a_checkpoint(tmp_path):
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(VqcliError, match="is a run without a finished checkpoint") as refused:
+        describe_model(str(tmp_path))
+    assert "--resume" in refused.value.hint
+
+
+def test_recipe(tmp_path):
+    found = check_recipe("demo", ["training.steps=3", "data.source=demo:640"])
+    assert found.steps == 3
+    assert 0 < found.images <= 640
+    assert found.parameters["total"] == sum(n for name, n in found.parameters.items() if name != "total")
+    assert min(found.memory.values()) > 0
+    away = check_recipe("demo", [f"data.source={tmp_path}/away", "training.steps='2 epochs'"])
+    assert (away.images, away.steps) == (None, None)
+    with pytest.raises(VqcliError):
+        check_recipe("demo", ["training.stps=3"])

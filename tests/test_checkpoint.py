@@ -1,0 +1,223 @@
+"""Model folders: what is written is what is read, and what does not fit is refused."""
+
+import copy
+import json
+import shutil
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+
+from tests.training.tiny import Recorded, damage, resume, start
+from vqcli import files
+from vqcli.checkpoint import fingerprint, load_tokenizer, save_tokenizer
+from vqcli.errors import Interrupted, VqcliError
+from vqcli.hub import locate, newest_checkpoint
+from vqcli.registry import TokenizerConfig, build
+
+CODEBOOKS = {
+    "learned": {"name": "learned", "size": 16, "width": 8},
+    "bridged": {"name": "bridged", "size": 16, "width": 8, "hidden": 16, "patch": 2, "depth": 1},
+}
+
+
+def tokenizer(codebook="bridged", metric="l2"):
+    """A tokenizer with noise in every parameter: a bridge that starts at zero shows nothing."""
+    torch.manual_seed(0)
+    config = {"name": "conv", "network": "tiny", "codebook": CODEBOOKS[codebook]}
+    config["quantizer"] = {"name": "nearest", "metric": metric}
+    made = build("tokenizers", TypeAdapter(TokenizerConfig).validate_python(config)).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    made.image_size = (8, 8)
+    return made
+
+
+def saved(made, folder):
+    with files.writing_folder(folder) as unfinished:
+        save_tokenizer(made, unfinished)
+    return folder
+
+
+def images(n=6):
+    return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.no_grad()
+def work(made):
+    """Tokens and reconstructions of some images."""
+    tokens = made.encode(images())
+    return tokens.ids, made.decode(tokens)
+
+
+@pytest.mark.parametrize(
+    ("codebook", "metric"), [("learned", "l2"), ("learned", "cosine"), ("bridged", "l2")]
+)
+def test_what_is_saved_is_loaded(tmp_path, codebook, metric):
+    made = tokenizer(codebook, metric)
+    before = {name: x.clone() for name, x in made.state_dict().items()}
+    loaded = load_tokenizer(saved(made, tmp_path / "model"))
+    (tokens, images), (tokens_before, images_before) = work(loaded), work(made)
+    assert torch.equal(tokens, tokens_before)
+    torch.testing.assert_close(images, images_before, rtol=1e-3, atol=1e-4)  # unit codes are scaled again
+    assert metric == "cosine" or torch.equal(images, images_before)
+    assert len(set(work(made)[0].flatten().tolist())) > 1
+    assert loaded.fingerprint == fingerprint(made)
+    assert (loaded.image_size, loaded.training) == ((8, 8), False)
+    after = made.state_dict()  # saving bakes a copy
+    assert all(torch.equal(after[name], x) for name, x in before.items())
+
+
+def test_codes_are_stored_baked_and_once(tmp_path):
+    made = tokenizer("bridged")
+    folder = saved(made, tmp_path / "model")
+    codes = load_file(folder / "codebook.safetensors")
+    assert list(codes) == ["codes"]
+    assert torch.equal(codes["codes"], made.quantizer.codes())
+    assert not [name for name in load_file(folder / "model.safetensors") if "quantizer" in name]
+    assert files.verified(folder)
+
+
+def test_fingerprint_is_that_of_the_way_to_tokens():
+    made = tokenizer()
+    whole, parts = fingerprint(made), {}
+    for name, parameter in made.named_parameters():
+        value = parameter.detach().clone()
+        flat = parameter.detach().view(-1)
+        flat[-1] = torch.nextafter(flat[-1], torch.tensor(torch.inf))  # the smallest change there is
+        parts.setdefault(name.partition(".")[0], set()).add(fingerprint(made) != whole)
+        parameter.data.copy_(value)
+    assert parts == {
+        "quantizer": {True},
+        "encoder": {True},
+        "quant_conv": {True},
+        "decoder": {False},
+        "post_quant_conv": {False},
+    }
+    weights = made.config.quantizer.model_copy(update={"commitment_weight": 9.0, "codebook_weight": 9.0})
+    other = build("tokenizers", made.config.model_copy(update={"quantizer": weights}))
+    other.load_state_dict(made.state_dict())
+    assert fingerprint(other) == whole
+    assert fingerprint(tokenizer("learned")) != fingerprint(tokenizer("learned", "cosine"))
+
+
+def test_fingerprint_survives_baking_and_copies(tmp_path):
+    made = tokenizer("bridged")
+    once = load_tokenizer(saved(made, tmp_path / "once"))
+    twice = load_tokenizer(saved(once, tmp_path / "twice"))
+    assert fingerprint(made) == once.fingerprint == twice.fingerprint
+    assert fingerprint(once) != once.fingerprint  # stored, never recomputed
+    baked = copy.deepcopy(made)
+    baked.fingerprint = fingerprint(made)
+    baked.bake()
+    assert load_tokenizer(saved(baked, tmp_path / "baked")).fingerprint == fingerprint(made)
+
+
+@pytest.mark.parametrize("settings", [(), ("training.average=0.9",)])
+def test_a_checkpoint_gives_the_tokens_of_the_export(tmp_path, settings):
+    run = tmp_path / "run"
+    start(run, *settings)
+    exported, checkpoint = load_tokenizer(run / "model"), load_tokenizer(newest_checkpoint(run))
+    for ours, theirs in zip(work(checkpoint), work(exported)):
+        assert torch.equal(ours, theirs)
+    assert checkpoint.fingerprint == exported.fingerprint
+    if settings:
+        trained = load_file(newest_checkpoint(run) / "model.safetensors")["encoder.stem.weight"]
+        assert not torch.equal(trained, exported.encoder.stem.weight)
+
+
+def test_a_run_stands_for_its_export_else_its_newest_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(3))
+    assert locate(str(run)) == run / "checkpoints" / "step-00000003"
+    assert locate(str(newest_checkpoint(run))) == newest_checkpoint(run)
+    resume(run)
+    assert locate(str(run)) == run / "model"
+    shutil.rmtree(run / "model")
+    for checkpoint in (run / "checkpoints").iterdir():
+        damage(checkpoint / "model.safetensors")
+    with pytest.raises(VqcliError, match="a run without a finished checkpoint"):
+        locate(str(run))
+
+
+def edit(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def rewrite(folder, name, change, metadata=None):
+    """Store changed tensors, as a tool without manifests would."""
+    tensors = load_file(folder / name)
+    change(tensors)
+    save_file(tensors, folder / name, metadata)
+    (folder / "manifest.json").unlink()
+
+
+def poison(tensors):
+    next(iter(tensors.values())).view(-1)[0] = torch.nan
+
+
+HARM = {
+    "no config": (lambda f: (f / "config.json").unlink(), "input-missing", "config.json does not exist"),
+    "torn config": (lambda f: (f / "config.json").write_text('{"ki'), "damaged", "no readable JSON"),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), "wrong-kind", "holds no tokenizer"),
+    "generator": (lambda f: edit(f, kind="generator"), "wrong-kind", "kind: generator"),
+    "newer": (lambda f: edit(f, format=99), "format", "has format 99, this vqcli reads 1"),
+    "no part": (lambda f: edit(f, tokenizer=None), "damaged", "config.json is damaged"),
+    "odd part": (lambda f: edit(f, tokenizer={"name": "os"}), "config", "unknown tokenizer 'os'"),
+    "odd size": (lambda f: edit(f, image_size=3), "damaged", "config.json is damaged"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "damaged", "cannot read .*model"),
+    "no codes": (lambda f: (f / "codebook.safetensors").unlink(), "damaged", "quantizer.codebook.weight"),
+    "one bit": (lambda f: damage(f / "model.safetensors"), "damaged", "is not what manifest.json says"),
+    "one bit of codes": (lambda f: damage(f / "codebook.safetensors"), "damaged", "codebook.* is not what"),
+    "half": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:999]),
+             "damaged", "cannot read"),
+    "empty": (lambda f: (f / "codebook.safetensors").write_bytes(b""), "damaged", "cannot read"),
+    "torn manifest": (lambda f: (f / "manifest.json").write_text("[1]"), "damaged", "manifest.json"),
+    "missing tensor": (lambda f: rewrite(f, "model.safetensors", lambda t: t.pop("encoder.stem.bias")),
+                       "damaged", "do not fit: .*encoder.stem.bias"),
+    "extra tensor": (lambda f: rewrite(f, "model.safetensors", lambda t: t.update(more=torch.zeros(1))),
+                     "damaged", "do not fit: .*more"),
+    "other shape": (lambda f: rewrite(f, "codebook.safetensors", lambda t: t.update(codes=torch.zeros(4, 8))),
+                    "damaged", "do not fit: .*quantizer.codebook.weight"),
+    "other name": (lambda f: rewrite(f, "codebook.safetensors", lambda t: t.update(table=t.pop("codes"))),
+                   "damaged", "do not fit"),
+    "nan": (lambda f: rewrite(f, "model.safetensors", poison), "not-finite", "holds NaN or Inf"),
+    "nan codes": (lambda f: rewrite(f, "codebook.safetensors", poison), "not-finite", "holds NaN or Inf"),
+    "another's": (lambda f: rewrite(f, "codebook.safetensors", lambda t: None, {"fingerprint": "0" * 64}),
+                  "damaged", "codebook.safetensors belongs to another model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_harmed_folder_is_one_sentence(tmp_path, harm):
+    folder = saved(tokenizer("learned"), tmp_path / "model")
+    change, reason, message = HARM[harm]
+    change(folder)
+    with pytest.raises(VqcliError, match=message) as raised:
+        load_tokenizer(folder)
+    assert raised.value.reason == reason
+    assert raised.value.hint
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_a_manifest_is_a_model_too(tmp_path):
+    folder = saved(tokenizer(), tmp_path / "model")
+    (folder / "manifest.json").unlink()
+    (folder / "README.md").write_text("edited")
+    load_tokenizer(folder)
+
+
+def test_a_reference_that_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.delenv("VQCLI_MODEL", raising=False)
+    with pytest.raises(VqcliError, match="no model was given"):
+        locate(None)
+    with pytest.raises(VqcliError, match="there is no model at nowhere"):
+        locate("nowhere")
+    with pytest.raises(VqcliError, match="it has no config"):
+        locate(str(tmp_path))
+    monkeypatch.setenv("VQCLI_MODEL", str(saved(tokenizer(), tmp_path / "model")))
+    assert locate(None) == tmp_path / "model"

@@ -1,0 +1,101 @@
+"""Rates, decay, clipping and averages as they reach the weights."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from tests.training.tiny import metrics, start
+from vqcli.hub import checkpoints, newest_checkpoint
+from vqcli.training.optim import RunningAverage, make_optimizer
+from vqcli.training.recipe import OptimizerConfig
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_annealed_rate_reaches_the_optimizer(tmp_path):
+    start(tmp_path / "run", "training.steps=11", "schedule.warmup=4", "training.log_every=1")
+    rates = {x["step"]: x["learning_rate"] for x in metrics(tmp_path / "run") if "learning_rate" in x}
+    # steps 0 to 3 warm up; 0.3 of the other 6 intervals hold, the last step is at 0.01
+    shares = [0.005, 0.25375, 0.5025, 0.75125, 1, 1]
+    shares += [0.01 + 0.99 * (1 - k / 6) / 0.7 for k in (2, 3, 4, 5, 6)]
+    assert list(rates.values()) == pytest.approx([1e-3 * share for share in shares])
+
+
+def test_rate_scales_with_the_batch():
+    config = OptimizerConfig(lr=1e-4, lr_batch=128)
+    assert make_optimizer(network(), config, 256).param_groups[0]["lr"] == pytest.approx(2e-4)
+    assert make_optimizer(network(), OptimizerConfig(lr=1e-4), 256).param_groups[0]["lr"] == 1e-4
+
+
+def test_decay_is_for_matrices_and_kernels():
+    module = network()
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    optimizer = make_optimizer(module, OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.5), 1)
+    for p in module.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for name, p in module.named_parameters():
+        factor = 1 - 0.1 * 0.5 if p.dim() >= 2 else 1
+        torch.testing.assert_close(p.detach(), before[name] * factor)
+
+
+def test_frozen_weights_get_no_optimizer():
+    module = network()
+    module[0].requires_grad_(False)
+    optimizer = make_optimizer(module, OptimizerConfig(), 1)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in module.parameters() if p.requires_grad}
+
+
+def test_clip_bounds_the_norm(tmp_path):
+    """Without momentum, Adam's first moment is the gradient it was given."""
+    norms = {}
+    for clip in (0, 1e-3):
+        run = tmp_path / str(clip)
+        start(run, "training.steps=1", f"optimizer.clip={clip}", "optimizer.betas=[0.0,0.0]")
+        moments = load_file(newest_checkpoint(run) / "model.optimizer.safetensors")
+        gradients = [x.flatten() for name, x in moments.items() if name.endswith(".exp_avg")]
+        norms[clip] = torch.cat(gradients).norm().item()
+        logged = metrics(run)[0]["gradient_norm"]  # before clipping
+        assert logged > 1
+    assert norms[0] == pytest.approx(logged, rel=1e-4)
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_running_average_is_ramped():
+    torch.manual_seed(0)
+    values = [torch.randn(3) for _ in range(60)]
+    module = nn.BatchNorm1d(3)  # a weight, buffers and a counter
+    average = RunningAverage(module, 0.8)
+    expected = None
+    for n, value in enumerate(values):
+        module.weight.data.copy_(value)
+        module.running_mean.copy_(-value)
+        module.num_batches_tracked.fill_(n)
+        average.update_parameters(module)
+        decay = min(0.8, (1 + n) / (10 + n))
+        expected = value.clone() if expected is None else decay * expected + (1 - decay) * value
+        torch.testing.assert_close(average.module.weight.detach(), expected)
+        torch.testing.assert_close(average.module.running_mean, -expected)
+        assert average.module.num_batches_tracked == n
+
+
+def test_average_of_a_run_is_the_average_of_its_steps(tmp_path):
+    """Every step is a checkpoint; the slow formula over them gives the stored average."""
+    run = tmp_path / "run"
+    start(run, "training.average=0.9", "training.checkpoint_every=1", "training.keep=99")
+    expected = {}
+    for n, folder in enumerate(checkpoints(run)):
+        decay = min(0.9, (1 + n) / (10 + n))
+        for name, x in load_file(folder / "model.safetensors").items():
+            expected[name] = decay * expected[name] + (1 - decay) * x if n else x
+    stored = load_file(checkpoints(run)[-1] / "average.safetensors")
+    for name, x in expected.items():
+        torch.testing.assert_close(stored[name], x)
+    exported = load_file(run / "model" / "model.safetensors")
+    assert all(torch.equal(x, stored[name]) for name, x in exported.items())
+    assert "running average, decay 0.9" in (run / "model" / "README.md").read_text()
