@@ -162,7 +162,7 @@ def verified(folder: Path) -> bool:
     """Whether a folder is just what its manifest says."""
     try:
         return json.loads((folder / "manifest.json").read_bytes())["files"] == manifest(folder)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -187,7 +187,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, forked workers do not hold it
         except OSError as e:
             raise VqcliError(
                 f"{folder} is in use by another vqcli process",

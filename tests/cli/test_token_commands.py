@@ -8,8 +8,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.images import picture, save
+from tests.locks import held_elsewhere
 from tests.models import make_model
-from vqcli import files
 from vqcli.cli.app import app
 
 HERE = ["--device", "cpu", "-b", "4"]
@@ -132,7 +132,7 @@ def test_a_place_that_is_taken(tmp_path, model):
     assert encode("demo:2", *out).exit_code == 0
     assert refused(encode("demo:3", *out), "images 2 -> 3", "--force to start over")
     assert encode("demo:3", *out, "--force").exit_code == 0
-    with files.locked(tmp_path / "t"):
+    with held_elsewhere(tmp_path / "t"):
         assert refused(encode("demo:3", *out), "in use by another vqcli process", "wait for it")
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.images import corpus, picture, save
+from tests.locks import held_elsewhere
 from tests.models import make_model
 from vqcli import files
 from vqcli.checkpoint import load_tokenizer
@@ -360,7 +361,7 @@ def test_what_is_not_ours_stays(tmp_path, model):
 
 def test_only_one_process_at_a_time(tmp_path, model):
     for out, held in ((tmp_path / "t", "t"), (tmp_path / "t.npy", "t.partial")):
-        with files.locked(tmp_path / held), pytest.raises(VqcliError, match="in use by another") as refused:
+        with held_elsewhere(tmp_path / held), pytest.raises(VqcliError, match="in use by another") as refused:
             encode(options("demo:2", model), out)
         assert refused.value.reason == "locked"
         assert encode(options("demo:2", model), out).encoded == 2

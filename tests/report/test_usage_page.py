@@ -72,7 +72,7 @@ def test_numbers_are_those_of_the_report():
     assert f"<td>{report.dead:,}</td>" in text
     assert "By scale or depth" in text
     assert "Geometry of the codes" not in text
-    assert "240 tokens of 4 images. photos" in text
+    assert "240 tokens of 4 images of photos" in text
     assert "Count at least 4,603 tokens" in text  # 1 - (1 - 1/1000)^4603 is the first above 99%
 
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -152,7 +153,7 @@ def _verdict(e: BaseException) -> tuple[int, str, str, str]:
         case Interrupted():
             return 128 + e.signal, str(e), "", "interrupted"
         case KeyboardInterrupt():
-            return 130, "interrupted", "", "interrupted"
+            return 130, "stopped; what was finished is kept", "", "interrupted"
         case OSError():
             return 1, str(e), "check the path, its rights and the room on the disk", "os"
     if type(e).__name__ == "OutOfMemoryError":
@@ -167,8 +168,13 @@ for _alias, _name in ALIASES.items():
     app.command(_alias, hidden=True)(speaking(next(f for _, name, f in COMMANDS if name == _name)))
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Interrupted("stopped; what was finished is kept, and the same command continues", number)
+
+
 def main() -> None:
     """Entry of the ``vqcli`` command."""
+    signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no file name can break a message

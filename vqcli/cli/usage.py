@@ -100,7 +100,7 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
     usage, stored = result.usage, result.stored
     if usage:
         return [
-            ("measured on", result.measured_on),
+            ("measured on", f"{usage.images:,} images of {result.measured_on}"),
             ("utilization", f"{usage.utilization:.2%}  {usage.used:,} of {usage.codebook_size:,} codes"),
             ("if uniform", f"{usage.uniform_expectation:.2%}  for {usage.tokens:,} tokens"),
             ("perplexity", f"{usage.perplexity:,.1f}"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, groupby, islice
@@ -27,6 +28,8 @@ from vqcli.types import Grid, Progress, Tokens, grid_length, silent
 
 LONGEST_NAME, LONGEST_PATH = 200, 1000
 """Bytes of a file name and of a relative path; file systems take 255 and 4096, temporary names are longer."""
+RESERVED = frozenset('\\%:*?"<>|')
+"""Characters that mean something to a file system somewhere, or to the escapes for them."""
 MARK = ".decode.json"
 """In a folder of images: of which tokens they are, so that two jobs never mix."""
 
@@ -175,8 +178,8 @@ def _named(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
     """Rows with the names of their files, all different, whatever case counts: ``a/b.jpg`` is ``a/b.png``."""
     taken: set[str] = set()
     for row in rows:
-        name = next(name for name in file_names(row.key) if name.casefold() not in taken)
-        taken.add(name.casefold())
+        name = next(name for name in file_names(row.key) if same_name(name) not in taken)
+        taken.add(same_name(name))
         yield name, row
 
 
@@ -197,10 +200,19 @@ def file_names(key: str) -> Iterator[str]:
 
 
 def _harmless(part: str) -> str:
-    name = quote(part, safe=" ()[]{}+,;=@#&!'~", errors="surrogateescape")
+    name = "".join(c if c.isprintable() and c not in RESERVED else _escape(c) for c in part)
     if name.startswith("."):
         name = "%2E" + name[1:]
-    return name if len(name) <= LONGEST_NAME else _digest(part)
+    return name if len(name.encode()) <= LONGEST_NAME else _digest(part)
+
+
+def same_name(name: str) -> str:
+    """What file systems that ignore case or spelling of accents compare."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _escape(character: str) -> str:
+    return quote(character, safe="", errors="surrogateescape")
 
 
 def _digest(text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from vqcli import files
 from vqcli.data.config import eval_transform, train_transform
 from vqcli.data.divide import divide
 from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
-from vqcli.errors import VqcliError
+from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
 from vqcli.jobs.models import pick_device
 from vqcli.registry import resolve
@@ -28,6 +30,7 @@ from vqcli.training.state import data_identity
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
+TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,26 @@ class TrainResult:
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
-    start = time.monotonic()
     run, recipe = prepare_run(options)
     accelerator = make_accelerator(recipe, options, run)
     try:
         check_fits(recipe, accelerator)
-        with files.locked(run.folder) if accelerator.is_main_process else _nothing():
-            trainer = make_trainer(recipe, run, accelerator, progress)
-            begin(trainer, options, progress)
-            measured = trainer.fit()
-            rejected = len(trainer.rejections())
+        with files.locked(run.folder) if accelerator.is_main_process else nullcontext():
+            return fit(make_trainer(recipe, run, accelerator, progress), options, progress)
     finally:
+        accelerator.free_memory()  # nothing may hold on to the process group when it ends
         accelerator.end_training()
         type(accelerator.state)._reset_state(reset_partial_state=True)
-    numbers = {k: v for k, v in measured.items() if isinstance(v, int | float)}
-    return TrainResult(run.folder, run.model, trainer.steps, time.monotonic() - start, rejected, numbers)
+
+
+def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainResult:
+    """Train, from the start or from a checkpoint, to the end."""
+    start = time.monotonic()
+    begin(trainer, options, progress)
+    measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
+    rejected = len(trainer.rejections())
+    run = trainer.run
+    return TrainResult(run.folder, run.model, trainer.steps, time.monotonic() - start, rejected, measured)
 
 
 def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
@@ -131,6 +139,8 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
         device = pick_device(options.device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
+    for tracker in options.trackers:
+        check_tracker(tracker)
     precision = {"fp32": "no"}.get(recipe.training.precision, recipe.training.precision)
     try:
         accelerator = Accelerator(
@@ -145,6 +155,18 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
             f"cannot start: {e}", hint="vqcli doctor lists what is installed", reason="environment"
         ) from e
     return accelerator
+
+
+def check_tracker(name: str) -> None:
+    """Raises VqcliError where a tracker is unknown or not installed: accelerate would leave it out."""
+    if name not in TRACKERS:
+        raise VqcliError(f"unknown tracker '{name}'", hint=suggestion(name, list(TRACKERS)), reason="config")
+    if find_spec(name) is None:
+        raise VqcliError(
+            f"--track {name} needs the package {name}",
+            hint=f"pip install 'vqcli[{name}]'",
+            reason="missing-extra",
+        )
 
 
 def check_fits(recipe: Recipe, accelerator: Accelerator) -> None:
@@ -204,11 +226,3 @@ def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         run.write_recipe(trainer.recipe)
     if options.trackers:
         trainer.accelerator.init_trackers("vqcli", config={"recipe": str(run.recipe_file)})
-
-
-class _nothing:
-    """A lock for processes that need none."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...

@@ -100,7 +100,7 @@ def _count_tokens(
         except ValueError as e:
             raise VqcliError(f"{path}: {e}", hint="is it another codebook's?", reason="token-range") from e
         progress.advance(len(block))
-    what = f"{len(found):,} images of {path}" + (f", {found.info.preprocessing}" if found.info else "")
+    what = f"{path}" + (f", {found.info.preprocessing}" if found.info else "")
     report = counts.report()
     return UsageResult(str(path), what, report.utilization, report), counts
 
@@ -125,7 +125,7 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
             reason="input-empty",
         )
     report = counts.report()
-    what = f"{report.images:,} images of {options.images}, {encoder.preprocessing}"
+    what = f"{options.images}, {encoder.preprocessing}"
     result = UsageResult(
         str(encoder.folder),
         what,

@@ -58,7 +58,7 @@ def usage_page(
         + _geometry(geometry)
         + _entries(report)
     )
-    counted = f"{report.tokens:,} tokens of {report.images:,} images. {protocol}"
+    counted = f"{report.tokens:,} tokens of {report.images:,} images of {protocol}"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

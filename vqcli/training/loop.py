@@ -191,7 +191,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
-        self.progress.show(**numbers)
+        hidden = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity")
+        self.progress.show(**{name: value for name, value in numbers.items() if name not in hidden})
 
     def rejections(self) -> list[str]:
         """Names of all images rejected so far, on any process. A collective call."""
