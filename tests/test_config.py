@@ -1,7 +1,7 @@
 import pytest
 from pydantic import Field
 
-from vqcli.config import PartConfig, override, parse, parse_yaml, read_yaml
+from vqcli.config import PartConfig, dump_yaml, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.errors import VqcliError
 
 
@@ -83,6 +83,20 @@ def test_dial_stands_for_fields_and_yields_to_them():
     assert sized.model_dump() == {"hidden": 256, "patch": 8, "inner": {"depth": 1}}
     with pytest.raises(VqcliError, match=r"did you mean 'L/4'\?"):
         parse(Sized, {"bridge": "L/5"}, "x")
+
+
+def test_a_dial_that_is_set_turns_what_was_resolved():
+    resolved = parse(Sized, {"bridge": "L/4", "patch": 8}, "x").model_dump()
+    sized = parse(Sized, override(resolved, ["bridge=S/2"]), "x")
+    assert (sized.hidden, sized.patch) == (64, 2)
+    sized = parse(Sized, override(resolved, ["bridge=S/2", "patch=16"]), "x")
+    assert (sized.hidden, sized.patch) == (64, 16)
+
+
+def test_what_is_written_reads_back():
+    value = {"a": "1e5", "b": 1e-05, "c": "no", "d": None, "e": [True, "true", 3, "3"], "f": "*.png", "g": ""}
+    assert parse_yaml(dump_yaml(value), "x") == value
+    assert parse_yaml(quoted("1e5"), "x") == "1e5"
 
 
 def test_unknown_keys_name_the_nearest_known_one():

@@ -19,7 +19,7 @@ class PartConfig(BaseModel):
     """Options of one part. Frozen; an unknown key is an error; the docstring under a field describes it.
 
     A family with one dial names it: ``DIAL = "bridge"`` with ``SIZES = {"L/4": {...}}`` lets ``bridge: L/4``
-    stand for those fields. Fields given beside the dial win; the dial itself is not kept.
+    stand for those fields. Of the dial and fields beside it, what comes later wins; the dial is not kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -32,13 +32,15 @@ class PartConfig(BaseModel):
         """Replace the dial by the fields it stands for."""
         if not (cls.DIAL and isinstance(data, dict) and cls.DIAL in data):
             return data
-        rest = {k: v for k, v in data.items() if k != cls.DIAL}
         size = data[cls.DIAL]
         if size not in cls.SIZES:
             raise ValueError(
                 f"unknown size '{size}' for {cls.DIAL}; {suggestion(str(size), list(cls.SIZES))}"
             )
-        return cls.SIZES[size] | rest
+        fields: dict[str, Any] = {}
+        for key, value in data.items():
+            fields |= cls.SIZES[size] if key == cls.DIAL else {key: value}
+        return fields
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,6 +77,23 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
     list("-+.0123456789"),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what ``_Loader`` reads back as it was."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump_yaml(value: Any) -> str:
+    """A value as YAML that ``parse_yaml`` reads back."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False)
+
+
+def quoted(text: str) -> str:
+    """Text as YAML that is nothing but text: a path may look like an alias, a list or a number."""
+    return yaml.safe_dump(text, default_style='"', width=float("inf")).strip()
 
 
 def parse_yaml(text: str, name: str) -> Any:
@@ -126,6 +145,7 @@ def override(raw: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
                     hint="see vqcli check",
                     reason="config",
                 )
+        here.pop(keys[-1], None)  # what is set comes last, and so wins over a dial and its fields
         here[keys[-1]] = parse_yaml(text, f"--set {assignment}")
     return raw
 
@@ -152,7 +172,7 @@ def parse(model: type[Model], raw: dict[str, Any], name: str) -> Model:
         else:
             message, hint = (
                 f"{key}: {_say(error)}" if key else _say(error),
-                "vqcli check tells what a recipe may hold",
+                "`vqcli new demo` shows a recipe with all its sections",
             )
         raise VqcliError(f"{name}: {message}", hint=hint, reason="config") from e
 

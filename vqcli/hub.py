@@ -30,14 +30,14 @@ def locate(reference: str | None) -> Path:
     if not reference:
         raise VqcliError(
             "no model was given",
-            hint=f"-m runs/demo after `vqcli train`, or set ${ENVIRONMENT}",
+            hint=f"`vqcli train` makes runs/demo; name a model, or set ${ENVIRONMENT}",
             reason="input-missing",
         )
     path = Path(reference)
     if not path.is_dir():
         raise VqcliError(
             f"there is no model at {reference}",
-            hint="give a model folder or a run folder, such as runs/demo",
+            hint="give a model folder or a run, such as runs/demo (usage-report: or tokens)",
             reason="input-missing",
         )
     if (path / "recipe.yaml").is_file():

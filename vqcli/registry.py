@@ -13,12 +13,17 @@ from vqcli.errors import VqcliError, suggestion
 from vqcli.parts import PARTS
 
 
+def singular(kind: str) -> str:
+    """The word for one part of a kind."""
+    return {"losses": "loss"}.get(kind, kind.removesuffix("s"))
+
+
 def resolve(kind: str, name: str) -> Any:
     """The class registered as ``name``. Raises VqcliError with the nearest known name."""
     known = PARTS[kind]
     if name not in known:
         raise VqcliError(
-            f"unknown {kind.rstrip('s')} '{name}'", hint=suggestion(name, list(known)), reason="config"
+            f"unknown {singular(kind)} '{name}'", hint=suggestion(name, list(known)), reason="config"
         )
     module, attribute = known[name].split(":")
     return getattr(importlib.import_module(module), attribute)
@@ -35,9 +40,9 @@ def _parse(kind: str, value: Any) -> Any:
         return value
     if "name" not in value:
         raise VqcliError(
-            f"a {kind.rstrip('s')} needs a name", hint=f"one of: {', '.join(PARTS[kind])}", reason="config"
+            f"a {singular(kind)} needs a name", hint=f"one of: {', '.join(PARTS[kind])}", reason="config"
         )
-    return parse(resolve(kind, value["name"]).Config, value, f"{kind.rstrip('s')} '{value['name']}'")
+    return parse(resolve(kind, value["name"]).Config, value, f"{singular(kind)} '{value['name']}'")
 
 
 CodebookConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "codebooks"))]

@@ -44,7 +44,7 @@ def test_info_on_what_is_no_model(tmp_path, model):
     (tmp_path / "run" / "recipe.yaml").touch()
     (model / "config.json").write_text('{"kind": "generator"}')
     for arguments, message, hint in [
-        ([], "no model was given", "-m runs/demo"),
+        ([], "no model was given", "name a model"),
         ([tmp_path / "away"], "there is no model at", "run folder"),
         ([tmp_path], "is no model folder", "vqcli train"),
         ([tmp_path / "run"], "is a run without a finished checkpoint", "--resume"),
@@ -67,9 +67,12 @@ def test_check(tmp_path):
     assert int(rows["parameters: total"].replace(",", "")) > 0
     assert {"memory: weights", "memory: activations", "training images"} <= set(rows)
     assert vqcli("check", "demo", "-q").stdout == "ok\n"
-    away = vqcli("check", "demo", "--data", tmp_path / "away")
-    assert away.exit_code == 0
-    assert f"{tmp_path}/away is not here" in away.stdout
+    away = vqcli("check", "demo", "--data", tmp_path / "*.away")
+    assert away.exit_code == 3
+    assert f"{tmp_path}/*.away is not here" in away.stdout
+    assert "holds no images" in away.stderr
+    few = vqcli("check", "demo", "--data", "demo:3")
+    assert (few.exit_code, few.stderr) == (3, "warning: these images do not fill one batch\n")
     assert json.loads(vqcli("check", "demo", "--json").stdout)["recipe"] == "demo"
 
 

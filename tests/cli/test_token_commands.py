@@ -108,7 +108,7 @@ def test_inputs_that_cannot_be(tmp_path, model, photos):
     (tmp_path / "empty").mkdir()
     assert refused(encode(tmp_path / "away", *out, "-m", model), "away does not exist", "a folder")
     assert refused(encode(tmp_path / "empty", *out, "-m", model), "empty holds no images", ".jpg")
-    assert refused(encode("demo:1", *out), "no model was given", "-m runs/demo")
+    assert refused(encode("demo:1", *out), "no model was given", "name a model")
     assert refused(encode("demo:1", *out, "-m", tmp_path / "nope"), "there is no model at", "model folder")
     assert refused(encode("demo:1", *out, "-m", photos), "is no model folder", "vqcli train makes one")
     assert refused(encode("demo:1", *out, "-m", model, "--size", "native"), "one size only", "-o tokens/")

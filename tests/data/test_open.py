@@ -91,8 +91,10 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("train", "plane"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(png(1))
-    source = open_source(str(tmp_path), split="train")
+    source = open_source(str(tmp_path))
     assert (source.classes, source.has_splits, len(source)) == (["plane", "train"], False, 2)
+    with pytest.raises(VqcliError, match="has no splits"):
+        open_source(str(tmp_path), split="train")
 
 
 def test_holdout_is_stable() -> None:

@@ -97,6 +97,7 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
         out = Out(json, quiet, verbose)
+        out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out):
             function(out, **arguments)
 
@@ -157,7 +158,12 @@ def _verdict(e: BaseException) -> tuple[int, str, str, str]:
         case OSError():
             return 1, str(e), "check the path, its rights and the room on the disk", "os"
     if type(e).__name__ == "OutOfMemoryError":
-        return 1, str(e).partition("\n")[0], "try a smaller --batch-size", "memory"
+        return (
+            1,
+            str(e).partition("\n")[0],
+            "try a smaller --batch-size (train: --set training.batch_size)",
+            "memory",
+        )
     hint = "set VQCLI_DEBUG=1 to see where; please report it with the output of vqcli doctor"
     return 1, f"internal error: {type(e).__name__}: {e}", hint, "internal"
 

@@ -29,10 +29,7 @@ def info(
         parts = found.tokenizer
         rows = [
             ("folder", found.folder),
-            (
-                "kind",
-                f"{found.kind}: {parts['codebook']['name']} codebook, {parts['quantizer']['name']} quantizer",
-            ),
+            ("kind", f"{found.kind}, {parts['quantizer']['name']} quantizer"),
             ("codes", f"{found.codebook_size:,} of width {found.width}"),
             ("images", f"{size} pixels, a token for {found.downsample}x{found.downsample}"),
             ("weights", f"{found.parameters:,} numbers, {found.bytes / 1e6:.1f} MB"),
@@ -70,9 +67,10 @@ def check(
 
     Example: vqcli check fvq-16k --set training.batch_size=32
     """
+    from vqcli.config import quoted
     from vqcli.jobs.info import check_recipe
 
-    found = check_recipe(recipe, [*(settings or []), *([f"data.source={data}"] if data else [])])
+    found = check_recipe(recipe, [*(settings or []), *([f"data.source={quoted(data)}"] if data else [])])
 
     def text() -> str:
         images = f"{found.images:,}" if found.images else f"{found.settings['data']['source']} is not here"
@@ -83,3 +81,7 @@ def check(
         return table([found.recipe, ""], rows)
 
     out.result(found, text, essential="ok")
+    short = found.images is not None and found.images < found.batch_size
+    if short or (data and found.images is None):
+        out.warn("these images do not fill one batch" if short else f"{data} holds no images")
+        raise typer.Exit(3)

@@ -68,7 +68,6 @@ SplitOpt = Annotated[
     str | None, _option("--split", metavar="NAME", help="Read only this split, such as train.")
 ]
 LimitOpt = Annotated[int | None, _option("--limit", min=1, metavar="N", help="Read only the first N images.")]
-SeedOpt = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Fixes everything random.")]
 WorkersOpt = Annotated[int, _option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
 StrictOpt = Annotated[bool, _option("--strict", help="Fail at the first input that cannot be used.")]
 ForceOpt = Annotated[bool, _option("--force", help="Go on where vqcli would refuse.")]

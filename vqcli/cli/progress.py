@@ -24,7 +24,9 @@ def duration(seconds: float) -> str:
 
 def number(value: Any) -> str:
     """A number in four digits; anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _numbers(numbers: dict[str, Any]) -> str:

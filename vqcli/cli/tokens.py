@@ -69,11 +69,9 @@ def encode(
     )
 
     def text(result: EncodeResult) -> str:
-        shape = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "of many sizes"
-        lines = [
-            f"{result.out}  {result.encoded:,} images, {shape} tokens of {result.codebook_size:,} codes, "
-            f"model {result.model}"
-        ]
+        grid = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "differently many"
+        what = f"{result.encoded:,} images, {grid} tokens of {result.codebook_size:,} codes"
+        lines = [f"{result.out}  {what}, model {result.model}"]
         listing = (
             result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
         )
@@ -83,6 +81,7 @@ def encode(
     result = run(options, out_file, force=force, progress=out.progress())
     out.result(result, lambda: text(result), essential=result.out)
     if result.rejected:
+        out.warn(f"{len(result.rejected):,} inputs were rejected")
         raise typer.Exit(3)
 
 

@@ -53,12 +53,13 @@ def train(
 
     Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
     """
+    from vqcli.config import quoted
     from vqcli.jobs.train import TrainOptions, TrainResult
     from vqcli.jobs.train import train as run
 
     given = {
-        "data.source": data and _quoted(data),
-        "data.split": split and _quoted(split),
+        "data.source": data and quoted(data),
+        "data.split": split and quoted(split),
         "data.num_workers": num_workers,
         "seed": seed,
         "training.precision": precision.value if precision else None,
@@ -86,13 +87,6 @@ def train(
     out.result(result, lambda: text(result), essential=result.model)
     if result.rejected:
         raise typer.Exit(3)
-
-
-def _quoted(text: str) -> str:
-    """Text as YAML that is nothing but text: a path may look like an alias, a list or a number."""
-    import yaml
-
-    return yaml.safe_dump(text, default_style='"', width=float("inf")).strip()
 
 
 def _minutes(seconds: float) -> str:

@@ -73,6 +73,8 @@ def usage_report(
     if page:
         out.say(f"wrote {page}")
     out.result(result, lambda: _text(result), essential=result.utilization)
+    if result.rejected:
+        out.warn(f"{len(result.rejected):,} inputs were rejected")
     if result.rejected or (fail_below is not None and _fails(out, result.utilization, fail_below)):
         raise typer.Exit(3)
 

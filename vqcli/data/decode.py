@@ -59,7 +59,8 @@ def decode_image(data: bytes | Path, key: str) -> Image.Image:
                 image.load()
                 return _to_rgb(_upright(image), key)
         except BAD_DATA as e:
-            raise BadImage(key, _reason(e, data), str(e)) from e
+            reason = _reason(e, data)
+            raise BadImage(key, reason, "" if reason == "not-an-image" else str(e)) from e
 
 
 def _read(path: Path, key: str) -> bytes:

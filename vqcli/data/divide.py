@@ -11,6 +11,7 @@ from vqcli.data.base import Source
 from vqcli.data.config import DataConfig
 from vqcli.data.holdout import holdout
 from vqcli.data.open import open_source
+from vqcli.data.splits import split_name
 
 HELD_OUT = ("validation", "test")
 """Splits that serve as held-out images, the first that is there."""
@@ -34,7 +35,7 @@ def divide(config: DataConfig) -> Division:
     """
     size = config.height_width
     everything = open_source(config.source, size=size)
-    split = config.split or ("train" if "train" in everything.splits else None)
+    split = split_name(config.split) if config.split else "train" if "train" in everything.splits else None
     source = open_source(config.source, split=split, size=size) if split else everything
     other = next((name for name in HELD_OUT if split and name != split and name in everything.splits), None)
     if other is None:

@@ -26,6 +26,13 @@ def open_source(text: str, *, split: str | None = None, size: tuple[int, int] | 
     ``size`` (height, width) is what will be asked of the images; only ``demo`` draws to it. Raises VqcliError
     with reason ``input-missing`` or ``input-empty``, or that of a damaged file.
     """
+    source = _open(text, split, size)
+    if split and not source.has_splits:
+        raise VqcliError(f"{text} has no splits", hint="leave --split away", reason="input-missing")
+    return source
+
+
+def _open(text: str, split: str | None, size: tuple[int, int] | None) -> Source:
     demo = re.fullmatch(r"demo(?::(.*))?", text)
     if demo:
         return _demo(text, demo.group(1), split, size)

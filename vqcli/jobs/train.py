@@ -16,7 +16,7 @@ from accelerate.utils import set_seed
 
 from vqcli import files
 from vqcli.data.config import eval_transform, train_transform
-from vqcli.data.divide import divide
+from vqcli.data.divide import Division, divide
 from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
@@ -67,11 +67,14 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
     run, recipe = prepare_run(options)
     accelerator = make_accelerator(recipe, options, run)
+    trainer = None
     try:
         check_fits(recipe, accelerator)
+        trainer = make_trainer(recipe, run, accelerator, progress)  # checks the data before there is a folder
         with files.locked(run.folder) if accelerator.is_main_process else nullcontext():
-            return fit(make_trainer(recipe, run, accelerator, progress), options, progress)
+            return fit(trainer, options, progress)
     finally:
+        del trainer
         accelerator.free_memory()  # nothing may hold on to the process group when it ends
         accelerator.end_training()
         type(accelerator.state)._reset_state(reset_partial_state=True)
@@ -115,6 +118,8 @@ def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
 
 def find_run(options: TrainOptions) -> Run:
     """The named run, else the newest unfinished one under ``runs/``."""
+    if options.out and options.recipe:
+        raise VqcliError("--resume takes one run", hint="leave --out away", reason="config")
     if options.out or options.recipe:
         folder = options.out or Path(options.recipe or "")
         candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]
@@ -186,12 +191,25 @@ def check_fits(recipe: Recipe, accelerator: Accelerator) -> None:
         )
 
 
+def training_images(recipe: Recipe) -> Division:
+    """The images of a recipe. Raises VqcliError that says how to name others."""
+    try:
+        return divide(recipe.data)
+    except VqcliError as e:
+        if e.reason != "input-missing":
+            raise
+        raise VqcliError(
+            f"data.source: {e}", hint="--data names the images to train on", reason=e.reason
+        ) from e
+
+
 def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
     """Everything a run needs, built in the order that makes it repeatable."""
-    images = divide(recipe.data)
+    images = training_images(recipe)
     set_seed(recipe.seed)
     task = resolve("tasks", recipe.task)(recipe, accelerator.device)
     rank, world = accelerator.process_index, accelerator.num_processes
+    set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
     passes = batches_per_epoch(len(images.training), plan)

@@ -7,14 +7,15 @@ from torch import Tensor
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image in decibels, (B,); infinite where the images are equal.
+    """Peak signal-to-noise ratio of each image in decibels, (B,), on the CPU.
 
     Protocol: values in [0, 255], rounded to whole numbers, as an 8-bit image holds them; the peak is 255; one
     mean squared error an image, over its channels and pixels. A set's PSNR is the mean over its images (the
-    PSNR of the mean error is lower). ``a`` and ``b`` are (B, C, H, W), uint8 or float. Raises ValueError on
-    unequal shapes.
+    PSNR of the mean error is lower). Equal images count as if one value were off by one: means stay finite.
+    ``a`` and ``b`` are (B, C, H, W), uint8 or float. Raises ValueError on unequal shapes.
     """
     if a.shape != b.shape or a.ndim != 4:
         raise ValueError(f"images of shape {tuple(a.shape)} cannot be compared to {tuple(b.shape)}")
-    difference = a.double().round() - b.double().round()
-    return 10 * torch.log10(255**2 / difference.square().mean(dim=(1, 2, 3)))
+    difference = a.cpu().double().round() - b.cpu().double().round()
+    errors = difference.square().mean(dim=(1, 2, 3)).clamp(min=1 / difference[0].numel())
+    return 10 * torch.log10(255**2 / errors)

@@ -108,10 +108,7 @@ class Trainer:
 
     def load(self, loaded: LoadedBatch) -> Batch:
         """A batch on the device; rejected images are counted and named."""
-        for bad in loaded.rejected:
-            if bad.key not in self.rejected:
-                self.rejected.add(bad.key)
-                self.progress.say(f"rejected {bad}")
+        self.reject(loaded)
         if not loaded.images:
             raise VqcliError(
                 "every image of a batch was rejected",
@@ -121,6 +118,13 @@ class Trainer:
         self.window.images += len(loaded.images) * self.accelerator.num_processes
         device = self.accelerator.device
         return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
+
+    def reject(self, loaded: LoadedBatch) -> None:
+        """Count and name what a batch has left out, each image once."""
+        for bad in loaded.rejected:
+            if bad.key not in self.rejected:
+                self.rejected.add(bad.key)
+                self.progress.say(f"rejected {bad}")
 
     def total(self, part: str, losses: Losses) -> Tensor:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
@@ -153,7 +157,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf)
         if not self.accelerator.scaler:  # which skips such a step and lowers its scale
             self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
-        self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
+            self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.task.stepped(part)
@@ -168,7 +172,8 @@ class Trainer:
         if self.due(self.recipe.training.log_every):
             self.log()
         if self.due(self.recipe.training.checkpoint_every) or stop:
-            save(self)
+            with self.window.paused():
+                save(self)
         if stop:
             raise Interrupted(
                 f"stopped at step {self.step}; continue with --resume",
@@ -177,10 +182,11 @@ class Trainer:
 
     def look(self) -> None:
         """Draw and measure where the recipe asks for it; changes nothing of what is trained."""
-        if self.due(self.recipe.training.sample_every):
-            self.draw()
-        if self.due(self.recipe.training.validate_every):
-            self.measured = self.measure()
+        with self.window.paused():
+            if self.due(self.recipe.training.sample_every):
+                self.draw()
+            if self.due(self.recipe.training.validate_every):
+                self.measured = self.measure()
 
     def log(self) -> None:
         """Write and show means since the last line."""
@@ -201,14 +207,15 @@ class Trainer:
     def draw(self) -> None:
         """Store a grid of held-out images and what the model makes of them."""
         if self.accelerator.is_main_process:
-            loaded = next(self.data.held_out(8), None)
+            loaded = next(self.data.held_out(8 * self.accelerator.num_processes), None)
             if loaded is not None and loaded.images:
                 images = self.load_eval(loaded).images
                 with evaluating(self.best()) as model:
                     self.run.sample(self.step, self.task.picture(model, images))
 
     def load_eval(self, loaded: LoadedBatch) -> Batch:
-        """A held-out batch on the device."""
+        """A held-out batch on the device; rejected images are counted and named."""
+        self.reject(loaded)
         device = self.accelerator.device
         return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
 

@@ -33,6 +33,9 @@ def steps_in(duration: int | str, steps_per_epoch: int) -> int:
     return round(float(number) * (steps_per_epoch if unit == "epochs" else 1))
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(PartConfig):
     """The optimizer of a part."""
 
@@ -41,10 +44,10 @@ class OptimizerConfig(PartConfig):
     """Peak learning rate."""
     lr_batch: int | None = Field(None, gt=0)
     """Batch size that ``lr`` is meant for; the rate scales linearly with the batch. None: never scaled."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    """Decay of weight matrices and kernels; vectors (biases, norms) are left alone."""
+    """Decay of all weights with two dimensions or more, codes too; biases and norms are left alone."""
     clip: float = Field(1.0, ge=0)
     """Largest norm of a part's gradient; 0 leaves gradients as they are."""
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vqcli import files
+from vqcli.errors import VqcliError
 from vqcli.training.state import (
     check_same,
     environment,
@@ -64,6 +65,12 @@ def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
         check_same(state["settings"], fixed_settings(trainer.recipe), "the recipe")
         check_same(state["environment"], environment(accelerator), "the environment")
         check_same(state["data"], trainer.data.identity, "the training images")
+    if state["step"] > trainer.steps:
+        raise VqcliError(
+            f"{folder} is past {trainer.steps} steps",
+            hint="ask for more steps",
+            reason="config",
+        )
     trainer.step, trainer.rejected = state["step"], set(state["rejected"])
     for part, module in trainer.modules.items():
         load_module(module, folder / f"{part}.safetensors")

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from PIL.Image import Image
 
 from vqcli import files
+from vqcli.config import dump_yaml
 from vqcli.errors import VqcliError
 from vqcli.hub import checkpoints
-from vqcli.training.recipe import Recipe, parse_recipe
+from vqcli.training.recipe import Recipe
 
 
 class Run:
@@ -42,15 +42,9 @@ class Run:
         """Whether the run has exported its model."""
         return (self.model / "config.json").is_file()
 
-    def read_recipe(self) -> Recipe:
-        """The run's own recipe."""
-        from vqcli.config import read_yaml
-
-        return parse_recipe(read_yaml(self.recipe_file), str(self.recipe_file))
-
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the resolved recipe."""
-        files.write_text(self.recipe_file, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        files.write_text(self.recipe_file, dump_yaml(recipe.model_dump(mode="json")))
 
     def log(self, line: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""

@@ -29,7 +29,10 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
-        """Yield ``(part, weighted losses)``; the loop does backward and that part's step, then asks on."""
+        """Yield ``(part, weighted losses)``; the loop does backward and that part's step, then asks on.
+
+        A loss that runs through another part leaves no gradients there: call it frozen and unwrapped.
+        """
 
     def stepped(self, part: str) -> None:  # noqa: B027 (most tasks have nothing to do here)
         """After an optimizer step of a part."""

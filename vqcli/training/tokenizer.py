@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from PIL.Image import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.checkpoint import describe_tokenizer, save_tokenizer
@@ -34,7 +34,15 @@ class TokenizerRecipe(Recipe):
     task: str = "tokenizer"
     tokenizer: TokenizerConfig
     losses: tuple[LossConfig, ...] = Field(min_length=1)
-    """Losses on images and their reconstructions; the quantizer adds its own."""
+    """Losses on images and their reconstructions, each once; the quantizer adds its own."""
+
+    @model_validator(mode="after")
+    def losses_differ(self) -> TokenizerRecipe:
+        """Losses are told apart by their names."""
+        names = [getattr(config, "name", "") for config in self.losses]
+        if len(set(names)) < len(names):
+            raise ValueError(f"losses: one stands twice in {', '.join(names)}")
+        return self
 
 
 class TokenizerTask(Task):
@@ -51,7 +59,7 @@ class TokenizerTask(Task):
         except ValueError as e:
             raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
         self.parts: dict[str, nn.Module] = {"model": self.tokenizer}
-        self.terms = {config.name: build("losses", config) for config in recipe.losses}  # type: ignore[attr-defined]
+        self.terms = {config.name: build("losses", config).to(device) for config in recipe.losses}  # type: ignore[attr-defined]
         self.device, self.entries = device, len(grid)
         self.usage = self.nothing_counted()
 
@@ -66,7 +74,8 @@ class TokenizerTask(Task):
         yield "model", pixel | quantized.losses
 
     def stepped(self, part: str) -> None:
-        self.tokenizer.quantizer.update()
+        if part == "model":
+            self.tokenizer.quantizer.update()
 
     def numbers(self) -> dict[str, float]:
         report = self.summed(self.usage).report()

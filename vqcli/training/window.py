@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -28,6 +30,13 @@ class Window:
             value = value.detach().float()
             counted = torch.stack([value, torch.ones_like(value)])
             self.sums[name] = self.sums[name] + counted if name in self.sums else counted
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that does not count against images per second."""
+        start = time.monotonic()
+        yield
+        self.since += time.monotonic() - start
 
     def close(self) -> dict[str, float]:
         """Means over all processes, and images per second; starts a new window. A collective call."""
