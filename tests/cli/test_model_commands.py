@@ -24,7 +24,7 @@ def test_info(model, monkeypatch):
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert list(rows) == ["folder", "kind", "codes", "images", "weights", "fingerprint", "utilization"]
     assert rows["folder"] == str(model)
-    assert rows["kind"] == "tokenizer: learned codebook, nearest quantizer"
+    assert rows["kind"] == "tokenizer, nearest quantizer"
     assert rows["codes"] == "16 of width 4"
     assert rows["images"] == "8x8 pixels, a token for 2x2"
     assert rows["utilization"] == "never measured"
@@ -45,7 +45,7 @@ def test_info_on_what_is_no_model(tmp_path, model):
     (model / "config.json").write_text('{"kind": "generator"}')
     for arguments, message, hint in [
         ([], "no model was given", "name a model"),
-        ([tmp_path / "away"], "there is no model at", "run folder"),
+        ([tmp_path / "away"], "there is no model at", "a run"),
         ([tmp_path], "is no model folder", "vqcli train"),
         ([tmp_path / "run"], "is a run without a finished checkpoint", "--resume"),
         ([model], "holds no tokenizer (kind: generator)", "tokenizer's folder"),
