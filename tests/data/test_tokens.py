@@ -10,7 +10,8 @@ import pytest
 from tests.models import make_model
 from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens, read_shard, token_type, write_shard
 from vqcli.errors import VqcliError
-from vqcli.jobs.encode import ImageOptions, encode
+from vqcli.jobs.encode import encode
+from vqcli.jobs.encoder import ImageOptions
 
 IDS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 

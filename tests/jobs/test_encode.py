@@ -24,7 +24,9 @@ from vqcli.checkpoint import load_tokenizer
 from vqcli.data.demo import DemoSource
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import encode as job
-from vqcli.jobs.encode import ImageOptions, encode
+from vqcli.jobs import encoder
+from vqcli.jobs.encode import encode
+from vqcli.jobs.encoder import ImageOptions
 from vqcli.pixels import to_tensor
 
 
@@ -35,7 +37,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(job, "SHARD", 4)
+    monkeypatch.setattr(encoder, "SHARD", 4)
 
 
 def options(images, model, **other):
@@ -242,7 +244,7 @@ def test_interrupted_job_ends_with_the_same_bytes(tmp_path, model, small_shards,
     assert contents(cut) == contents(whole)
 
 
-SLOW_START = "import vqcli.jobs.encode as e; e.SHARD = 4; from vqcli.cli.app import main; main()"
+SLOW_START = "import vqcli.jobs.encoder as e; e.SHARD = 4; from vqcli.cli.app import main; main()"
 
 
 def command(*arguments):
@@ -304,7 +306,7 @@ def test_same_job_again_is_quick_and_changes_nothing(tmp_path, model, monkeypatc
     out = tmp_path / "t"
     first = encode(options("demo:6", model), out)
     before = contents(out)
-    monkeypatch.setattr(job, "encode_batch", None)  # nothing is encoded
+    monkeypatch.setattr(encoder, "encode_batch", None)  # nothing is encoded
     again = encode(options("demo:6", model), out)
     assert (again.encoded, again.grid, contents(out)) == (first.encoded, first.grid, before)
     with pytest.raises(VqcliError, match="exists already"):

@@ -12,7 +12,8 @@ import torch
 from tests.models import make_model
 from vqcli.checkpoint import load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.jobs.encode import ImageOptions, encode
+from vqcli.jobs.encode import encode
+from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.usage import UsageCounts, measure_geometry
 

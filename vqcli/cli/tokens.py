@@ -52,20 +52,21 @@ def encode(
 
     Example: vqcli encode photos/ -o tokens.npy -m runs/demo
     """
-    from vqcli.jobs.encode import EncodeResult, ImageOptions
+    from vqcli.jobs.encode import EncodeResult
     from vqcli.jobs.encode import encode as run
+    from vqcli.jobs.encoder import ImageOptions
 
     options = ImageOptions(
-        images,
-        model,
-        size,
-        split,
-        limit,
-        batch_size,
-        device,
-        precision.value,
-        num_workers,
-        strict,
+        images=images,
+        model=model,
+        size=size,
+        split=split,
+        limit=limit,
+        batch_size=batch_size,
+        device=device,
+        precision=precision.value,
+        num_workers=num_workers,
+        strict=strict,
     )
 
     def text(result: EncodeResult) -> str:

@@ -64,10 +64,19 @@ def usage_report(
     if images is None and (size or split or limit):
         raise typer.BadParameter("--size, --split and --limit choose among --images, which are not given")
     if images is not None:
-        from vqcli.jobs.encode import ImageOptions
+        from vqcli.jobs.encoder import ImageOptions
 
         options = ImageOptions(
-            images, target, size, split, limit, batch_size, device, precision.value, num_workers, strict
+            images=images,
+            model=target,
+            size=size,
+            split=split,
+            limit=limit,
+            batch_size=batch_size,
+            device=device,
+            precision=precision.value,
+            num_workers=num_workers,
+            strict=strict,
         )
     result = measure_usage(target, options, codebook_size=codebook_size, page=page, progress=out.progress())
     if page:

@@ -19,7 +19,7 @@ from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.jobs.encode import ImageOptions
+    from vqcli.jobs.encoder import ImageOptions
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _count_tokens(
 
 
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
-    from vqcli.jobs.encode import Encoder
+    from vqcli.jobs.encoder import Encoder
 
     encoder = Encoder(options)
     counts: UsageCounts | None = None

@@ -1,0 +1,111 @@
+"""Images in, tokens out: what every command that encodes shares.
+
+Shape letters: B images of a batch, L tokens an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vqcli.data import tokens as store
+from vqcli.data.base import Source
+from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.open import open_source
+from vqcli.jobs.models import (
+    Size,
+    autocast,
+    open_tokenizer,
+    pick_device,
+    settle_allocator,
+    target_size,
+)
+from vqcli.pixels import CenterCrop, NativeCrop, normalize
+from vqcli.tokenizers.base import Tokenizer
+from vqcli.types import Grid
+
+SHARD = 256
+"""Images a shard holds at most, and so the work that a kill can cost a process."""
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Images, and how a model looks at them: the same for every command that encodes."""
+
+    images: str
+    model: str | None = None
+    size: Size | None = None
+    """The model's own by default."""
+    split: str | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    device: str | None = None
+    precision: str = "fp32"
+    num_workers: int = 2
+    strict: bool = False
+    """The first bad image is fatal."""
+
+
+class Encoder:
+    """Images in, tokens out: a model with a source, at one size."""
+
+    def __init__(self, options: ImageOptions, rank: int = 0) -> None:
+        settle_allocator()
+        self.options = options
+        self.device = pick_device(options.device, rank)
+        self.tokenizer, self.folder = open_tokenizer(options.model, self.device)
+        self.size = target_size(options.size, self.tokenizer)
+        self.source: Source = open_source(options.images, split=options.split, size=self.size)
+        self.count = min(len(self.source), options.limit or len(self.source))
+        self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
+        """Images of a shard: whole batches, so that a batch never depends on where a job was interrupted."""
+        self.shards = -(-self.count // self.per_shard)
+        self.transform = CenterCrop(self.size) if self.size else NativeCrop(self.tokenizer.spec.downsample)
+
+    @property
+    def preprocessing(self) -> str:
+        """How images come to the tokenizer's size, in words."""
+        if self.size is None:
+            return f"native: centre cut to a multiple of {self.tokenizer.spec.downsample}"
+        return f"resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
+
+    @property
+    def info(self) -> store.TokensInfo:
+        """What is written beside the tokens."""
+        spec = self.tokenizer.spec
+        return store.TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing)
+
+    def shard(self, k: int) -> np.ndarray:
+        """Indices of the inputs of shard ``k``."""
+        return np.arange(k * self.per_shard, min((k + 1) * self.per_shard, self.count))
+
+    def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
+        """Every batch with the grid and tokens (L,) of its usable images. Raises BadImage if strict."""
+        options = self.options
+        for batch in eval_batches(
+            self.source, indices, self.transform, options.batch_size, options.num_workers
+        ):
+            if batch.rejected and options.strict:
+                raise batch.rejected[0]
+            yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device)
+
+
+@torch.inference_mode()
+def encode_batch(
+    tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device
+) -> dict[int, tuple[Grid, np.ndarray]]:
+    """Grid and tokens (L,) of every image of a batch, by its index; images of one size share a pass."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(batch.images):
+        by_size.setdefault(tuple(image.shape), []).append(position)
+    out = {}
+    for positions in by_size.values():
+        images = torch.stack([batch.images[p] for p in positions]).to(device)
+        with autocast(precision, device):
+            tokens = tokenizer.encode(normalize(images))
+        for position, ids in zip(positions, tokens.ids.cpu().numpy()):
+            out[batch.indices[position]] = (tokens.grid, ids)
+    return out
