@@ -22,7 +22,7 @@ from vqcli.types import Grid, Quantized, Tokens, grid_length
 
 
 class QuantizerConfig(PartConfig):
-    """Loss weights of every quantizer; fields called ``*_weight`` never decide tokens."""
+    """Loss weights of every quantizer."""
 
     codebook_weight: float = Field(1.0, ge=0)
     """Weight of the term that pulls codes to latents; left out where the chosen codes need no gradient."""
@@ -35,6 +35,8 @@ class Quantizer(nn.Module, ABC):
 
     Config: ClassVar[type[QuantizerConfig]]
     TINY: ClassVar[dict[str, Any]]
+    DECIDES: ClassVar[tuple[str, ...]] = ("name",)
+    """Options that decide tokens; a fingerprint has these alone."""
     config: QuantizerConfig
     codebook: Codebook
 
@@ -108,7 +110,7 @@ class Quantizer(nn.Module, ABC):
 
     def deciding_fields(self) -> dict[str, Any]:
         """Options that decide tokens beside the tensors: part of the fingerprint."""
-        own = {k: v for k, v in self.config.model_dump(mode="json").items() if not k.endswith("_weight")}
+        own = self.config.model_dump(mode="json", include=set(self.DECIDES))
         return {"quantizer": own, "codebook": self.codebook.deciding_fields()}
 
     def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:

@@ -29,6 +29,7 @@ class NearestQuantizer(Quantizer):
         """Cosine scales latents and codes to length 1 first (LlamaGen VQ), and returns length 1 too."""
 
     TINY: ClassVar[dict[str, Any]] = {}
+    DECIDES: ClassVar[tuple[str, ...]] = ("name", "metric")
     config: Config
 
     def __init__(self, config: Config, codebook: Codebook) -> None:

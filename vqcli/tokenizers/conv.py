@@ -35,6 +35,10 @@ def _size(
     }
 
 
+DECIDES = {"name", "channels", "multipliers", "res_blocks", "attention_levels", "z_channels", "quant_conv"}
+"""Options that decide tokens: a later option that does not leaves the fingerprints of older models alone."""
+
+
 class ConvConfig(PartConfig):
     """Shape of a convolutional tokenizer; its code width is the codebook's."""
 
@@ -190,5 +194,5 @@ class ConvTokenizer(Tokenizer):
         return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(deciding)}
 
     def deciding_fields(self) -> dict[str, Any]:
-        own = self._config.model_dump(mode="json", exclude={"checkpointing", "codebook", "quantizer"})
+        own = self._config.model_dump(mode="json", include=DECIDES)
         return {"network": own, **super().deciding_fields()}
