@@ -22,6 +22,7 @@ from tests.training.tiny import (
 from vqcli import files
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import checkpoints, newest_checkpoint
+from vqcli.jobs import train as job
 from vqcli.jobs.train import TrainOptions, train
 
 SHORT = ("training.steps=4", "training.checkpoint_every=1", "training.validate_every=9")
@@ -171,6 +172,49 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
         start(run)
     assert f"--resume {run}" in raised.value.hint
     assert sorted(path for path in run.rglob("*")) == before
+
+
+def test_of_two_that_start_at_once_the_second_leaves_the_first_alone(tmp_path, monkeypatch):
+    """The folder is free when the second looks, and holds a finished run when it comes to train."""
+    build, steps = job.make_trainer, "training.steps=2"
+
+    def slow(*arguments):
+        monkeypatch.setattr(job, "make_trainer", build)
+        first.append(launched(tmp_path / "run"))
+        return build(*arguments)
+
+    def launched(run):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "vqcli",
+                "train",
+                str(tmp_path / "tiny.yaml"),
+                "--out",
+                str(run),
+                "--set",
+                steps,
+            ],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return (run / "metrics.jsonl").read_bytes()
+
+    first = []
+    monkeypatch.setattr(job, "make_trainer", slow)
+    with pytest.raises(VqcliError, match="already holds a run"):
+        start(tmp_path / "run", steps)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == first[0]
+
+
+def test_what_cannot_start_leaves_no_folder(tmp_path):
+    with pytest.raises(VqcliError, match=r"data\.source"):
+        start(tmp_path / "run", f"data.source={tmp_path / 'away'}")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

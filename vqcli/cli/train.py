@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.options import DeviceOpt, OutOpt, Precision, SplitOpt
 from vqcli.cli.output import Out
+
+if TYPE_CHECKING:
+    from vqcli.jobs.train import TrainResult
 
 
 def train(
@@ -54,7 +57,7 @@ def train(
     Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
     """
     from vqcli.config import quoted
-    from vqcli.jobs.train import TrainOptions, TrainResult
+    from vqcli.jobs.train import TrainOptions
     from vqcli.jobs.train import train as run
 
     given = {
@@ -69,24 +72,25 @@ def train(
         recipe, out_dir, resume, [*(settings or []), *flags], device, list(track or []), accept_changes
     )
 
-    def text(result: TrainResult) -> str:
-        measured = result.measured
-        lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}"]
-        if "utilization" in measured:
-            lines.append(
-                f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
-                f"{measured['images']:,} held-out images "
-                f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
-            )
-        if result.rejected:
-            lines.append(f"{result.rejected} images were rejected")
-        lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
-        return "\n".join(lines)
-
     result = run(options, out.progress())
-    out.result(result, lambda: text(result), essential=result.model)
+    out.result(result, lambda: _text(result), essential=result.model)
     if result.rejected:
         raise typer.Exit(3)
+
+
+def _text(result: TrainResult) -> str:
+    measured = result.measured
+    lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}"]
+    if "utilization" in measured:
+        lines.append(
+            f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
+            f"{measured['images']:,} held-out images "
+            f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
+        )
+    if result.rejected:
+        lines.append(f"{result.rejected} images were rejected")
+    lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
+    return "\n".join(lines)
 
 
 def _minutes(seconds: float) -> str:

@@ -18,11 +18,10 @@ from accelerate import PartialState
 
 from vqcli import files
 from vqcli.data import tokens as store
-from vqcli.data.base import Source
+from vqcli.data.base import Source, identity
 from vqcli.data.loader import Batch
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
-from vqcli.training.state import data_identity
 from vqcli.types import Grid, Progress, silent
 
 PATIENCE = timedelta(days=1)
@@ -126,7 +125,7 @@ def make_plan(encoder: Encoder) -> dict[str, Any]:
     return {
         "format": store.FORMAT,
         "tokens": asdict(encoder.info),
-        "inputs": {"named": options.images, "split": options.split, **data_identity(keys)},
+        "inputs": {"named": options.images, "split": options.split, **identity(keys)},
         "settings": {"batch_size": options.batch_size, "precision": options.precision},
     }
 

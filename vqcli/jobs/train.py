@@ -15,6 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
 from vqcli import files
+from vqcli.data.base import identity
 from vqcli.data.config import eval_transform, train_transform
 from vqcli.data.divide import Division, divide
 from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
@@ -26,7 +27,6 @@ from vqcli.training.loop import Data, Trainer
 from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
 from vqcli.training.run import Run
-from vqcli.training.state import data_identity
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
@@ -72,6 +72,8 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
         check_fits(recipe, accelerator)
         trainer = make_trainer(recipe, run, accelerator, progress)  # checks the data before there is a folder
         with files.locked(run.folder) if accelerator.is_main_process else nullcontext():
+            if accelerator.is_main_process and not options.resume:
+                check_free(run)  # another process may have come first
             return fit(trainer, options, progress)
     finally:
         del trainer
@@ -97,6 +99,12 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     name = options.recipe or "demo"
     recipe = read_recipe(name, options.settings)
     run = Run(options.out or RUNS / Path(name).stem)
+    check_free(run)
+    return run, recipe
+
+
+def check_free(run: Run) -> None:
+    """Raises VqcliError if the folder holds a run, or anything else."""
     if run.exists():
         raise VqcliError(
             f"{run.folder} already holds a run",
@@ -107,7 +115,6 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
         raise VqcliError(
             f"{run.folder} is not empty and holds no run", hint="give another --out", reason="exists"
         )
-    return run, recipe
 
 
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
@@ -226,7 +233,7 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
             images.held_out_source, images.held_out[:most][rank::world], evaluate, per_pass, workers
         ),
         passes_per_epoch=passes,
-        identity=data_identity(images.source.key(i) for i in images.training),
+        identity=identity(images.source.key(i) for i in images.training),
     )
     return Trainer(recipe, task, data, run, accelerator, progress)
 

@@ -6,7 +6,6 @@ A checkpoint holds ``config.json`` and ``model.safetensors`` as a model folder d
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,17 +83,6 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], what: str) -> No
             hint="restore it, or continue without bit-exactness: --accept-changes",
             reason="changed",
         )
-
-
-def data_identity(keys: Any) -> dict[str, Any]:
-    """Count and hash of the training images' keys, in order."""
-    import hashlib
-
-    digest, count = hashlib.sha256(), 0
-    for key in keys:
-        digest.update(os.fsencode(key) + b"\0")
-        count += 1
-    return {"images": count, "keys": digest.hexdigest()}
 
 
 def load_module(module: nn.Module, path: Path) -> None:
