@@ -11,13 +11,22 @@ from pathlib import Path
 PARTS: dict[str, dict[str, str]] = {
     "codebooks": {
         "learned": "vqcli.codebooks.learned:LearnedCodebook",
+        "ema": "vqcli.codebooks.ema:EmaCodebook",
+        "projected": "vqcli.codebooks.projected:ProjectedCodebook",
         "bridged": "vqcli.codebooks.bridged:BridgedCodebook",
+        "sign": "vqcli.codebooks.sign:SignCodebook",
+        "levels": "vqcli.codebooks.levels:LevelsCodebook",
     },
     "quantizers": {
         "nearest": "vqcli.quantizers.nearest:NearestQuantizer",
+        "residual": "vqcli.quantizers.residual:ResidualQuantizer",
+        "multiscale": "vqcli.quantizers.multiscale:MultiscaleQuantizer",
+        "index_propagation": "vqcli.quantizers.index_propagation:IndexPropagationQuantizer",
+        "gumbel": "vqcli.quantizers.gumbel:GumbelQuantizer",
     },
     "tokenizers": {
         "conv": "vqcli.tokenizers.conv:ConvTokenizer",
+        "improved": "vqcli.tokenizers.improved:ImprovedTokenizer",
     },
     "losses": {
         "l1": "vqcli.losses.pixel:L1Loss",

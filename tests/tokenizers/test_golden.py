@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vqcli.codebooks.bridged import BridgedCodebook
+from vqcli.codebooks.learned import LearnedCodebook
 from vqcli.nn.bridge import ModulatedBridge
+from vqcli.quantizers.index_propagation import IndexPropagationQuantizer
+from vqcli.quantizers.multiscale import MultiscaleQuantizer
 from vqcli.quantizers.nearest import NearestQuantizer
 from vqcli.tokenizers.conv import ConvTokenizer
 
@@ -96,6 +99,11 @@ def picture() -> Tensor:
     return torch.sin(0.11 * i + 0.07 * j + 1.3 * c)[None]
 
 
+def waves() -> Tensor:
+    i, j, c = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), torch.arange(8.0), indexing="ij")
+    return (2 * torch.sin(0.9 * i + 0.4 * j + 0.8 * c)).permute(2, 0, 1)[None]
+
+
 def assert_near(actual: Tensor, want: list[float]) -> None:
     torch.testing.assert_close(actual.detach(), torch.tensor(want), rtol=0, atol=2e-4)
 
@@ -171,7 +179,33 @@ def test_fvq_bridge(blocks: str) -> None:
     fill(book, BRIDGE)
     for row, want in ROWS[blocks].items():
         assert_near(book.codes()[row], want)
-    i, j, c = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), torch.arange(8.0), indexing="ij")
-    latents = (2 * torch.sin(0.9 * i + 0.4 * j + 0.8 * c)).permute(2, 0, 1)[None]
-    tokens = NearestQuantizer(NearestQuantizer.Config(), book).tokenize(latents)
+    tokens = NearestQuantizer(NearestQuantizer.Config(), book).tokenize(waves())
     assert tokens.ids[0].tolist() == numbers(IDS[blocks])
+
+
+def test_var_quantizer() -> None:
+    book = LearnedCodebook.from_codes(formula("embedding.weight", (64, 8)))
+    quantizer = MultiscaleQuantizer(MultiscaleQuantizer.Config(scales=(1, 2, 3, 4), phis=4), book)
+    for name, parameter in quantizer.phi.named_parameters():
+        parameter.data = formula(f"quant_resi.qresi_ls.{name}", tuple(parameter.shape))
+    tokens = quantizer.tokenize(waves())
+    want = "41 43 43 60 20 43 43 43 43 13 60 41 20 20 59 38 38 26 43 43 43 41 43 0 60 53 20 27 62 62"
+    assert tokens.ids[0].tolist() == numbers(want)
+    f_hat = quantizer.lookup(tokens)[0]
+    assert_near(
+        f_hat[:, 0, 0], [0.885715, 0.213378, 1.014366, -0.609094, -1.648383, -1.692839, -1.472088, 0.625036]
+    )
+    assert_near(
+        f_hat[:, 3, 2], [0.002393, -2.000406, -0.444649, -0.225781, 0.081874, 1.123539, 1.856228, 0.235148]
+    )
+
+
+def test_ibq_quantizer() -> None:
+    book = LearnedCodebook.from_codes(formula("embedding.weight", (64, 8)))
+    quantizer = IndexPropagationQuantizer(IndexPropagationQuantizer.Config(entropy_weight=1.0), book)
+    out = quantizer.train()(waves())
+    assert out.tokens.ids[0].tolist() == numbers("59 43 43 43 43 43 13 41 13 41 20 20 20 20 20 62")
+    assert torch.equal(quantizer.tokenize(waves()).ids, out.tokens.ids)
+    losses = {name: loss.item() for name, loss in out.losses.items()}
+    assert losses.pop("entropy") == pytest.approx(-1.59361, abs=1e-5)
+    assert sum(losses.values()) == pytest.approx(2.064824, abs=1e-5)

@@ -33,8 +33,16 @@ class Codebook(nn.Module, ABC):
 
     Config: ClassVar[type[PartConfig]]
     TINY: ClassVar[dict[str, Any]]
-    STARTS_AT_ZERO: ClassVar[bool] = False
-    """Whether every code is zero before the first step, so that codes have no direction yet."""
+    DECIDES: ClassVar[tuple[str, ...]] = ("name",)
+    """Options that decide tokens beside the tensors; a fingerprint has these alone."""
+    IMPLICIT: ClassVar[bool] = False
+    """Whether codes follow from a rule, so that no file holds them."""
+    HAS_GRADIENT: ClassVar[bool] = True
+    """Whether codes are trained by gradient."""
+    HAS_DIRECTION: ClassVar[bool] = True
+    """Whether no code is ever all zero: a zero code has no angle to compare."""
+    frozen: bool = False
+    """Whether averages stand still; weights stand still by ``requires_grad``."""
 
     def __init__(self, config: PartConfig, size: int, width: int) -> None:
         super().__init__()
@@ -52,20 +60,33 @@ class Codebook(nn.Module, ABC):
         """Tokens (M,) of the closest codes; ``codes_kd`` is what ``codes`` returned, rows maybe scaled."""
         return nearest_codes(vectors_md, codes_kd)
 
+    def scale(self, step: int) -> Tensor | float:
+        """How long codes are at a step of a residual quantizer, over those of the first; () or (D,)."""
+        return 1.0
+
     def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
         """In training: count what was compared and its tokens; for codebooks that learn by averages."""
 
     def update(self) -> None:
         """Learn from what was observed; the loop calls it once after each optimizer step."""
 
+    def adopt(self, codes_kd: Tensor) -> bool:
+        """Take these codes (K, D) as a start; false where codes cannot be set, as behind a map."""
+        return False
+
     def bake(self) -> Codebook:
         """A learned codebook with the same codes, computed once; in ``inference_mode`` it could not train."""
         with torch.no_grad():
             return resolve("codebooks", "learned").from_codes(self.codes())
 
+    def deciding_tensors(self) -> dict[str, Tensor]:
+        """The named tensors that decide tokens: part of the fingerprint."""
+        return self.state_dict()
+
     def deciding_fields(self) -> dict[str, Any]:
         """Options that decide tokens beside the tensors: part of the fingerprint."""
-        return self.config.model_dump(include={"name"}) | {"size": self.size, "width": self.width}
+        own = self.config.model_dump(mode="json", include=set(self.DECIDES))
+        return own | {"size": self.size, "width": self.width}
 
 
 def initial_codes(init: Init, size: int, width: int) -> Tensor:

@@ -69,7 +69,7 @@ class BridgedCodebook(Codebook):
 
     Config = BridgedConfig
     TINY: ClassVar[dict[str, Any]] = {"size": 24, "width": 8, "hidden": 16, "patch": 2, "depth": 1}
-    STARTS_AT_ZERO = True
+    HAS_DIRECTION = False
 
     def __init__(self, config: BridgedConfig) -> None:
         super().__init__(config, config.size, config.width)

@@ -41,3 +41,7 @@ class LearnedCodebook(Codebook):
 
     def codes(self) -> Tensor:
         return self.weight.float()
+
+    def adopt(self, codes_kd: Tensor) -> bool:
+        self.weight.data.copy_(codes_kd)
+        return True

@@ -6,7 +6,7 @@ Shape letters: B images, D code width, h, w sides of latents, N = B*h*w position
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
+from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
+from vqcli.registry import resolve
 from vqcli.types import Grid, Quantized, Tokens, grid_length
 
 
-class QuantizerConfig(PartConfig):
-    """Loss weights of every quantizer."""
+class VqConfig(PartConfig):
+    """Weights of the two classic losses."""
 
     codebook_weight: float = Field(1.0, ge=0)
     """Weight of the term that pulls codes to latents; left out where the chosen codes need no gradient."""
@@ -30,19 +32,37 @@ class QuantizerConfig(PartConfig):
     """Weight of the term that pulls latents to codes."""
 
 
+class EstimatorConfig(VqConfig):
+    """Also how the encoder gets its gradient through the choice of a code."""
+
+    gradient: Literal["straight_through", "rotation"] = "straight_through"
+    """``straight_through`` as published, or the rotation trick, https://arxiv.org/abs/2410.06424."""
+
+
 class Quantizer(nn.Module, ABC):
     """Latents to tokens and back. Always in float32, whatever autocast says around it."""
 
-    Config: ClassVar[type[QuantizerConfig]]
+    Config: ClassVar[type[PartConfig]]
     TINY: ClassVar[dict[str, Any]]
     DECIDES: ClassVar[tuple[str, ...]] = ("name",)
     """Options that decide tokens; a fingerprint has these alone."""
-    config: QuantizerConfig
+    NEEDS_GRADIENT: ClassVar[bool] = False
+    """Whether codes must be trained by gradient."""
+    DRAWS: ClassVar[bool] = False
+    """Whether tokens are drawn at random in training."""
+    config: PartConfig
     codebook: Codebook
 
-    def __init__(self, config: QuantizerConfig, codebook: Codebook) -> None:
+    def __init__(self, config: PartConfig, codebook: Codebook) -> None:
         super().__init__()
         self.config, self.codebook = config, codebook
+        if self.NEEDS_GRADIENT and not codebook.HAS_GRADIENT:
+            names = [getattr(part.config, "name", "") for part in (self, codebook)]
+            raise VqcliError(
+                f"the {names[0]} quantizer trains codes by gradient, and a codebook '{names[1]}' has none",
+                hint="use a learned, projected or bridged codebook, or the nearest quantizer",
+                reason="config",
+            )
 
     @property
     def size(self) -> int:
@@ -92,21 +112,44 @@ class Quantizer(nn.Module, ABC):
     def assign(self, latents: Tensor) -> Tensor:
         """Token ids (B, L) of prepared float32 latents."""
 
-    @abstractmethod
     def restore(self, tokens: Tokens) -> Tensor:
-        """``lookup`` on tokens known to be right."""
+        """``lookup`` on tokens known to be right; here one code a position."""
+        return unflatten(F.embedding(tokens.ids.flatten(), self.codes()), tokens.grid[-1])
 
     def grid(self, height: int, width: int) -> Grid:
-        """Token layout for latents of this size; the last entry is always (height, width)."""
+        """Token layout for latents of this size; the last entry is always (height, width).
+
+        Raises ValueError where the quantizer takes no latents of this size.
+        """
         return ((height, width),)
 
     def bake(self) -> None:
         """Replace the codebook by its codes, computed once."""
         self.codebook = self.codebook.bake()
 
+    def prune(self, kept_k: Tensor) -> None:
+        """Keep these codes alone, int64 indices (K',) in their order; the codebook becomes a learned one.
+
+        Raises VqcliError where codes follow from a rule.
+        """
+        if self.codebook.IMPLICIT:
+            name = getattr(self.codebook.config, "name", "")
+            raise VqcliError(
+                f"codes of a codebook '{name}' follow from a rule: none can be dropped",
+                hint="train with fewer bits or levels instead",
+                reason="codebook",
+            )
+        codes_kd = self.codebook.codes().detach()
+        self.codebook = resolve("codebooks", "learned").from_codes(codes_kd[kept_k])
+
     def update(self) -> None:
         """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
         self.codebook.update()
+
+    def deciding_tensors(self) -> dict[str, Tensor]:
+        """The named tensors that decide tokens: part of the fingerprint."""
+        own = {name: x for name, x in self.state_dict().items() if not name.startswith("codebook.")}
+        return own | {f"codebook.{name}": x for name, x in self.codebook.deciding_tensors().items()}
 
     def deciding_fields(self) -> dict[str, Any]:
         """Options that decide tokens beside the tensors: part of the fingerprint."""
@@ -115,15 +158,8 @@ class Quantizer(nn.Module, ABC):
 
     def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
         """Hand everything that was compared in this forward to the codebook, in training."""
-        if self.training:
+        if self.training and not self.codebook.frozen:
             self.codebook.observe(vectors_md.detach(), tokens_m)
-
-    def vq_losses(self, latents: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """The two classic terms, weighted; ``codebook`` only where something learns from it."""
-        losses = {"commitment": self.config.commitment_weight * F.mse_loss(latents, chosen.detach())}
-        if chosen.requires_grad:
-            losses["codebook"] = self.config.codebook_weight * F.mse_loss(chosen, latents.detach())
-        return losses
 
     def _check(self, tokens: Tokens) -> None:
         ids = tokens.ids
@@ -150,6 +186,19 @@ def unflatten(vectors_nd: Tensor, size: tuple[int, int]) -> Tensor:
     return rearrange(vectors_nd, "(b h w) d -> b d h w", h=size[0], w=size[1])
 
 
-def straight_through(latents: Tensor, chosen: Tensor) -> Tensor:
-    """The value of ``chosen``, to the last bit, with the gradient of ``latents``."""
-    return chosen.detach() + (latents - latents.detach())
+def by_image(tokens_n: Tensor, latents: Tensor) -> Tensor:
+    """Tokens (B*h*w,) of latents (B, D, h, w) -> (B, h*w)."""
+    return tokens_n.view(len(latents), latents.shape[2] * latents.shape[3])
+
+
+def vq_losses(config: VqConfig, latents: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+    """The two classic terms, weighted; ``codebook`` only where something learns from it."""
+    losses = {"commitment": config.commitment_weight * F.mse_loss(latents, chosen.detach())}
+    if chosen.requires_grad:
+        losses["codebook"] = config.codebook_weight * F.mse_loss(chosen, latents.detach())
+    return losses
+
+
+def estimate(config: EstimatorConfig, latents: Tensor, chosen: Tensor) -> Tensor:
+    """The value of ``chosen`` (B, D, h, w), to the last bit, with a gradient for ``latents`` alone."""
+    return (rotation_trick if config.gradient == "rotation" else straight_through)(latents, chosen)

@@ -1,0 +1,43 @@
+"""The EMA codebook on two processes: one codebook, learned from what both have seen."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from vqcli.codebooks.ema import EmaCodebook
+
+OPTIONS = {"plain": {}, "revived": {"revive_below": 0.5}, "clustered": {"kmeans": 3}}
+
+
+def vectors() -> torch.Tensor:
+    return torch.randn(4, 40, 3, generator=torch.Generator().manual_seed(7))
+
+
+def train(name: str, rank: int, world: int) -> torch.Tensor:
+    """Four steps on this process's share of the vectors."""
+    torch.manual_seed(0)
+    book = EmaCodebook(EmaCodebook.Config(size=12, width=3, **OPTIONS[name]))
+    torch.manual_seed(rank)
+    for batch_md in vectors():
+        mine_md = batch_md[rank::world]
+        book.observe(mine_md, book.assign(mine_md, book.codes()))
+        book.update()
+    return book.codes()
+
+
+def run(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    assert dist.get_world_size() == 2
+    for name in OPTIONS:
+        torch.save(train(name, rank, 2), f"{folder}/{name}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_have_one_codebook(tmp_path: Path) -> None:
+    mp.spawn(run, (str(tmp_path),), nprocs=2)
+    for name in OPTIONS:
+        first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
+        assert torch.equal(first, second), name
+    torch.testing.assert_close(torch.load(tmp_path / "plain-0.pt"), train("plain", 0, 1))
