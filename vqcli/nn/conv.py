@@ -24,11 +24,11 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class ResBlock(nn.Module):
     """Norm, swish, convolution, twice, around a skip; (B, C_in, H, W) -> (B, C_out, H, W)."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.norm1, self.conv1 = group_norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.norm2, self.conv2 = group_norm(c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
-        self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
+        self.norm1, self.conv1 = group_norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1, bias=bias)
+        self.norm2, self.conv2 = group_norm(c_out), nn.Conv2d(c_out, c_out, 3, padding=1, bias=bias)
+        self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -73,9 +73,9 @@ class Upsample(nn.Conv2d):
 class Level(nn.Module):
     """Res blocks through ``widths``, each followed by attention where asked, then a change of resolution."""
 
-    def __init__(self, widths: list[int], resize: nn.Module, *, attention: bool) -> None:
+    def __init__(self, widths: list[int], resize: nn.Module, *, attention: bool, bias: bool = True) -> None:
         super().__init__()
-        self.res = nn.ModuleList(ResBlock(a, b) for a, b in pairwise(widths))
+        self.res = nn.ModuleList(ResBlock(a, b, bias=bias) for a, b in pairwise(widths))
         self.attn = nn.ModuleList(AttentionBlock(c) if attention else nn.Identity() for c in widths[1:])
         self.resize = resize
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
-from vqcli.nn.conv import GROUPS, Downsample, Level, Upsample, group_norm, middle
-from vqcli.registry import CodebookConfig, QuantizerConfig, build
-from vqcli.tokenizers.base import Tokenizer
+from vqcli.nn.conv import Downsample, Level, Upsample, group_norm, middle
+from vqcli.tokenizers.autoencoder import AutoencoderConfig, AutoencoderTokenizer, Decoder, Encoder
 
 
 def _size(
@@ -35,18 +30,10 @@ def _size(
     }
 
 
-DECIDES = {"name", "channels", "multipliers", "res_blocks", "attention_levels", "z_channels", "quant_conv"}
-"""Options that decide tokens: a later option that does not leaves the fingerprints of older models alone."""
-
-
-class ConvConfig(PartConfig):
+class ConvConfig(AutoencoderConfig):
     """Shape of a convolutional tokenizer; its code width is the codebook's."""
 
     name: Literal["conv"] = "conv"
-    channels: int = Field(128, ge=GROUPS)
-    """Channels at full resolution; a multiple of 32."""
-    multipliers: tuple[int, ...] = Field((1, 1, 2, 2, 4), min_length=1)
-    """Channels of each level over ``channels``; every level but the last halves the sides."""
     res_blocks: int = Field(2, ge=1)
     """Res blocks of each encoder level; the decoder has one more."""
     attention_levels: tuple[int, ...] = (4,)
@@ -55,12 +42,7 @@ class ConvConfig(PartConfig):
     """Channels between the networks and the convolutions around the quantizer."""
     quant_conv: Literal[0, 1, 3] = 1
     """Kernel of the convolutions between ``z_channels`` and the code width; 0 for none."""
-    checkpointing: bool = False
-    """Recompute the activations of each level in the backward pass: less memory, same result."""
-    codebook: CodebookConfig
-    quantizer: QuantizerConfig
 
-    DIAL: ClassVar[str] = "network"
     SIZES: ClassVar[dict[str, dict[str, Any]]] = {
         "vq-8": _size(128, (1, 2, 2, 4), 256),
         "vq-16": _size(128, (1, 1, 2, 2, 4), 256),
@@ -73,29 +55,20 @@ class ConvConfig(PartConfig):
         "tiny": _size(32, (1, 1, 1), 32, res_blocks=1),
     }
 
-    @property
-    def widths(self) -> list[int]:
-        """Channels of each level."""
-        return [self.channels * m for m in self.multipliers]
-
     @model_validator(mode="after")
-    def shape_fits(self) -> ConvConfig:
-        """Norms work on groups of channels; attention stands at levels there are."""
-        wrong = [c for c in (self.channels, *self.widths) if c % GROUPS or c < 1]
-        if wrong:
-            raise ValueError(f"channels of every level must be multiples of {GROUPS}, not {wrong[0]}")
+    def attention_fits(self) -> ConvConfig:
+        """Attention stands at levels there are."""
         levels = len(self.multipliers)
         if not all(0 <= level < levels for level in self.attention_levels):
             raise ValueError(f"attention_levels must lie between 0 and {levels - 1}, the lowest resolution")
         return self
 
 
-class Encoder(nn.Module):
+class ConvEncoder(Encoder):
     """Images (B, 3, H, W) -> (B, z_channels, h, w)."""
 
     def __init__(self, config: ConvConfig) -> None:
-        super().__init__()
-        self.checkpointing = config.checkpointing
+        super().__init__(config.checkpointing)
         widths, last = config.widths, len(config.widths) - 1
         self.stem = nn.Conv2d(3, config.channels, 3, padding=1)
         self.levels = nn.ModuleList()
@@ -107,19 +80,12 @@ class Encoder(nn.Module):
         self.norm = group_norm(widths[-1])
         self.head = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for level in self.levels:
-            x = run(level, x, self.checkpointing)
-        return self.head(F.silu(self.norm(self.mid(x))))
 
-
-class Decoder(nn.Module):
-    """(B, z_channels, h, w) -> images (B, 3, H, W). ``levels[0]`` is full resolution and runs last."""
+class ConvDecoder(Decoder):
+    """(B, z_channels, h, w) -> images (B, 3, H, W)."""
 
     def __init__(self, config: ConvConfig) -> None:
-        super().__init__()
-        self.checkpointing = config.checkpointing
+        super().__init__(config.checkpointing)
         widths = config.widths
         self.stem = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
         self.mid = middle(widths[-1])
@@ -131,21 +97,8 @@ class Decoder(nn.Module):
         self.norm = group_norm(widths[0])
         self.head = nn.Conv2d(widths[0], 3, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.mid(self.stem(x))
-        for level in reversed(self.levels):
-            x = run(level, x, self.checkpointing)
-        return self.head(F.silu(self.norm(x)))
 
-
-def run(level: nn.Module, x: Tensor, checkpointing: bool) -> Tensor:
-    """``level(x)``, keeping no activations where they are to be recomputed."""
-    if checkpointing and torch.is_grad_enabled():
-        return checkpoint(level, x, use_reentrant=False, preserve_rng_state=False)
-    return level(x)
-
-
-class ConvTokenizer(Tokenizer):
+class ConvTokenizer(AutoencoderTokenizer):
     """The convolutional VQGAN network with any codebook and quantizer."""
 
     Config = ConvConfig
@@ -154,11 +107,18 @@ class ConvTokenizer(Tokenizer):
         "codebook": {"name": "learned", "size": 16, "width": 8},
         "quantizer": {"name": "nearest"},
     }
+    DECIDES = (
+        "name",
+        "channels",
+        "multipliers",
+        "res_blocks",
+        "attention_levels",
+        "z_channels",
+        "quant_conv",
+    )
 
     def __init__(self, config: ConvConfig) -> None:
-        super().__init__()
-        self._config = config
-        self.quantizer = build("quantizers", config.quantizer, build("codebooks", config.codebook))
+        super().__init__(config)
         kernel, z, d = config.quant_conv, config.z_channels, self.quantizer.width
         if not kernel and z != d:
             raise VqcliError(
@@ -166,33 +126,12 @@ class ConvTokenizer(Tokenizer):
                 hint=f"set z_channels to {d}, or quant_conv to 1",
                 reason="config",
             )
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder, self.decoder = ConvEncoder(config), ConvDecoder(config)
         self.quant_conv = nn.Conv2d(z, d, kernel, padding=kernel // 2) if kernel else nn.Identity()
         self.post_quant_conv = nn.Conv2d(d, z, kernel, padding=kernel // 2) if kernel else nn.Identity()
 
-    @property
-    def config(self) -> ConvConfig:
-        return self._config.model_copy(update={"codebook": self.quantizer.codebook_config})
-
-    @property
-    def downsample(self) -> int:
-        return 2 ** (len(self._config.multipliers) - 1)
-
-    @property
-    def last_layer(self) -> Tensor:
-        return self.decoder.head.weight
-
     def latents(self, images: Tensor) -> Tensor:
-        self.grid(*images.shape[2:])
-        return self.quant_conv(self.encoder(images))
+        return self.quant_conv(super().latents(images))
 
     def reconstruct(self, latents: Tensor) -> Tensor:
-        return self.decoder(self.post_quant_conv(latents))
-
-    def deciding_tensors(self) -> dict[str, Tensor]:
-        deciding = ("encoder.", "quant_conv.", "quantizer.")
-        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(deciding)}
-
-    def deciding_fields(self) -> dict[str, Any]:
-        own = self._config.model_dump(mode="json", include=DECIDES)
-        return {"network": own, **super().deciding_fields()}
+        return super().reconstruct(self.post_quant_conv(latents))
