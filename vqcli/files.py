@@ -129,16 +129,17 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def writing_folder(path: Path) -> Iterator[Path]:
-    """A folder that takes its name when the block ends well, with a ``manifest.json`` of sizes and hashes.
+def writing_folder(path: Path, *, listed: bool = True) -> Iterator[Path]:
+    """A folder that takes its name when the block ends well; an older one of that name is replaced only then.
 
-    An older folder of that name is replaced only then.
+    ``listed`` adds a ``manifest.json`` of sizes and hashes; folders that hold their own need none.
     """
     temporary = _beside(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        write_json(temporary / "manifest.json", {"files": manifest(temporary)})
+        if listed:
+            write_json(temporary / "manifest.json", {"files": manifest(temporary)})
         if path.exists():
             discarded = _beside(path)
             path.rename(discarded)

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from vqcli import __version__
-from vqcli.cli import catalog, doctor, models, tokens, train, usage
+from vqcli.cli import catalog, doctor, models, prune, tokens, train, usage
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
     ("Measure", "usage-report", usage.usage_report),
+    ("Measure", "prune", prune.prune),
     ("Measure", "info", models.info),
     ("Recipes and parts", "list", catalog.list_parts),
     ("Recipes and parts", "new", catalog.new),

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vqcli import files
-from vqcli.data.tokens import is_tokens, open_tokens
+from vqcli.data.tokens import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.hub import locate
 from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry
@@ -19,7 +19,10 @@ from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.jobs.encoder import ImageOptions
+    from vqcli.jobs.encoder import Encoder, ImageOptions
+
+STORED = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
+"""Numbers of a report that a model folder's ``usage.json`` holds, beside ``images``: which those were."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,18 @@ def _count_tokens(
             hint="give --codebook-size K",
             reason="codebook-size",
         )
+    counts = count_tokens(found, size, progress)
+    report = counts.report()
+    return UsageResult(str(path), tokens_source(found), report.utilization, report), counts
+
+
+def tokens_source(found: TokensFile | TokensFolder) -> str:
+    """Of which images tokens are, and how those were prepared."""
+    return f"{found.path}" + (f", {found.info.preprocessing}" if found.info else "")
+
+
+def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress) -> UsageCounts:
+    """How tokens use ``size`` codes. Raises VqcliError if they are not of so many, or damaged."""
     progress.start("count", len(found), "images")
     grid = found.grid if found.grid and len(found.grid) > 1 else None
     counts = UsageCounts(size, len(grid or (0,)))
@@ -98,17 +113,35 @@ def _count_tokens(
         try:
             counts.add(block.astype(np.int64), grid)
         except ValueError as e:
-            raise VqcliError(f"{path}: {e}", hint="is it another codebook's?", reason="token-range") from e
+            raise VqcliError(
+                f"{found.path}: {e}", hint="is it another codebook's?", reason="token-range"
+            ) from e
         progress.advance(len(block))
-    what = f"{path}" + (f", {found.info.preprocessing}" if found.info else "")
-    report = counts.report()
-    return UsageResult(str(path), what, report.utilization, report), counts
+    return counts
 
 
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
     from vqcli.jobs.encoder import Encoder
 
     encoder = Encoder(options)
+    counts, rejected = count_images(encoder, progress)
+    report = counts.report()
+    result = UsageResult(
+        str(encoder.folder),
+        f"{options.images}, {encoder.preprocessing}",
+        report.utilization,
+        report,
+        geometry=_geometry(encoder.folder),
+        rejected=rejected,
+    )
+    return result, counts
+
+
+def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, list[dict[str, str]]]:
+    """Usage of a model's codebook by its images, and the images that could not be used.
+
+    Raises VqcliError if none could be used.
+    """
     counts: UsageCounts | None = None
     rejected = []
     progress.start("encode", encoder.count, "images")
@@ -120,21 +153,11 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
         progress.advance(len(batch.all_indices))
     if counts is None:
         raise VqcliError(
-            f"none of the images of {options.images} could be used",
+            f"none of the images of {encoder.options.images} could be used",
             hint="vqcli encode lists each with its reason",
             reason="input-empty",
         )
-    report = counts.report()
-    what = f"{options.images}, {encoder.preprocessing}"
-    result = UsageResult(
-        str(encoder.folder),
-        what,
-        report.utilization,
-        report,
-        geometry=_geometry(encoder.folder),
-        rejected=rejected,
-    )
-    return result, counts
+    return counts, rejected
 
 
 def _stored(reference: str) -> UsageResult:
@@ -151,8 +174,7 @@ def _stored(reference: str) -> UsageResult:
 def read_usage(path: Path) -> dict[str, Any]:
     """``usage.json`` of a model folder. Raises VqcliError if it does not tell what it should."""
     stored = files.read_json(path)
-    needed = {"images", "tokens", "used", "codebook_size", "utilization", "uniform_expectation", "perplexity"}
-    if not isinstance(stored, dict) or not needed <= stored.keys():
+    if not isinstance(stored, dict) or not {"images", *STORED} <= stored.keys():
         raise VqcliError(
             f"{path} does not tell a codebook's usage", hint="copy the folder again", reason="damaged"
         )

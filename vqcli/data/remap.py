@@ -1,0 +1,104 @@
+"""Tokens with new numbers: a tokens file or folder written anew, streamed. Numpy only.
+
+Shape letters: K codes before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcli import files
+from vqcli.data import tokens as store
+from vqcli.data.tokens import TokensFile, TokensFolder
+from vqcli.errors import VqcliError
+from vqcli.types import Progress
+
+
+@dataclass(frozen=True)
+class Renumbering:
+    """New tokens for old ones."""
+
+    new_k: NDArray[np.unsignedinteger]
+    """By old token, in the smallest type; anything where an old one is never used."""
+    codebook_size: int
+    """Of the new tokens."""
+    fingerprint: str
+    """Of the tokenizer they are tokens of."""
+
+
+def pruned_path(found: TokensFile | TokensFolder) -> Path:
+    """Where new tokens lie: ``NAME-pruned.npy``, or ``NAME-pruned/``, beside the old ones."""
+    if isinstance(found, TokensFolder):
+        return Path(f"{found.path}-pruned")
+    return found.path.with_name(f"{found.path.stem}-pruned.npy")
+
+
+def check_place(found: TokensFile | TokensFolder, *, force: bool) -> None:
+    """Raises VqcliError if something is where the new tokens go; with ``force``, unless it is tokens."""
+    path = pruned_path(found)
+    if isinstance(found, TokensFolder):
+        check_free(path, ours=(path / store.PLAN).is_file(), force=force)
+    else:
+        for part in (path, path.with_suffix(".json")):
+            check_free(part, ours=part.is_file(), force=force)
+
+
+def check_free(path: Path, *, ours: bool, force: bool) -> None:
+    """Raises VqcliError if something is there already; ``force`` replaces only what is ``ours``."""
+    empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty and not (ours and force):
+        hint = "--force replaces it" if ours else "move it away, or give another -o"
+        raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
+
+
+def renumber(
+    found: TokensFile | TokensFolder, out: Path, new: Renumbering, pending: ExitStack, progress: Progress
+) -> None:
+    """Write tokens anew; they take their name, whole, when ``pending`` is closed well."""
+    progress.start("renumber", len(found), "images")
+    if isinstance(found, TokensFolder):
+        _renumber_folder(found, pending.enter_context(files.writing_folder(out, listed=False)), new, progress)
+    else:
+        _renumber_file(found, out, new, pending, progress)
+
+
+def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
+    info = replace(found.info, codebook_size=new.codebook_size, fingerprint=new.fingerprint)
+    plan = files.read_json(found.path / store.PLAN) | {"tokens": asdict(info)}
+    files.write_json(folder / store.PLAN, plan)
+    for shard in range(found.index["shards"]):
+        lines, _ = store.read_shard(found.path, shard)
+        rows = [new.new_k[row.ids] for row in store.shard_rows(found.path, shard)]
+        store.write_shard(folder, shard, lines, rows, new.codebook_size)
+        progress.advance(len(rows))
+    store.write_index(folder, found.index)
+
+
+def _renumber_file(
+    found: TokensFile, out: Path, new: Renumbering, pending: ExitStack, progress: Progress
+) -> None:
+    array = pending.enter_context(files.writing(out))  # entered first, named last: then the pair is whole
+    beside = pending.enter_context(files.writing(out.with_suffix(".json")))
+    kind, digest = np.lib.format.dtype_to_descr(new.new_k.dtype), hashlib.sha256()
+    header = {"descr": kind, "fortran_order": False, "shape": found.array.shape}
+    np.lib.format.write_array_header_1_0(array, header)
+    for block in found.blocks():
+        ids = new.new_k[block]
+        digest.update(ids.data)
+        array.write(ids.data)
+        progress.advance(len(ids))
+    side = {"format": store.FORMAT, **found.side, "codebook_size": new.codebook_size}
+    if "fingerprint" in side:
+        side["fingerprint"] = new.fingerprint
+    side["sha256"] = digest.hexdigest()
+    long = {name: side.pop(name) for name in ("keys", "labels") if name in side}
+    text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
+    text += "".join(f',\n "{name}": {json.dumps(values)}' for name, values in long.items())
+    beside.write(f"{text}\n}}\n".encode())
