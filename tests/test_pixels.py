@@ -114,6 +114,16 @@ def test_random_crop_is_a_cut_of_a_resized_image() -> None:
     assert len(lefts) > 6
 
 
+def test_random_crop_without_scaling_covers_and_cuts_anywhere() -> None:
+    image = noise(80, 100)
+    resized = {
+        32: np.array(image.resize((50, 40), Image.Resampling.BOX).resize((40, 32), Image.Resampling.BICUBIC))
+    }
+    crop = RandomCrop((32, 32), flip=False, largest=1)
+    lefts = {find(np.array(crop(image, np.random.default_rng(seed))), resized)[1] for seed in range(40)}
+    assert lefts == set(range(9))
+
+
 def find(cut: np.ndarray, resized: dict[int, np.ndarray]) -> tuple[int, int]:
     for side, pixels in resized.items():
         windows = np.lib.stride_tricks.sliding_window_view(pixels, cut.shape)[:, :, 0]

@@ -85,15 +85,17 @@ class Flip:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Scale to 1-1.25 times what covers ``size``, cut anywhere: LlamaGen's training (arXiv:2406.06525)."""
+    """Scale to what covers ``size``, or up to ``largest`` times that, and cut anywhere."""
 
     size: tuple[int, int]
     flip: bool
     """Also mirror half of the images."""
+    largest: float = 1.25
+    """1.25 is LlamaGen's training (arXiv:2406.06525), 1 VQGAN's (arXiv:2012.09841)."""
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         short = min(self.size)
-        side = int(rng.integers(short, math.ceil(short * 1.25), endpoint=True))
+        side = int(rng.integers(short, math.ceil(short * self.largest), endpoint=True))
         cover = (round(self.size[0] * side / short), round(self.size[1] * side / short))
         image, (height, width) = _scale(image, cover)
         top = int(rng.integers(0, height - self.size[0], endpoint=True))

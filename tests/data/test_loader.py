@@ -184,7 +184,7 @@ def test_too_few_images_for_a_batch() -> None:
 def test_config() -> None:
     square, wide = DataConfig(size=32, augment="crop"), DataConfig(size=(16, 32))
     assert (square.height_width, wide.height_width) == ((32, 32), (16, 32))
-    assert train_transform(square) == RandomCrop((32, 32), flip=False)
+    assert train_transform(square) == RandomCrop((32, 32), flip=False, largest=1)
     assert train_transform(wide) == RandomCrop((16, 32), flip=True)
     assert train_transform(DataConfig(size=8, augment="flip")) == Flip((8, 8))
     assert (

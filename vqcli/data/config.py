@@ -22,7 +22,8 @@ class DataConfig(PartConfig):
     size: Side | tuple[Side, Side] = 256
     """Side, or height and width, in pixels."""
     augment: Literal["none", "flip", "crop-flip", "crop"] = "crop-flip"
-    """``crop``: random scale (1 to 1.25) and place; ``flip``: half of them mirrored; ``none``: the centre."""
+    """``none``: the centre; ``flip``: half of them mirrored; ``crop``: scaled to cover the size, cut anywhere
+    (VQGAN); ``crop-flip``: scaled to 1-1.25 times that, cut anywhere, half of them mirrored (LlamaGen)."""
     holdout: float = Field(0.02, ge=0, lt=1)
     """Share of the images kept for validation, chosen by hash of the key, where the data has no splits."""
     num_workers: int = Field(2, ge=0)
@@ -40,7 +41,9 @@ def train_transform(config: DataConfig) -> Transform:
         return CenterCrop(config.height_width)
     if config.augment == "flip":
         return Flip(config.height_width)
-    return RandomCrop(config.height_width, flip=config.augment == "crop-flip")
+    if config.augment == "crop":
+        return RandomCrop(config.height_width, flip=False, largest=1.0)
+    return RandomCrop(config.height_width, flip=True)
 
 
 def eval_transform(config: DataConfig) -> Transform:
