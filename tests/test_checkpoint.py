@@ -11,10 +11,16 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.tiny import Recorded, damage, resume, start
 from vqcli import files
-from vqcli.checkpoint import fingerprint, load_tokenizer, save_tokenizer
+from vqcli.checkpoint import (
+    describe_tokenizer,
+    fingerprint,
+    load_tokenizer,
+    read_tokenizer,
+    save_tokenizer,
+)
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import locate, newest_checkpoint
-from vqcli.registry import TokenizerConfig, build
+from vqcli.registry import PARTS, TokenizerConfig, build, resolve
 
 CODEBOOKS = {
     "learned": {"name": "learned", "size": 16, "width": 8},
@@ -136,11 +142,53 @@ def test_a_run_stands_for_its_export_else_its_newest_checkpoint(tmp_path):
     assert locate(str(newest_checkpoint(run))) == newest_checkpoint(run)
     resume(run)
     assert locate(str(run)) == run / "model"
+    assert locate(str(run), unbaked=True) == newest_checkpoint(run)
+    assert locate(str(run / "model"), unbaked=True) == run / "model"
     shutil.rmtree(run / "model")
     for checkpoint in (run / "checkpoints").iterdir():
         damage(checkpoint / "model.safetensors")
-    with pytest.raises(VqcliError, match="a run without a finished checkpoint"):
-        locate(str(run))
+    for unbaked in (False, True):
+        with pytest.raises(VqcliError, match="a run without a finished checkpoint"):
+            locate(str(run), unbaked=unbaked)
+
+
+@pytest.fixture
+def marked_memory():
+    """Memory that nothing was written to holds NaN, and the largest integers."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(1).isnan()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+KINDS = [("conv", book, quantizer) for book in PARTS["codebooks"] for quantizer in PARTS["quantizers"]]
+KINDS += [(name, "learned", "nearest") for name in PARTS["tokenizers"] if name != "conv"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_the_files_hold_all_that_a_part_is(tmp_path, marked_memory, kind):
+    """Nothing made at construction survives loading, such as a buffer that is not stored."""
+    names = dict(zip(("tokenizers", "codebooks", "quantizers"), kind))
+    tiny = {part: {"name": name, **resolve(part, name).TINY} for part, name in names.items()}
+    config = tiny["tokenizers"] | {"codebook": tiny["codebooks"], "quantizer": tiny["quantizers"]}
+    torch.manual_seed(0)
+    try:
+        made = build("tokenizers", TypeAdapter(TokenizerConfig).validate_python(config)).eval()
+    except VqcliError as e:
+        pytest.skip(f"refused: {e}")
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    with files.writing_folder(tmp_path / "model") as folder:  # as a training checkpoint: not baked
+        files.write_json(folder / "config.json", describe_tokenizer(made))
+        files.write_tensors(folder / "model.safetensors", made.state_dict())
+    side = 4 * made.downsample
+    images = torch.rand(2, 3, side, side) * 2 - 1
+    for loaded in (read_tokenizer(tmp_path / "model").eval(), load_tokenizer(tmp_path / "model")):
+        tokens = made.encode(images)
+        assert torch.equal(loaded.encode(images).ids, tokens.ids)
+        assert torch.equal(loaded.decode(tokens), made.decode(tokens))
+        assert torch.equal(loaded.quantizer.codes(), made.quantizer.codes())
 
 
 def edit(folder, **changes):

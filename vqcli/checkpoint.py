@@ -113,10 +113,20 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenizer:
     """The tokenizer of a model folder or training checkpoint, baked and in evaluation mode.
 
+    Raises VqcliError where ``read_tokenizer`` does.
+    """
+    tokenizer = read_tokenizer(folder)
+    tokenizer.fingerprint = tokenizer.fingerprint or fingerprint(tokenizer)
+    tokenizer.bake()
+    return tokenizer.eval().to(device)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder or training checkpoint as it was written: a checkpoint's is not baked.
+
     Raises VqcliError where files are missing, damaged, not finite, or do not fit each other.
     """
-    config = read_config(folder)
-    tokenizer = build_tokenizer(config, folder)
+    tokenizer = build_tokenizer(read_config(folder), folder).to_empty(device="cpu")
     state = _state(folder, tokenizer.fingerprint)
     try:
         tokenizer.load_state_dict(state)
@@ -134,19 +144,17 @@ def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenize
         raise VqcliError(
             f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
         )
-    tokenizer.fingerprint = tokenizer.fingerprint or fingerprint(tokenizer)
-    tokenizer.bake()
-    return tokenizer.eval().to(device)
+    return tokenizer
 
 
 def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
-    """The tokenizer that ``config.json`` describes, without its weights."""
+    """The tokenizer that ``config.json`` describes, on the meta device: no weights are drawn or read."""
     from pydantic import TypeAdapter
 
     try:
-        tokenizer: Tokenizer = build(
-            "tokenizers", TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"])
-        )
+        tokenizer_config = TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"])
+        with torch.device("meta"):
+            tokenizer: Tokenizer = build("tokenizers", tokenizer_config)
         tokenizer.image_size = tuple(config["image_size"]) if config["image_size"] else None
         tokenizer.fingerprint = config["fingerprint"]
     except (KeyError, TypeError, ValueError) as e:

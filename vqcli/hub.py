@@ -21,9 +21,10 @@ def newest_checkpoint(run: Path) -> Path | None:
     return next((c for c in reversed(checkpoints(run)) if verified(c)), None)
 
 
-def locate(reference: str | None) -> Path:
+def locate(reference: str | None, *, unbaked: bool = False) -> Path:
     """The folder of a model: a model folder, a run (its export, else its newest checkpoint) or a checkpoint.
 
+    ``unbaked`` asks for the checkpoint first: a codebook that was baked for export cannot train on as it was.
     None stands for ``$VQCLI_MODEL``. Raises VqcliError where there is no model.
     """
     reference = reference or os.environ.get(ENVIRONMENT)
@@ -41,7 +42,7 @@ def locate(reference: str | None) -> Path:
             reason="input-missing",
         )
     if (path / "recipe.yaml").is_file():
-        return _of_run(path)
+        return _of_run(path, unbaked)
     if not (path / "config.json").is_file():
         raise VqcliError(
             f"{path} is no model folder: it has no config.json",
@@ -51,14 +52,14 @@ def locate(reference: str | None) -> Path:
     return path
 
 
-def _of_run(run: Path) -> Path:
-    if (run / "model" / "config.json").is_file():
-        return run / "model"
-    newest = newest_checkpoint(run)
-    if newest is None:
+def _of_run(run: Path, unbaked: bool) -> Path:
+    exported = run / "model" if (run / "model" / "config.json").is_file() else None
+    newest = newest_checkpoint(run) if unbaked or not exported else None
+    found = newest or exported
+    if found is None:
         raise VqcliError(
             f"{run} is a run without a finished checkpoint",
             hint=f"continue it: vqcli train --resume {run}",
             reason="input-missing",
         )
-    return newest
+    return found

@@ -50,10 +50,17 @@ def test_accumulated_passes_are_one_pass(tmp_path):
     assert_close(tmp_path / "two", tmp_path / "one")
 
 
-def test_two_processes_are_one(tmp_path):
-    """Two processes share each batch; the first alone talks and writes."""
+EMA = 'tokenizer.codebook={"name": "ema", "size": 16, "width": 8}'
+
+
+@pytest.mark.parametrize("own", [(), (EMA, "training.accumulate=2")], ids=["bridged", "ema"])
+def test_two_processes_are_one(tmp_path, own):
+    """Two processes share each batch; the first alone talks and writes.
+
+    Moments of Adam stand for gradients: the same codebook, averages and gradients as on one process.
+    """
     recipe, run = write_recipe(tmp_path), tmp_path / "two"
-    settings = (*GENTLE, "training.validation_images=7")
+    settings = (*GENTLE, "training.validation_images=7", *own)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
     command += ["vqcli", "train", recipe, "--out", run, "--device", "cpu", "--json"]
     command += [x for s in settings for x in ("--set", s)]

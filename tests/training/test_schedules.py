@@ -1,10 +1,12 @@
+import math
+
 import pytest
 
 from vqcli.training.recipe import ScheduleConfig, steps_in
 from vqcli.training.schedules import rate_factor
 
 PER_EPOCH = 1_281_167 // 128
-STEPS, WARMUP = steps_in("40 epochs", PER_EPOCH), steps_in("4 epochs", PER_EPOCH)
+STEPS = steps_in("40 epochs", PER_EPOCH)
 
 
 @pytest.mark.parametrize(
@@ -24,19 +26,41 @@ STEPS, WARMUP = steps_in("40 epochs", PER_EPOCH), steps_in("4 epochs", PER_EPOCH
 )
 def test_published_values(decay, step, factor):
     # 1,281,167 images in batches of 128, 40 epochs of which 4 warm up: the run of the FVQ paper
-    assert (PER_EPOCH, STEPS, WARMUP) == (10_009, 400_360, 40_036)
-    config = ScheduleConfig(decay=decay)
-    assert rate_factor(config, step, WARMUP, STEPS) == pytest.approx(factor, abs=1e-5)
+    assert (PER_EPOCH, STEPS, steps_in("4 epochs", PER_EPOCH)) == (10_009, 400_360, 40_036)
+    config = ScheduleConfig(decay=decay, warmup="4 epochs")
+    assert rate_factor(config, step, STEPS, PER_EPOCH) == pytest.approx(factor, abs=1e-5)
 
 
 def test_first_decayed_step():
-    config = ScheduleConfig()
-    assert rate_factor(config, 148_132, WARMUP, STEPS) == 1
-    assert rate_factor(config, 148_133, WARMUP, STEPS) < 1
+    config = ScheduleConfig(warmup="4 epochs")
+    assert rate_factor(config, 148_132, STEPS, PER_EPOCH) == 1
+    assert rate_factor(config, 148_133, STEPS, PER_EPOCH) < 1
 
 
 def test_one_step_without_warmup():
-    assert rate_factor(ScheduleConfig(), 0, 0, 1) == 1
+    assert rate_factor(ScheduleConfig(), 0, 1, 1) == 1
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 1), (2499, 1), (2500, 0.1), (2999, 0.1), (3000, 0.01)])
+def test_drops(step, factor):
+    config = ScheduleConfig(decay="drops", drops=("250 epochs", "300 epochs"))
+    assert rate_factor(config, step, 3300, 10) == pytest.approx(factor)
+
+
+def test_half_a_cosine_to_zero_after_a_warmup_from_zero():
+    """VQGAN-LC: 5 epochs of warm-up, then half a cosine to 0, over 100 epochs of 10 steps."""
+    config = ScheduleConfig(decay="cosine", warmup="5 epochs", start=0, hold=0, floor=0)
+    factors = [rate_factor(config, step, 1000, 10) for step in range(1000)]
+    assert factors[:3] == [0, 0.02, 0.04]
+    for step in (50, 400, 999):
+        want = 0.5 * (1 + math.cos(math.pi * (step - 50) / 949))
+        assert factors[step] == pytest.approx(want, abs=1e-6)
+
+
+def test_drops_and_their_decay_go_together():
+    for wrong in ({"decay": "drops"}, {"drops": ("3 epochs",)}):
+        with pytest.raises(ValueError, match="go together"):
+            ScheduleConfig(**wrong)
 
 
 @pytest.mark.parametrize(("duration", "steps"), [(7, 7), ("7 steps", 7), ("2 epochs", 20), ("0.5 epochs", 5)])

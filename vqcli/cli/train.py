@@ -30,6 +30,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run: the one named, or the newest unfinished.")
     ] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Start from the weights of a model folder, a run or a checkpoint.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
@@ -60,7 +68,10 @@ def train(
     from vqcli.jobs.train import TrainOptions
     from vqcli.jobs.train import train as run
 
+    if resume and init:
+        raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
     given = {
+        "init": init and quoted(init),
         "data.source": data and quoted(data),
         "data.split": split and quoted(split),
         "data.num_workers": num_workers,

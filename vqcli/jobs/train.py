@@ -215,6 +215,8 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     images = training_images(recipe)
     set_seed(recipe.seed)
     task = resolve("tasks", recipe.task)(recipe, accelerator.device)
+    if recipe.init and newest_checkpoint(run.folder) is None:  # a checkpoint has all that a run needs
+        task.start_from(recipe.init, progress)
     rank, world = accelerator.process_index, accelerator.num_processes
     set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)

@@ -9,6 +9,7 @@ Shape letters: K codes, D width, r, q sides of the grid (r*q = K), P patch, T = 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,13 @@ def sincos_2d(rows: int, columns: int, width: int) -> Tensor:
     return torch.cat(
         [axis[:columns].repeat(rows, 1), axis[:rows].repeat_interleave(columns, 0)], dim=1
     ).float()
+
+
+@cache
+def positions_on(device: torch.device, rows: int, columns: int, width: int) -> Tensor:
+    """``sincos_2d`` on a device, made once: copying it there in every step would hold up a GPU."""
+    with torch.inference_mode(False), torch.device("cpu"):  # the same bits everywhere; part of later graphs
+        return sincos_2d(rows, columns, width).to(device)
 
 
 def layer_norm(x: Tensor) -> Tensor:
@@ -134,17 +142,15 @@ class ModulatedBridge(VqBridge):
     """VQBridge with modulated blocks and positions; its condition is one trained vector (unconditional)."""
 
     block = ModulatedBlock
-    positions: Tensor
 
     def __init__(self, size: int, width: int, *, hidden: int, patch: int, depth: int) -> None:
         super().__init__(size, width, hidden=hidden, patch=patch, depth=depth)
         self.condition = nn.Parameter(torch.randn(hidden) * 0.02)
         self.modulation = zero_linear(hidden, 2 * hidden)
-        positions = sincos_2d(self.rows // patch, self.columns // patch, hidden)
-        self.register_buffer("positions", positions, persistent=False)
 
     def process(self, x_th: Tensor) -> Tensor:
-        x_th = x_th + self.positions
+        rows, columns = self.rows // self.patch, self.columns // self.patch
+        x_th = x_th + positions_on(x_th.device, rows, columns, x_th.shape[1])
         for block in self.blocks:
             x_th = block(x_th, self.condition)
         shift, scale = self.modulation(F.silu(self.condition)).chunk(2)

@@ -51,9 +51,8 @@ class Trainer:
         self.recipe, self.task, self.data, self.run = recipe, task, data, run
         self.accelerator, self.progress = accelerator, progress
         config = recipe.training
-        per_epoch = max(1, data.passes_per_epoch // config.accumulate)
-        self.steps = steps_in(config.steps, per_epoch)
-        self.warmup = steps_in(recipe.schedule.warmup, per_epoch)
+        self.per_epoch = max(1, data.passes_per_epoch // config.accumulate)
+        self.steps = steps_in(config.steps, self.per_epoch)
         if self.steps < 1:
             raise VqcliError(
                 f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
@@ -88,7 +87,7 @@ class Trainer:
     def train_step(self, batches: Iterator[LoadedBatch]) -> None:
         """One optimizer step of every part, over ``accumulate`` passes."""
         accumulate = self.recipe.training.accumulate
-        factor = rate_factor(self.recipe.schedule, self.step, self.warmup, self.steps)
+        factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.per_epoch)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor

@@ -53,9 +53,12 @@ class OptimizerConfig(PartConfig):
 
 
 class ScheduleConfig(PartConfig):
-    """Learning annealing (FVQ, https://arxiv.org/abs/2509.10140): warm up, hold, decay."""
+    """Learning annealing (FVQ, https://arxiv.org/abs/2509.10140): warm up, hold, decay; or drop in steps."""
 
-    decay: Literal["constant", "linear", "cosine"] = "linear"
+    decay: Literal["constant", "linear", "cosine", "drops"] = "linear"
+    """``drops``: a tenth of the rate after each of ``drops``."""
+    drops: tuple[Duration, ...] = ()
+    """When the rate drops, counted from the start: ``[250 epochs, 300 epochs]`` for IBQ."""
     warmup: Duration = 0
     start: float = Field(0.005, ge=0, le=1)
     """Factor at step 0."""
@@ -63,6 +66,13 @@ class ScheduleConfig(PartConfig):
     """Share of the steps after warm-up at full rate."""
     floor: float = Field(0.01, ge=0, le=1)
     """Factor at the last step."""
+
+    @model_validator(mode="after")
+    def drops_are_used(self) -> ScheduleConfig:
+        """Drops and the decay that has them go together."""
+        if bool(self.drops) != (self.decay == "drops"):
+            raise ValueError("schedule.drops and schedule.decay: drops go together")
+        return self
 
 
 class TrainingConfig(PartConfig):
@@ -96,6 +106,9 @@ class Recipe(PartConfig):
 
     task: str
     seed: int = Field(0, ge=0)
+    init: str | None = None
+    """Model whose weights the run starts from (``--init``): a model folder, a run, or one of its checkpoints.
+    Of a run, its newest checkpoint: there the codebook is not baked. Optimizer and schedule start anew."""
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()

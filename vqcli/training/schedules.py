@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 
-from vqcli.training.recipe import ScheduleConfig
+from vqcli.training.recipe import ScheduleConfig, steps_in
 
 
-def rate_factor(config: ScheduleConfig, step: int, warmup: int, steps: int) -> float:
-    """Factor of the learning rate at ``step`` (from 0) of ``steps``, of which ``warmup`` warm up.
+def rate_factor(config: ScheduleConfig, step: int, steps: int, per_epoch: int) -> float:
+    """Factor of the learning rate at ``step`` (from 0) of ``steps``, with ``per_epoch`` of them an epoch.
 
-    Linear from ``start`` to 1; then, with u the share of the rest that is over: 1 while u < hold, and from
-    there down to ``floor`` at the last step, linearly or along half a cosine.
+    Linear from ``start`` to 1 in the warm-up; then, with u the share of the rest that is over: 1 while
+    u < hold, and from there down to ``floor`` at the last step, linearly or along half a cosine. From each
+    drop on: a tenth.
     """
+    warmup = steps_in(config.warmup, per_epoch)
     if step < warmup:
         return config.start + (1 - config.start) * step / max(1, warmup)
+    if config.decay == "drops":
+        return 0.1 ** sum(step >= steps_in(drop, per_epoch) for drop in config.drops)
     over = (step - warmup) / max(1, steps - 1 - warmup)
     if config.decay == "constant" or over < config.hold:
         return 1.0

@@ -14,6 +14,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from vqcli.training.recipe import Recipe
+from vqcli.types import Progress
 
 Losses = dict[str, Tensor]
 
@@ -32,6 +33,13 @@ class Task(ABC):
         """Yield ``(part, weighted losses)``; the loop does backward and that part's step, then asks on.
 
         A loss that runs through another part leaves no gradients there: call it frozen and unwrapped.
+        """
+
+    @abstractmethod
+    def start_from(self, model: str, progress: Progress) -> None:
+        """Take a model's weights before the first step, the same on every process, and say which.
+
+        Raises VqcliError where there is no model, it is damaged, or it does not fit.
         """
 
     def stepped(self, part: str) -> None:  # noqa: B027 (most tasks have nothing to do here)

@@ -23,9 +23,10 @@ from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, to_uint8
 from vqcli.registry import LossConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.training.initial import freeze, start_from
 from vqcli.training.recipe import Recipe
 from vqcli.training.task import Batch, Losses, Task
-from vqcli.types import Tokens
+from vqcli.types import Progress, Tokens
 
 
 class TokenizerRecipe(Recipe):
@@ -35,6 +36,8 @@ class TokenizerRecipe(Recipe):
     tokenizer: TokenizerConfig
     losses: tuple[LossConfig, ...] = Field(min_length=1)
     """Losses on images and their reconstructions, each once; the quantizer adds its own."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the tokenizer that stand still, such as ``encoder`` or ``quantizer.codebook``."""
 
     @model_validator(mode="after")
     def losses_differ(self) -> TokenizerRecipe:
@@ -53,6 +56,7 @@ class TokenizerTask(Task):
     def __init__(self, recipe: TokenizerRecipe, device: torch.device) -> None:
         self.recipe = recipe
         self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer).to(device)
+        freeze(self.tokenizer, recipe.freeze)
         self.tokenizer.image_size = recipe.data.height_width
         try:
             grid = self.tokenizer.grid(*recipe.data.height_width)
@@ -66,6 +70,9 @@ class TokenizerTask(Task):
     def nothing_counted(self) -> UsageCounts:
         """Counts of no image yet."""
         return UsageCounts(self.tokenizer.spec.codebook_size, self.entries)
+
+    def start_from(self, model: str, progress: Progress) -> None:
+        progress.say(start_from(self.tokenizer, model))
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
