@@ -5,6 +5,7 @@ import torch
 
 from vqcli.codebooks.bridged import BridgedCodebook
 from vqcli.errors import VqcliError
+from vqcli.nn.nearest import nearest_codes
 from vqcli.registry import _parse
 
 
@@ -32,6 +33,17 @@ def test_all_codes_start_at_zero_and_only_the_last_layer_learns_then() -> None:
     (codes_kd - 1).square().mean().backward()
     learns = {name for name, p in book.named_parameters() if p.grad is not None and p.grad.any()}
     assert learns == {"bridge.recover.weight", "bridge.recover.bias"}
+
+
+def test_a_small_last_layer_gives_every_code_a_place_of_its_own() -> None:
+    torch.manual_seed(0)
+    options = {"size": 256, "width": 8, "hidden": 64, "patch": 4, "last_layer": "small"}
+    codes_kd = BridgedCodebook(BridgedCodebook.Config(**options)).codes().detach()
+    assert len(codes_kd.unique(dim=0)) == 256
+    assert 0.001 < codes_kd.norm(dim=1).mean() < 0.1
+    tokens = nearest_codes(torch.randn(4096, 8), codes_kd)
+    slots = (tokens // 16 % 4) * 4 + tokens % 4  # of 16 x 16 codes in patches of 4 x 4
+    assert len(slots.unique()) == 16
 
 
 def test_codes_ignore_autocast() -> None:

@@ -11,6 +11,7 @@ def test_starts() -> None:
     torch.manual_seed(0)
     assert initial_codes("uniform", 50, 8).abs().max() <= 1 / 50
     torch.testing.assert_close(initial_codes("unit", 50, 8).norm(dim=1), torch.ones(50))
+    assert initial_codes("standard", 500, 64).std() == pytest.approx(1, abs=0.02)
     assert initial_codes("normal", 500, 64).norm(dim=1).mean() == pytest.approx(1, abs=0.05)
 
 

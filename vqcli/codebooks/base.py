@@ -16,7 +16,7 @@ from vqcli.config import PartConfig
 from vqcli.nn.nearest import nearest_codes
 from vqcli.registry import resolve
 
-Init = Literal["uniform", "unit", "normal"]
+Init = Literal["uniform", "unit", "normal", "standard"]
 
 
 class TableConfig(PartConfig):
@@ -90,8 +90,8 @@ class Codebook(nn.Module, ABC):
 
 
 def initial_codes(init: Init, size: int, width: int) -> Tensor:
-    """``uniform``: U(-1/K, 1/K). ``unit``: the same, scaled to length 1. ``normal``: N(0, 1/D)."""
-    if init == "normal":
-        return torch.randn(size, width) * width**-0.5
+    """``uniform``: U(-1/K, 1/K); ``unit``: so, of length 1; ``normal``: N(0, 1/D); ``standard``: N(0, 1)."""
+    if init in ("normal", "standard"):
+        return torch.randn(size, width) * (width**-0.5 if init == "normal" else 1)
     codes_kd = torch.empty(size, width).uniform_(-1 / size, 1 / size)
     return nn.functional.normalize(codes_kd, dim=1) if init == "unit" else codes_kd

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vqcli.codebooks.base import Codebook, TableConfig, initial_codes
+from vqcli.codebooks.base import Codebook, Init, TableConfig, initial_codes
 from vqcli.nn.bridge import ModulatedBridge, VqBridge, code_grid
 from vqcli.nn.precision import float32
 
@@ -33,6 +33,11 @@ class BridgedConfig(TableConfig):
     """Transformer blocks."""
     blocks: Literal["plain", "modulated"] = "plain"
     """``plain`` as in the paper, or ``modulated`` (adaLN-zero, positions) as the official scripts train."""
+    init: Init = "uniform"
+    """First base codes, as in a learned codebook: ``uniform`` in FVQ, ``standard`` in VAR."""
+    last_layer: Literal["zero", "small"] = "zero"
+    """First weights of the bridge's last layer. ``zero``, as published, can leave part of each patch at zero
+    for good, most of all where patches are large; ``small``, N(0, 1e-4/hidden), did not: docs/vqbridge.md."""
 
     DIAL: ClassVar[str] = "bridge"
     SIZES: ClassVar[dict[str, dict[str, Any]]] = {
@@ -73,11 +78,13 @@ class BridgedCodebook(Codebook):
 
     def __init__(self, config: BridgedConfig) -> None:
         super().__init__(config, config.size, config.width)
-        self.base = nn.Parameter(initial_codes("uniform", config.size, config.width))
+        self.base = nn.Parameter(initial_codes(config.init, config.size, config.width))
         kind = ModulatedBridge if config.blocks == "modulated" else VqBridge
         self.bridge = kind(
             config.size, config.width, hidden=config.hidden, patch=config.patch, depth=config.depth
         )
+        if config.last_layer == "small":
+            nn.init.normal_(self.bridge.recover.weight, std=0.01 * config.hidden**-0.5)
 
     def codes(self) -> Tensor:
         with float32(self.base):

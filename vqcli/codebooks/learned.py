@@ -22,7 +22,8 @@ class LearnedCodebook(Codebook):
 
         name: Literal["learned"] = "learned"
         init: Init = "uniform"
-        """``uniform`` is VQGAN's; ``unit`` suits a cosine quantizer; ``normal`` codes have length about 1."""
+        """``uniform``: U(-1/K, 1/K), VQGAN's; ``unit``: the same, of length 1, for a cosine quantizer;
+        ``normal``: N(0, 1/D), of length about 1; ``standard``: N(0, 1), IBQ's and VAR's."""
 
     TINY: ClassVar[dict[str, Any]] = {"size": 16, "width": 8}
 
