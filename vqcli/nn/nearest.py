@@ -36,6 +36,8 @@ def nearest_codes(
     if codes_kd.shape[1] != width or not size:
         raise ValueError(f"cannot compare vectors of width {width} with codes {tuple(codes_kd.shape)}")
     tokens_n = torch.zeros(n, dtype=torch.int64, device=latents_nd.device)
+    if tokens_n.is_meta:  # shapes are all there is
+        return tokens_n
     with float32(latents_nd):
         for vectors_nd, out_n in zip(*(x.split(chunk_size(width, memory)) for x in (latents_nd, tokens_n))):
             _search(vectors_nd, codes_kd, metric, memory, out_n)
