@@ -78,7 +78,7 @@ def test_dead_codes_move_to_vectors_of_the_batch() -> None:
     few = book(16, 2, revive_below=0.5)
     few.counts = torch.full((16,), 0.1)
     step(few, torch.randn(3, 2))  # at most three codes revive: no two of them at one place
-    assert (few.counts == 0.5).sum() <= 3
+    assert (few.counts == 0.5).sum() == 3
 
 
 def test_without_revival_they_stay() -> None:
@@ -103,8 +103,8 @@ def test_kmeans_start_finds_clusters() -> None:
         found_kd[~means.isnan().any(1)], means[~means.isnan().any(1)], rtol=0.1, atol=0.1
     )
     counts = codebook.counts.clone()
-    step(codebook, vectors_md)  # from here on it averages
-    torch.testing.assert_close(codebook.counts, counts.lerp(codebook.counts, 1), rtol=0.5, atol=5)
+    tokens_m = step(codebook, vectors_md)  # from here on it averages
+    torch.testing.assert_close(codebook.counts, 0.99 * counts + 0.01 * torch.bincount(tokens_m, minlength=8))
     assert codebook.started
 
 

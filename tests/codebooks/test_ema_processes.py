@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 
 from vqcli.codebooks.ema import EmaCodebook
 
-OPTIONS = {"plain": {}, "revived": {"revive_below": 0.5}, "clustered": {"kmeans": 3}}
+OPTIONS = {"plain": {}, "revived": {"revive_below": 1.0}, "clustered": {"kmeans": 3}}
 
 
 def vectors() -> torch.Tensor:
@@ -41,3 +41,5 @@ def test_two_processes_have_one_codebook(tmp_path: Path) -> None:
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert torch.equal(first, second), name
     torch.testing.assert_close(torch.load(tmp_path / "plain-0.pt"), train("plain", 0, 1))
+    plain, revived = (torch.load(tmp_path / f"{name}-0.pt") for name in ("plain", "revived"))
+    assert (plain != revived).any()  # codes did revive

@@ -105,3 +105,8 @@ def test_options_that_decide_tokens_are_in_the_fingerprint() -> None:
         "name": "sign", "first_bit": "highest", "size": 16, "width": 4,
     }  # fmt: skip
     assert levels(4, 3).deciding_fields() == {"name": "levels", "levels": [4, 3], "size": 12, "width": 2}
+
+
+def test_more_codes_than_can_be_listed_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 16,777,216"):
+        levels(*[8] * 9)

@@ -56,6 +56,22 @@ def test_cosine_ignores_length() -> None:
     torch.testing.assert_close(q(z).latents.norm(dim=1), torch.ones(2, 3, 3))
 
 
+@pytest.mark.parametrize("length", [1.0, 3.0])
+def test_gradient_flows_through_both_normalizations(length: float) -> None:
+    """Also where codes have length 1 and stay as they are: a cosine does not see how long a code is."""
+    q, z = quantizer("cosine"), torch.randn(2, 6, 3, 3)
+    q.codebook.adopt(F.normalize(torch.randn(32, 6)) * length)
+    ours, want = z.clone().requires_grad_(), z.clone().requires_grad_()
+    out = q(ours)
+    out.losses["codebook"].backward()
+    gradient, q.codebook.weight.grad = q.codebook.weight.grad, None
+    chosen_nd = F.normalize(q.codebook.weight)[out.tokens.ids.flatten()]
+    flat_nd = F.normalize(want, dim=1).permute(0, 2, 3, 1).reshape(-1, 6)
+    F.mse_loss(chosen_nd, flat_nd.detach()).backward()
+    torch.testing.assert_close(gradient, q.codebook.weight.grad, rtol=1e-4, atol=1e-8)
+    assert (gradient * q.codebook.weight).sum(1).abs().max() < 1e-6
+
+
 def test_unit_codes_survive_another_normalization() -> None:
     """An exported cosine codebook is stored normalized and normalized again in use: no bit changes."""
     q, z = quantizer("cosine"), torch.randn(4, 6, 8, 8)

@@ -6,7 +6,10 @@ import torch.nn.functional as F
 
 from vqcli.codebooks.ema import EmaCodebook
 from vqcli.codebooks.learned import LearnedCodebook
+from vqcli.codebooks.levels import LevelsCodebook
+from vqcli.codebooks.sign import SignCodebook
 from vqcli.quantizers.multiscale import MultiscaleQuantizer, nearest_tick
+from vqcli.quantizers.nearest import NearestQuantizer
 from vqcli.quantizers.residual import ResidualQuantizer
 from vqcli.types import Tokens
 
@@ -145,3 +148,21 @@ def test_rotation_gives_the_same_values_with_another_gradient(q: ResidualQuantiz
         out.latents.square().sum().backward()
         gradients.append(x.grad)
     assert not torch.allclose(*gradients)
+
+
+@pytest.mark.parametrize(
+    "book",
+    [SignCodebook.Config(bits=10), LevelsCodebook.Config(levels=(8, 8, 8, 5, 5, 5))],
+    ids=["sign", "levels"],
+)
+def test_fine_scales_of_implicit_codes_still_say_something(book: SignCodebook.Config) -> None:
+    """A coarse scale leaves nearly everything to the finer ones: their codes are as long as the first."""
+    kind = SignCodebook if isinstance(book, SignCodebook.Config) else LevelsCodebook
+    torch.manual_seed(0)
+    codebook = kind(book)
+    latents = torch.randn(2, codebook.width, 16, 16)
+    want = codebook.prepare(latents)
+    q = MultiscaleQuantizer(MultiscaleQuantizer.Config(phi_ratio=0), codebook)
+    nearest = NearestQuantizer(NearestQuantizer.Config(), codebook)
+    errors = [(each(latents).latents - want).square().mean() for each in (q, nearest)]
+    assert errors[0] < 1.1 * errors[1]

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from tests.training.tiny import (
@@ -158,7 +159,11 @@ def test_the_average_of_a_run_is_what_it_exports_and_starts_others(runs):
             "the codebook starts anew (16 codes of width 8 -> 16 of width 32); "
             "quant_conv is left out; post_quant_conv is left out",
         ),
-        (MULTISCALE, "quantizer.phi starts anew (quantizer.phi.0.weight none -> (8, 8, 3, 3))"),
+        (
+            MULTISCALE,
+            "the quantizer is not the model's: name nearest -> multiscale; "
+            "quantizer.phi starts anew (quantizer.phi.0.weight none -> (8, 8, 3, 3))",
+        ),
         (
             [codebook(name="sign", bits=4)],
             "the codebook starts anew (16 codes of width 8 -> 16 of width 4); "
@@ -180,7 +185,19 @@ def test_what_does_not_fit_starts_anew_and_the_rest_does_not(runs, settings, sen
 def test_levels_of_equal_number_are_other_codes(runs):
     levels = [codebook(name="levels", levels=each) for each in ([2, 8], [8, 2])]
     _, _, said = started(runs(levels[0]), levels[1])
-    assert said.endswith("the codebook starts anew (a levels codebook cannot start from codes alone)")
+    assert said.endswith(": the codes are not the model's: levels [2, 8] -> [8, 2]")
+
+
+def test_what_changes_the_meaning_of_weights_is_said(runs, tmp_path):
+    cosine = ['tokenizer.quantizer={"name": "nearest", "metric": "cosine"}', LEARNED]
+    _, _, said = started(runs(*cosine), LEARNED)
+    assert said.endswith(": the quantizer is not the model's: metric cosine -> l2")
+    projected = {"name": "projected", "size": 16, "width": 8, "base_width": 6}
+    save_file({"codes": torch.full((16, 6), 5.0)}, tmp_path / "features.safetensors")
+    features = str(tmp_path / "features.safetensors")
+    made, _, said = started(runs(codebook(**projected)), codebook(**projected, base=features))
+    assert said.endswith("the codebook is the model's, how the recipe would start it has no effect")
+    assert not (made.quantizer.codebook.base == 5).any()
 
 
 def test_other_parts_of_the_quantizer_load_where_the_codebook_does_not(runs):

@@ -1,5 +1,6 @@
 """A run that was stopped and resumed is the run that was not, to the last bit."""
 
+import json
 import os
 import random
 import re
@@ -10,7 +11,7 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from tests.training.tiny import (
@@ -24,8 +25,9 @@ from tests.training.tiny import (
     start,
     write_recipe,
 )
+from vqcli import files
 from vqcli.cli.app import app
-from vqcli.errors import Interrupted
+from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import checkpoints, newest_checkpoint
 from vqcli.losses.pixel import L2Loss
 
@@ -235,3 +237,31 @@ def test_random_draws_go_on_where_they_were(tmp_path, monkeypatch):
         start(tmp_path / "run", progress=Recorded(3))
     resume(tmp_path / "run")
     assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_options_that_have_come_since_do_not_stop_a_run(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(stop_at=3))
+    path = newest_checkpoint(run) / "state.json"
+    state = json.loads(path.read_text())
+    older = {key: value for key, value in state["settings"].items() if key not in ("freeze", "optimizer.eps")}
+    path.write_text(json.dumps(state | {"settings": older}))
+    (path.parent / "manifest.json").write_text(json.dumps({"files": files.manifest(path.parent)}))
+    with pytest.raises(
+        VqcliError, match=r"the recipe changed since the checkpoint: optimizer.eps 1e-08 -> 0.1$"
+    ):
+        resume(run, "optimizer.eps=0.1")
+    assert resume(run).steps == 8
+
+
+def test_features_may_be_gone_when_a_run_goes_on(tmp_path):
+    save_file({"codes": torch.randn(16, 6)}, tmp_path / "features.safetensors")
+    book = {"name": "projected", "size": 16, "width": 8, "base": str(tmp_path / "features.safetensors")}
+    settings = f"tokenizer.codebook={json.dumps(book | {'base_width': 6})}"
+    start(tmp_path / "whole", settings)
+    with pytest.raises(Interrupted):
+        start(tmp_path / "run", settings, progress=Recorded(stop_at=3))
+    (tmp_path / "features.safetensors").unlink()
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "whole", tmp_path / "run")

@@ -59,7 +59,7 @@ def test_half_a_cosine_to_zero_after_a_warmup_from_zero():
 
 def test_drops_and_their_decay_go_together():
     for wrong in ({"decay": "drops"}, {"drops": ("3 epochs",)}):
-        with pytest.raises(ValueError, match="go together"):
+        with pytest.raises(ValueError, match="needs a list drops"):
             ScheduleConfig(**wrong)
 
 

@@ -48,6 +48,11 @@ class Codebook(nn.Module, ABC):
         super().__init__()
         self.config, self.size, self.width = config, size, width
 
+    @property
+    def name(self) -> str:
+        """What it is called in a recipe."""
+        return getattr(self.config, "name", "")
+
     @abstractmethod
     def codes(self) -> Tensor:
         """Codes (K, D), float32 under any autocast, with gradient if they have one; maybe a network pass."""
@@ -75,8 +80,10 @@ class Codebook(nn.Module, ABC):
         return False
 
     def bake(self) -> Codebook:
-        """A learned codebook with the same codes, computed once; in ``inference_mode`` it could not train."""
-        with torch.no_grad():
+        """A learned codebook with the same codes, computed once; one whose codes follow from a rule stays."""
+        if self.IMPLICIT:
+            return self
+        with torch.no_grad():  # codes made in ``inference_mode`` could not train
             return resolve("codebooks", "learned").from_codes(self.codes())
 
     def deciding_tensors(self) -> dict[str, Tensor]:

@@ -33,11 +33,11 @@ class EmaCodebook(Codebook):
         eps: float = Field(1e-5, gt=0)
         """Laplace smoothing of the cluster sizes."""
         revive_below: float = Field(0.0, ge=0)
-        """A code whose cluster size falls below moves to a random vector of the batch; 0 for never."""
+        """A code whose cluster size falls below moves to a vector of the step's last pass; 0 for never."""
         kmeans: int = Field(0, ge=0)
-        """Rounds of k-means over the first batch, which replaces the first codes; 0 for none."""
+        """Rounds of k-means over the first step's last pass, which replaces the first codes; 0 for none."""
 
-    TINY: ClassVar[dict[str, Any]] = {"size": 16, "width": 8, "revive_below": 0.5, "kmeans": 2}
+    TINY: ClassVar[dict[str, Any]] = {"size": 16, "width": 8, "revive_below": 1.0, "kmeans": 2}
     HAS_GRADIENT = False
     config: Config
     weight: Tensor
@@ -55,13 +55,16 @@ class EmaCodebook(Codebook):
         """Sums and counts (K, D + 1) since the last update."""
         self.seen: Tensor | None = None
         """Vectors (M, D) of the latest pass, where k-means or revival will choose from them."""
+        self.clusters: bool | None = None
+        """Whether k-means is still to come; None until the first pass asks ``started``."""
 
     def codes(self) -> Tensor:
         return self.weight.float()
 
     def adopt(self, codes_kd: Tensor) -> bool:
-        self.weight, self.sums, self.counts = codes_kd.clone(), codes_kd.clone(), torch.ones_like(self.counts)
-        self.started = torch.ones_like(self.started)
+        self.weight = codes_kd.to(self.weight, copy=True)
+        self.sums, self.counts = self.weight.clone(), torch.ones_like(self.counts)
+        self.started, self.clusters = torch.ones_like(self.started), False
         return True
 
     def deciding_tensors(self) -> dict[str, Tensor]:
@@ -72,7 +75,9 @@ class EmaCodebook(Codebook):
         if self.pending is None:
             self.pending = vectors_md.new_zeros(self.size, self.width + 1)
         self.pending.index_add_(0, tokens_m, with_ones(vectors_md))
-        if self.config.revive_below or self.config.kmeans:
+        if self.clusters is None:  # asked once: looking at a tensor holds up a GPU
+            self.clusters = self.config.kmeans > 0 and not self.started
+        if self.config.revive_below or self.clusters:
             self.seen = vectors_md
 
     @torch.no_grad()
@@ -83,14 +88,14 @@ class EmaCodebook(Codebook):
         fresh = self.fresh_vectors() if self.seen is not None else self.pending[:, :0]
         stats = all_reduce_sum(torch.cat([self.pending, fresh], dim=1))
         sums, counts, fresh = stats[:, : self.width], stats[:, self.width], stats[:, self.width + 1 :]
-        if self.config.kmeans and not self.started:
+        if self.clusters:
             self.cluster(fresh)
         else:
             self.sums = self.sums.lerp(sums, 1 - self.config.decay)
             self.counts = self.counts.lerp(counts, 1 - self.config.decay)
             if self.config.revive_below:
                 self.revive(fresh)
-        self.started = torch.ones_like(self.started)
+        self.started, self.clusters = torch.ones_like(self.started), False
         total, eps = self.counts.sum(), self.config.eps
         smoothed_k = (self.counts + eps) / (total + self.size * eps) * total
         self.weight = self.sums / smoothed_k[:, None]

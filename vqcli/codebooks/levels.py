@@ -12,11 +12,13 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
+
+MAX_CODES = 1 << 24
 
 
 class LevelsCodebook(Codebook):
@@ -28,6 +30,13 @@ class LevelsCodebook(Codebook):
         name: Literal["levels"] = "levels"
         levels: tuple[Annotated[int, Field(ge=2)], ...] = Field((8, 8, 8, 5, 5, 5), min_length=1)
         """Values of each channel; their product is the number of codes, 64,000 here."""
+
+        @model_validator(mode="after")
+        def codes_can_be_listed(self) -> LevelsCodebook.Config:
+            """Training looks codes up in a table of all."""
+            if math.prod(self.levels) > MAX_CODES:
+                raise ValueError(f"levels make {math.prod(self.levels):,} codes; at most {MAX_CODES:,}")
+            return self
 
     TINY: ClassVar[dict[str, Any]] = {"levels": [4, 3]}
     DECIDES = ("name", "levels")
@@ -66,9 +75,6 @@ class LevelsCodebook(Codebook):
 
     def scale(self, step: int) -> Tensor | float:
         return (1 / self.levels) ** step
-
-    def bake(self) -> Codebook:
-        return self
 
 
 @cache

@@ -77,7 +77,7 @@ def read_table(path: Path, shape: tuple[int, int]) -> Tensor:
     """``codes`` of a file. Raises VqcliError if it cannot be read or has another shape."""
     try:
         with safe_open(path, "pt") as file:
-            table = file.get_tensor("codes").float()
+            table = file.get_tensor("codes").to(torch.float32, copy=True)  # of a file, rows may be unaligned
     except (OSError, SafetensorError) as e:
         hint = "codebook.base is gaussian, uniform, or a safetensors file with a tensor 'codes'"
         raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e

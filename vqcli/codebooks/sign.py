@@ -55,6 +55,3 @@ class SignCodebook(Codebook):
 
     def scale(self, step: int) -> Tensor | float:
         return 0.5**step
-
-    def bake(self) -> Codebook:
-        return self

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.checkpoint import CODES, fingerprint, save_tokenizer
+from vqcli.checkpoint import fingerprint, save_tokenizer
 from vqcli.data.remap import Renumbering, check_free, check_place, pruned_path, renumber
 from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens, token_type
 from vqcli.errors import VqcliError
@@ -94,11 +94,13 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
     found = [open_tokens(path) for path in options.tokens]
     check_options(options)
     check_places(out, found, force=options.force)
-    encoder = Encoder(replace(options.images, model=model)) if options.images else None
+    encoder = Encoder(replace(options.images, model=model), progress=progress) if options.images else None
     tokenizer, folder = (
-        (encoder.tokenizer, encoder.folder) if encoder else open_tokenizer(model, torch.device("cpu"))
+        (encoder.tokenizer, encoder.folder)
+        if encoder
+        else open_tokenizer(model, torch.device("cpu"), progress)
     )
-    check_codes(tokenizer, folder)
+    tokenizer.quantizer.require_table()
     for tokens in found:
         check_tokens(tokens, tokenizer, progress, force=options.force)
     uses = count_uses(tokenizer, encoder, found, progress)
@@ -151,17 +153,6 @@ def check_places(out: Path, found: list[Found], *, force: bool) -> None:
             "two results would go to the same place",
             hint="name all --tokens once, and another -o",
             reason="exists",
-        )
-
-
-def check_codes(tokenizer: Tokenizer, folder: Path) -> None:
-    """Raises VqcliError if the tokenizer, baked, has no table that codes could be dropped from."""
-    if CODES not in tokenizer.state_dict():
-        name = getattr(tokenizer.quantizer.codebook_config, "name", "")
-        raise VqcliError(
-            f"{folder}: codes of a codebook '{name}' follow from a rule: none can be dropped",
-            hint="train with fewer bits or levels instead",
-            reason="codebook",
         )
 
 

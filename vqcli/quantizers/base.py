@@ -57,12 +57,16 @@ class Quantizer(nn.Module, ABC):
         super().__init__()
         self.config, self.codebook = config, codebook
         if self.NEEDS_GRADIENT and not codebook.HAS_GRADIENT:
-            names = [getattr(part.config, "name", "") for part in (self, codebook)]
             raise VqcliError(
-                f"the {names[0]} quantizer trains codes by gradient, and a codebook '{names[1]}' has none",
+                f"the {self.name} quantizer trains codes by gradient; a codebook '{codebook.name}' has none",
                 hint="use a learned, projected or bridged codebook, or the nearest quantizer",
                 reason="config",
             )
+
+    @property
+    def name(self) -> str:
+        """What it is called in a recipe."""
+        return getattr(self.config, "name", "")
 
     @property
     def size(self) -> int:
@@ -84,7 +88,7 @@ class Quantizer(nn.Module, ABC):
         return self.codebook.codes()
 
     def forward(self, latents: Tensor) -> Quantized:
-        """Quantize latents (B, D, h, w) for training: straight-through gradient, weighted losses."""
+        """Quantize latents (B, D, h, w) for training: with a gradient to the encoder, and weighted losses."""
         with float32(latents):
             return self.quantize(self.codebook.prepare(latents.float()))
 
@@ -132,19 +136,48 @@ class Quantizer(nn.Module, ABC):
 
         Raises VqcliError where codes follow from a rule.
         """
-        if self.codebook.IMPLICIT:
-            name = getattr(self.codebook.config, "name", "")
-            raise VqcliError(
-                f"codes of a codebook '{name}' follow from a rule: none can be dropped",
-                hint="train with fewer bits or levels instead",
-                reason="codebook",
-            )
+        self.require_table()
         codes_kd = self.codebook.codes().detach()
         self.codebook = resolve("codebooks", "learned").from_codes(codes_kd[kept_k])
+
+    def freeze_codebook(self) -> None:
+        """Let the codebook's averages stand still from now on."""
+        self.codebook.frozen = True
+
+    def start_from(self, other: Quantizer) -> str:
+        """Take another quantizer's codebook, or its codes, as far as this can; returns what to say."""
+        ours, theirs = self.codebook, other.codebook
+        old, new = other.deciding_fields(), self.deciding_fields()
+        notes = [changes("the quantizer is", old["quantizer"], new["quantizer"])]
+        misfit = first_misfit(theirs.state_dict(), ours.state_dict())
+        if not misfit and ours.name == theirs.name:
+            ours.load_state_dict(theirs.state_dict())
+            notes.append(changes("the codes are", old["codebook"], new["codebook"]))
+            if theirs.config != ours.config and not ours.IMPLICIT:
+                notes.append("the codebook is the model's, how the recipe would start it has no effect")
+        elif (theirs.size, theirs.width) != (ours.size, ours.width):
+            sizes = f"{theirs.size} codes of width {theirs.width} -> {ours.size} of width {ours.width}"
+            notes.append(f"the codebook starts anew ({sizes})")
+        elif ours.adopt(other.codes().detach()):
+            notes.append("the codebook adopts the model's codes")
+        elif misfit and ours.name == theirs.name:
+            notes.append(f"the codebook starts anew ({misfit})")
+        else:
+            notes.append(f"the codebook starts anew (a {ours.name} codebook cannot start from codes alone)")
+        return "; ".join(filter(None, notes))
 
     def update(self) -> None:
         """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
         self.codebook.update()
+
+    def require_table(self) -> None:
+        """Raises VqcliError where codes follow from a rule, so that none can be dropped."""
+        if self.codebook.IMPLICIT:
+            raise VqcliError(
+                f"codes of a codebook '{self.codebook.name}' follow from a rule: none can be dropped",
+                hint="train with fewer bits or levels instead",
+                reason="codebook",
+            )
 
     def deciding_tensors(self) -> dict[str, Tensor]:
         """The named tensors that decide tokens: part of the fingerprint."""
@@ -169,6 +202,23 @@ class Quantizer(nn.Module, ABC):
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
             hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
             raise VqcliError(f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="tokens")
+
+
+def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
+    """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
+    for name in ours | theirs:
+        shapes = [tuple(each[name].shape) if name in each else "none" for each in (theirs, ours)]
+        if shapes[0] != shapes[1]:
+            return f"{name} {shapes[0]} -> {shapes[1]}"
+    return ""
+
+
+def changes(what: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """How deciding fields of two parts differ, in words; empty if they do not."""
+    if old["name"] != new["name"]:
+        old, new = ({"name": each["name"]} for each in (old, new))
+    changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    return f"{what} not the model's: {', '.join(changed)}" if changed else ""
 
 
 def sides(latents: Tensor) -> tuple[int, int]:

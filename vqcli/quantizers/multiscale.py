@@ -61,6 +61,9 @@ class MultiscaleQuantizer(ResidualQuantizer):
             )
         return tuple((side, side) for side in self.config.scales)
 
+    def length(self, step: int) -> Tensor | float:
+        return 1.0  # a coarse step leaves nearly all of the latents to the finer ones
+
     def shrink(self, rest: Tensor, size: Size) -> Tensor:
         return rest if sides(rest) == size else F.interpolate(rest, size, mode="area")
 

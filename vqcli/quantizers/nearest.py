@@ -16,6 +16,7 @@ from torch import Tensor
 from vqcli.codebooks.base import Codebook
 from vqcli.errors import VqcliError
 from vqcli.nn.entropy import entropy_loss
+from vqcli.nn.estimators import replace_value
 from vqcli.quantizers.base import (
     EstimatorConfig,
     Quantizer,
@@ -49,9 +50,8 @@ class NearestQuantizer(Quantizer):
 
     def __init__(self, config: Config, codebook: Codebook) -> None:
         if config.metric == "cosine" and not codebook.HAS_DIRECTION:
-            name = getattr(codebook.config, "name", "")
             raise VqcliError(
-                f"metric cosine needs codes that are never zero, and a codebook '{name}' has such codes",
+                f"metric cosine needs codes that are never zero; a codebook '{codebook.name}' has such codes",
                 hint="use metric l2, or another codebook",
                 reason="config",
             )
@@ -85,6 +85,6 @@ class NearestQuantizer(Quantizer):
 
 def unit_length(codes_kd: Tensor) -> Tensor:
     """Codes of length 1; what has it, but for rounding, stays as it is: twice is once, to the last bit."""
-    length_k1 = codes_kd.norm(dim=1, keepdim=True)
-    near = (length_k1 - 1).abs() < 1e-6
-    return codes_kd / torch.where(near, 1.0, length_k1.clamp(min=1e-12))
+    unit_kd = F.normalize(codes_kd, dim=1)
+    near = (codes_kd.norm(dim=1, keepdim=True) - 1).abs() < 1e-6
+    return replace_value(torch.where(near, codes_kd, unit_kd).detach(), unit_kd)

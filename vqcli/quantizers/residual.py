@@ -47,9 +47,13 @@ class ResidualQuantizer(Quantizer):
         """What a step's codes add to the sum, at full size."""
         return chosen
 
+    def length(self, step: int) -> Tensor | float:
+        """How long a step's codes are, over those of the codebook; () or (D,)."""
+        return self.codebook.scale(step)
+
     def part(self, tokens_n: Tensor, codes_kd: Tensor, step: int, grid: Grid) -> Tensor:
         """What a step's tokens add to the sum, (B, D, h, w)."""
-        chosen_nd = F.embedding(tokens_n, codes_kd) * self.codebook.scale(step)
+        chosen_nd = scaled(F.embedding(tokens_n, codes_kd), self.length(step))
         return self.grow(unflatten(chosen_nd, grid[step]), step, grid[-1])
 
     def steps(self, latents: Tensor, codes_kd: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -57,7 +61,7 @@ class ResidualQuantizer(Quantizer):
         grid = self.grid(*sides(latents))
         rest, total = latents.detach(), torch.zeros_like(latents)
         for step, size in enumerate(grid):
-            z_nd = flatten(self.shrink(rest, size)) / self.codebook.scale(step)
+            z_nd = scaled(flatten(self.shrink(rest, size)), 1 / self.length(step))
             tokens_n = self.codebook.assign(z_nd, codes_kd)
             part = self.part(tokens_n, codes_kd, step, grid)
             total, rest = total + part, rest - part.detach()
@@ -87,6 +91,11 @@ class ResidualQuantizer(Quantizer):
     def restore(self, tokens: Tokens) -> Tensor:
         *_, total = self.sums(tokens)
         return total
+
+
+def scaled(vectors_nd: Tensor, factor: Tensor | float) -> Tensor:
+    """Vectors times a factor; no copy for 1."""
+    return vectors_nd if isinstance(factor, float) and factor == 1 else vectors_nd * factor
 
 
 def join(steps: Sequence[Tensor], grid: Grid) -> Tensor:

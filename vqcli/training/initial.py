@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from vqcli.checkpoint import read_tokenizer
-from vqcli.codebooks.base import Codebook
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import locate
+from vqcli.quantizers.base import first_misfit
 from vqcli.tokenizers.base import Tokenizer
 
 State = dict[str, Tensor]
@@ -30,9 +29,8 @@ def freeze(tokenizer: Tokenizer, names: tuple[str, ...]) -> None:
             hint = suggestion(name, [known for known in modules if known.count(".") < 2])
             raise VqcliError(f"freeze: the tokenizer has no part '{name}'", hint=hint, reason="config")
         modules[name].requires_grad_(False)
-        for module in modules[name].modules():
-            if isinstance(module, Codebook):
-                module.frozen = True
+        if "quantizer.codebook".startswith(name):
+            tokenizer.quantizer.freeze_codebook()
     if not any(parameter.requires_grad for parameter in tokenizer.parameters()):
         raise VqcliError("freeze: nothing is left to train", hint="freeze less", reason="config")
 
@@ -49,7 +47,7 @@ def start_from(tokenizer: Tokenizer, reference: str) -> str:
         raise no_start(folder, f"network '{kinds[0]}' -> '{kinds[1]}'")
     ours, theirs = pieces(tokenizer), pieces(source)
     widths = source.quantizer.width, tokenizer.quantizer.width
-    notes = [start_codebook(tokenizer, source)]
+    notes = [tokenizer.quantizer.start_from(source.quantizer)]
     for piece in ours | theirs:
         misfit = first_misfit(theirs.get(piece, {}), ours.get(piece, {}))
         if not misfit:
@@ -75,26 +73,6 @@ def no_start(folder: Path, misfit: str) -> VqcliError:
     )
 
 
-def start_codebook(tokenizer: Tokenizer, source: Tokenizer) -> str:
-    """Fill the codebook as far as it can be; what there is to say of that."""
-    ours, theirs = tokenizer.quantizer.codebook, source.quantizer.codebook
-    misfit = first_misfit(theirs.state_dict(), ours.state_dict())
-    if not misfit and ours.deciding_fields() == theirs.deciding_fields():
-        ours.load_state_dict(theirs.state_dict())
-        return ""
-    if (theirs.size, theirs.width) != (ours.size, ours.width):
-        reason = f"{theirs.size} codes of width {theirs.width} -> {ours.size} of width {ours.width}"
-        return f"the codebook starts anew ({reason})"
-    with torch.no_grad():
-        codes_kd = source.quantizer.codes().to(next(tokenizer.parameters()).device)
-    if ours.adopt(codes_kd):
-        return "the codebook adopts the model's codes"
-    kinds = [getattr(each.config, "name", "") for each in (theirs, ours)]
-    if misfit and kinds[0] == kinds[1]:
-        return f"the codebook starts anew ({misfit})"
-    return f"the codebook starts anew (a {kinds[1]} codebook cannot start from codes alone)"
-
-
 def pieces(tokenizer: Tokenizer) -> dict[str, State]:
     """The tensors of each part; of the quantizer, of each of its parts but the codebook."""
     found: dict[str, State] = {}
@@ -104,12 +82,3 @@ def pieces(tokenizer: Tokenizer) -> dict[str, State]:
         if piece != "quantizer.codebook":
             found.setdefault(piece, {})[name] = tensor
     return found
-
-
-def first_misfit(theirs: State, ours: State) -> str:
-    """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
-    for name in ours | theirs:
-        shapes = [tuple(each[name].shape) if name in each else "none" for each in (theirs, ours)]
-        if shapes[0] != shapes[1]:
-            return f"{name} {shapes[0]} -> {shapes[1]}"
-    return ""

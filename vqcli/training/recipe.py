@@ -71,7 +71,7 @@ class ScheduleConfig(PartConfig):
     def drops_are_used(self) -> ScheduleConfig:
         """Drops and the decay that has them go together."""
         if bool(self.drops) != (self.decay == "drops"):
-            raise ValueError("schedule.drops and schedule.decay: drops go together")
+            raise ValueError("decay: drops needs a list drops, and any other decay needs drops: []")
         return self
 
 

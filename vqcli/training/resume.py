@@ -20,6 +20,7 @@ from vqcli.training.state import (
     load_rng,
     optimizer_tensors,
     rng_tensors,
+    with_defaults,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
     """Continue from a checkpoint. Raises VqcliError if recipe, environment or data changed."""
     state, accelerator = files.read_json(folder / "state.json"), trainer.accelerator
     if not accept_changes:
-        check_same(state["settings"], fixed_settings(trainer.recipe), "the recipe")
+        stored = with_defaults(state["settings"], str(folder / "state.json"))
+        check_same(stored, fixed_settings(trainer.recipe), "the recipe")
         check_same(state["environment"], environment(accelerator), "the environment")
         check_same(state["data"], trainer.data.identity, "the training images")
     if state["step"] > trainer.steps:

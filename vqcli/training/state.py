@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import vqcli
 from vqcli.errors import VqcliError
-from vqcli.training.recipe import Recipe
+from vqcli.training.recipe import Recipe, parse_recipe
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -96,6 +96,18 @@ def load_module(module: nn.Module, path: Path) -> None:
             hint="is it of this recipe?",
             reason="damaged",
         ) from e
+
+
+def with_defaults(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Stored ``fixed_settings`` with the options that have come since, at their defaults."""
+    raw: dict[str, Any] = {}
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        section = raw
+        for step in path:
+            section = section.setdefault(step, {})
+        section[last] = value
+    return fixed_settings(parse_recipe(raw, name))
 
 
 def fixed_settings(recipe: Recipe) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,13 +50,15 @@ class TokenizerRecipe(Recipe):
 
 
 class TokenizerTask(Task):
-    """Trains ``recipe.tokenizer``; one part, ``model``."""
+    """Trains ``recipe.tokenizer``; one part, ``model``. ``empty``: a checkpoint will bring every weight."""
 
     Config: ClassVar[type[Recipe]] = TokenizerRecipe
 
-    def __init__(self, recipe: TokenizerRecipe, device: torch.device) -> None:
+    def __init__(self, recipe: TokenizerRecipe, device: torch.device, *, empty: bool = False) -> None:
         self.recipe = recipe
-        self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer).to(device)
+        with torch.device("meta") if empty else nullcontext():
+            self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer)
+        self.tokenizer = self.tokenizer.to_empty(device=device) if empty else self.tokenizer.to(device)
         freeze(self.tokenizer, recipe.freeze)
         self.tokenizer.image_size = recipe.data.height_width
         try:
