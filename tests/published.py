@@ -136,6 +136,10 @@ AVERAGES = {"decay": 0.99, "eps": 1e-5, "kmeans": 0}
 PUBLISHED = {  # what is missing of a system was not to be found, and is chosen in its recipe
     "vqgan-f16-1024": VQ16 | TAMING | LEGACY | book("learned", 1024, 256, init="uniform"),
     "vqgan-f16-16384": VQ16 | TAMING | LEGACY | book("learned", 16_384, 256, init="uniform"),
+    "vqgan-gumbel-f8": network(128, (1, 1, 2, 4), 2, 256)
+    | TAMING
+    | part("quantizer", "gumbel", kl_weight=1e-8)
+    | book("learned", 8192, 256),
     "vqgan-ema": VQ16 | LC | AVERAGING | book("ema", 16_384, 256, revive_below=0, **AVERAGES),
     "vqgan-fc": VQ16 | LC | SCALED | book("learned", 16_384, 8, init="uniform"),
     "vqgan-lc-100k": VQ16 | LC | SCALED | book("projected", 100_000, 8, **LC_MAP),
@@ -171,6 +175,7 @@ BRIDGES = {"fvq-16k": 3_153_664, "fvq-65k": 9_457_408, "fvq-262k": 9_457_408, "f
 
 SMALL = {
     "vqgan-cifar10": "vqgan-f16-16384",
+    "vqgan-gumbel-cifar10": "vqgan-gumbel-f8",
     "vqgan-ema-cifar10": "vqgan-ema",
     "vqgan-fc-cifar10": "vqgan-fc",
     "vqgan-lc-cifar10": "vqgan-lc-100k",
