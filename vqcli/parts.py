@@ -42,6 +42,18 @@ PARTS: dict[str, dict[str, str]] = {
     "tasks": {
         "tokenizer": "vqcli.training.tokenizer:TokenizerTask",
     },
+    "importers": {
+        "llamagen": "vqcli.importers.llamagen:LlamaGenImporter",
+        "fvq": "vqcli.importers.fvq:FvqImporter",
+        "taming": "vqcli.importers.taming:TamingImporter",
+        "gumbel": "vqcli.importers.gumbel:GumbelImporter",
+        "vqgan_lc": "vqcli.importers.vqgan_lc:VqganLcImporter",
+        "ibq": "vqcli.importers.ibq:IbqImporter",
+        "open_magvit2": "vqcli.importers.open_magvit2:OpenMagvit2Importer",
+        "simvq": "vqcli.importers.simvq:SimVqImporter",
+        "var": "vqcli.importers.var:VarImporter",
+        "diffusers": "vqcli.importers.diffusers:DiffusersImporter",
+    },
 }
 
 

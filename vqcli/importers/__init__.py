@@ -1,0 +1,1 @@
+"""Importers: published checkpoints under our names, and how their files are read."""

@@ -1,0 +1,120 @@
+"""Files of ``torch.save``, read without running anything that they hold.
+
+``weights_only`` alone reads them. Objects that training scripts leave beside weights are let in by name, as
+empty stand-ins: none of their packages is imported, none of their code runs. No flag lets in more.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from vqcli.errors import VqcliError
+
+CUT = "download it again, and compare its size and SHA-256 with its source"
+"""What helps with a damaged file."""
+CONVERT = (
+    "save its weights alone where it was made: "
+    "safetensors.torch.save_file(torch.load(FILE)['state_dict'], 'model.safetensors')"
+)
+"""What helps with a file that holds too much."""
+
+
+class Inert:
+    """Stands for an object that is not needed: takes any arguments and state, and keeps none."""
+
+    def __new__(cls, *_arguments: object) -> Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object) -> None: ...
+
+    def __setstate__(self, _state: object) -> None: ...
+
+
+class InertDict:
+    """Stands for a kind of dict: an empty one, which the file may fill."""
+
+    def __new__(cls, *_arguments: object) -> Any:
+        return {}
+
+
+INERT = {
+    "argparse": "Namespace",
+    "types": "SimpleNamespace",
+    "typing": "Any Dict List Optional Tuple Union",
+    "builtins": "bool bytes dict float frozenset int list object slice str tuple",
+    "pathlib": "Path PosixPath PurePosixPath WindowsPath",
+    "pathlib._local": "PosixPath WindowsPath",
+    "datetime": "date datetime timedelta",
+    "numpy": "bool_ dtype float32 float64 int32 int64 ndarray",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy._core.multiarray": "_reconstruct scalar",
+    "numpy.dtypes": "BoolDType Float32DType Float64DType Int32DType Int64DType",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.nodes": "AnyNode BooleanNode BytesNode FloatNode IntegerNode PathNode StringNode",
+    "pytorch_lightning.callbacks.early_stopping": "EarlyStopping",
+    "pytorch_lightning.callbacks.lr_monitor": "LearningRateMonitor",
+    "pytorch_lightning.callbacks.model_checkpoint": "ModelCheckpoint",
+    "lightning.pytorch.callbacks.early_stopping": "EarlyStopping",
+    "lightning.pytorch.callbacks.lr_monitor": "LearningRateMonitor",
+    "lightning.pytorch.callbacks.model_checkpoint": "ModelCheckpoint",
+}
+"""What files of training scripts really hold beside weights: names of classes, by module."""
+INERT_DICTS = (
+    "collections.defaultdict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning.pytorch.utilities.parsing.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+)
+STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    *((Inert, f"{module}.{name}") for module, names in INERT.items() for name in names.split()),
+    *((InertDict, name) for name in INERT_DICTS),
+]
+
+
+def check_zip(path: Path) -> None:
+    """Raises VqcliError if a byte has changed since ``torch.save``, which torch itself does not check.
+
+    What it never writes is refused too: compressed records, two of one name.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        total = sum(record.file_size for record in records)
+        if not stored or total > path.stat().st_size or len(set(archive.namelist())) < len(records):
+            message = f"{path} is no file of torch.save: its records are compressed, or lie over each other"
+            raise VqcliError(message, hint=CUT, reason="format")
+        changed = archive.testzip()
+    if changed:
+        message = f"{path} is damaged: {changed} has another checksum than when it was written"
+        raise VqcliError(message, hint=CUT, reason="damaged")
+
+
+def unpickle(path: Path, *, mmap: bool) -> Any:
+    """What ``torch.save`` wrote, with stand-ins for objects. Raises VqcliError where that would run code."""
+    with safe_globals(STAND_INS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickle protocols, and of TorchScript, which is refused
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except Exception as e:
+            if type(e).__name__ != "UnpicklingError":
+                raise
+            names = re.findall(r"GLOBAL (\S+)", str(e))  # of a legacy file only the first is known
+            with suppress(Exception):
+                names = get_unsafe_globals_in_checkpoint(path)
+            what = ", ".join(sorted(names)) or "a pickle that torch.save does not write"
+            raise VqcliError(
+                f"{path} holds more than weights, and is not loaded because that could run code: {what}",
+                hint=CONVERT,
+                reason="unsafe",
+            ) from e

@@ -1,0 +1,37 @@
+"""taming-transformers VQGAN (``last.ckpt``) and latent-diffusion's VQ models; also with averaged codes.
+
+Paper: Esser et al., "Taming Transformers", https://arxiv.org/abs/2012.09841.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State, quantizer_for
+from vqcli.importers.layouts import TAMING
+
+NETWORK: tuple[str, ...] = ("encoder.down.", "encoder.mid.attn_1.q.")
+OTHERS: tuple[str, ...] = (
+    *("tok_embeddings.", "codebook_projection."),
+    *("quantize.proj.", "quantize.embed.", "quantize.quant_resi."),
+)
+"""What tells the systems that share the network."""
+
+
+class TamingImporter(Importer):
+    """VQGAN of taming-transformers, of any size."""
+
+    HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = NETWORK
+    LACKS: ClassVar[tuple[str, ...]] = (*OTHERS, AVERAGE)
+    LAYOUT = TAMING.plus({"quantize.embedding": "quantizer.codebook"})
+    IGNORED = ("loss.", "quantize.embedding.cluster_size", "quantize.embedding.embed_avg")
+    OPTIONS = frozenset({"metric"})
+    LICENCE = "MIT"
+    METRIC: ClassVar[str] = "l2"
+    """Published."""
+
+    def parts(self, state: State, options: ImportOptions) -> dict[str, Any]:
+        table = self.table(state, "quantizer.codebook.weight")
+        losses = {"codebook_weight": 0.25, "commitment_weight": 1.0}
+        quantizer = quantizer_for(options.metric or self.METRIC) | losses
+        return {"codebook": {"name": "learned", **table}, "quantizer": quantizer}
