@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors"},
-    {"config", "files", "recipes", "parts"},
+    {"config", "files", "recipes", "parts", "aliases"},
     {"registry", "hub"},
-    {"nn", "pixels"},
+    {"nn", "pixels", "downloads"},
     {"codebooks", "losses", "metrics", "data", "importers"},
     {"quantizers"},
     {"tokenizers", "generators", "classifiers"},
@@ -33,6 +33,8 @@ LIGHT = [
     "files",
     "registry",
     "hub",
+    "aliases",
+    "downloads.fetch",
     "cli.app",
     "jobs.catalog",
     "metrics.usage",

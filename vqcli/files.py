@@ -68,6 +68,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def write_copy(path: Path, source: Path) -> None:
+    """Write what another file holds."""
+    with open(source, "rb") as original, writing(path) as file:
+        shutil.copyfileobj(original, file, 1 << 20)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))

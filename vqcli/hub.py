@@ -2,13 +2,70 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
+from vqcli.aliases import ALIASES, Published
 from vqcli.errors import VqcliError
 from vqcli.files import verified
 
 ENVIRONMENT = "VQCLI_MODEL"
+SCHEME = "hf://"
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
+"""Of an owner, a repository, or a revision."""
+FORMS = "owner/name, owner/name@revision, or hf://owner/name@revision/file"
+
+
+def published(reference: str) -> Published | None:
+    """What a reference names on the Hub: an alias, ``owner/name[@revision]``, ``hf://...``; None if nothing.
+
+    What lies on this machine goes first, and ``runs/NAME`` is always there. Raises VqcliError on a name that
+    no repository, revision or file can have.
+    """
+    if reference.startswith(SCHEME):
+        return parse(reference.removeprefix(SCHEME))
+    if Path(reference).exists():
+        return None
+    if reference in ALIASES:
+        return ALIASES[reference]
+    owner, slash, name = reference.partition("/")
+    named = slash and NAME.fullmatch(owner) and NAME.fullmatch(name.partition("@")[0])
+    return parse(reference) if named and owner != "runs" and not Path(owner).exists() else None
+
+
+def parse(text: str) -> Published:
+    """``owner/name[@revision][/file]``. Raises VqcliError."""
+    owner, _, rest = text.partition("/")
+    name, _, file = rest.partition("/")
+    name, at, revision = name.partition("@")
+    check_repository(f"{owner}/{name}")
+    if at and not _is_name(revision):
+        raise VqcliError(f"'{revision}' cannot be a revision", hint=f"write {FORMS}", reason="reference")
+    if file and not is_plain(file):
+        raise VqcliError(f"'{file}' cannot be a file's name there", hint=f"write {FORMS}", reason="reference")
+    return Published(f"{owner}/{name}", file, revision or "main")
+
+
+def check_repository(repository: str) -> None:
+    """Raises VqcliError if no repository can have this name."""
+    owner, _, name = repository.partition("/")
+    if not (_is_name(owner) and _is_name(name)) or "--" in repository or name.endswith(".git"):
+        raise VqcliError(
+            f"'{repository}' cannot be a repository's name", hint=f"write {FORMS}", reason="reference"
+        )
+
+
+def _is_name(text: str) -> bool:
+    return bool(NAME.fullmatch(text)) and ".." not in text
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file's name stays below its folder, on every system, and can be shown."""
+    parts = PurePosixPath(name).parts
+    below = name == "/".join(parts) and not name.startswith("/") and ".." not in parts
+    return below and len(name) <= 500 and name.isprintable() and not set(name) & set('\\:*?"<>|')
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -36,9 +93,13 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
         )
     path = Path(reference)
     if not path.is_dir():
+        near = difflib.get_close_matches(reference, ALIASES, n=1)
+        hint = (
+            "give a model folder, a run such as runs/demo, or owner/name on the Hub (usage-report: or tokens)"
+        )
         raise VqcliError(
             f"there is no model at {reference}",
-            hint="give a model folder or a run, such as runs/demo (usage-report: or tokens)",
+            hint=f"did you mean '{near[0]}'?" if near else f"{hint}; vqcli list models shows short names",
             reason="input-missing",
         )
     if (path / "recipe.yaml").is_file():

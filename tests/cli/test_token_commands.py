@@ -103,12 +103,15 @@ def test_a_truncated_image_among_good_ones(tmp_path, model, photos):
     assert refused(none, "none of 5 images could be used (not-an-image, truncated)", f"{tmp_path}/n.partial")
 
 
-def test_inputs_that_cannot_be(tmp_path, model, photos):
+def test_inputs_that_cannot_be(tmp_path, model, photos, monkeypatch):
     out = ("-o", tmp_path / "t.npy")
     (tmp_path / "empty").mkdir()
     assert refused(encode(tmp_path / "away", *out, "-m", model), "away does not exist", "a folder")
     assert refused(encode(tmp_path / "empty", *out, "-m", model), "empty holds no images", ".jpg")
-    assert refused(encode("demo:1", *out), "no model was given", "name a model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/away")
+    monkeypatch.setenv("VQCLI_CACHE", "/away")
+    assert refused(encode("demo:1", *out), "llamagen-vq16 (FoundationVision/LlamaGen, vq_ds16", "vqcli train")
     assert refused(encode("demo:1", *out, "-m", tmp_path / "nope"), "there is no model at", "model folder")
     assert refused(encode("demo:1", *out, "-m", photos), "is no model folder", "vqcli train makes one")
     assert refused(encode("demo:1", *out, "-m", model, "--size", "native"), "one size only", "-o tokens/")

@@ -118,7 +118,7 @@ def test_sizes(tmp_path, model):
     with pytest.raises(VqcliError, match="one size only") as refused:
         encode(options("demo:2", model, size="native"), tmp_path / "n.npy")
     assert "-o tokens/" in refused.value.hint
-    with pytest.raises(VqcliError, match="9x8: image sides must be multiples of 2"):
+    with pytest.raises(VqcliError, match="takes no 9x8 pixels: image sides must be multiples of 2"):
         encode(options("demo:2", model, size=(9, 8)), tmp_path / "n.npy")
     with pytest.raises(VqcliError, match="does not tell its image size"):
         encode(options("demo:2", make_model(tmp_path / "any", side=None)), tmp_path / "n.npy")

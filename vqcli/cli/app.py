@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from vqcli import __version__
-from vqcli.cli import catalog, doctor, models, prune, tokens, train, usage
+from vqcli.cli import catalog, doctor, hub, importing, models, prune, tokens, train, usage
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -33,6 +33,9 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Measure", "usage-report", usage.usage_report),
     ("Measure", "prune", prune.prune),
     ("Measure", "info", models.info),
+    ("Models", "import", importing.import_file),
+    ("Models", "pull", hub.pull),
+    ("Models", "push", hub.push),
     ("Recipes and parts", "list", catalog.list_parts),
     ("Recipes and parts", "new", catalog.new),
     ("Recipes and parts", "check", models.check),

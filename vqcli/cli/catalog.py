@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,12 +32,12 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="recipes, codebooks, quantizers ...; everything otherwise.",
+            help="recipes, models, codebooks, quantizers ...; everything otherwise.",
             autocompletion=complete_kind,
         ),
     ] = None,
 ) -> None:
-    """List recipes and the parts they can name.
+    """List recipes, the parts they can name, and published models.
 
     Example: vqcli list recipes
     """
@@ -45,6 +46,8 @@ def list_parts(
     found = catalog(kind)
 
     def text() -> str:
+        if kind == "models":
+            return _models(found[kind])
         if kind:
             return table([kind, ""], [(entry.name, entry.summary) for entry in found[kind]])
         return table(
@@ -53,6 +56,21 @@ def list_parts(
 
     names = "\n".join(entry.name for entries in found.values() for entry in entries)
     out.result(found[kind] if kind else found, text, essential=names)
+
+
+def _models(entries: Sequence[Any]) -> str:
+    rows = [
+        (
+            entry.name,
+            f"{entry.codes:,}",
+            f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "",
+            entry.licence,
+            "yes" if entry.cached else "",
+            entry.summary,
+        )
+        for entry in entries
+    ]
+    return table(["models", "codes", "size", "licence", "here", ""], rows)
 
 
 def new(

@@ -7,13 +7,19 @@ from typing import Annotated
 import typer
 
 from vqcli.cli.catalog import complete_recipe
+from vqcli.cli.options import complete_model
 from vqcli.cli.output import Out, table
 
 
 def info(
     out: Out,
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="A model folder or run; $VQCLI_MODEL otherwise.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model, as for --model; $VQCLI_MODEL otherwise.",
+            autocompletion=complete_model,
+        ),
     ] = None,
 ) -> None:
     """Tell what a model is. Reads its folder, loads nothing.
@@ -22,7 +28,7 @@ def info(
     """
     from vqcli.jobs.info import describe_model
 
-    found = describe_model(model)
+    found = describe_model(model, out.progress())
 
     def text() -> str:
         size = "x".join(map(str, found.image_size)) if found.image_size else "any"

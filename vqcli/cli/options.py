@@ -35,6 +35,13 @@ def _option(*names: str, help: str, **rest: Any) -> Any:
     return typer.Option(*names, help=help, show_default=False, **rest)
 
 
+def complete_model() -> list[str]:
+    """Short names of published models, for the shell."""
+    from vqcli.aliases import ALIASES
+
+    return list(ALIASES)
+
+
 ModelOpt = Annotated[
     str | None,
     _option(
@@ -42,6 +49,7 @@ ModelOpt = Annotated[
         "-m",
         metavar="MODEL",
         help="A model or run folder, a published file, owner/name on the Hub, or an alias [$VQCLI_MODEL].",
+        autocompletion=complete_model,
     ),
 ]
 OutOpt = Annotated[Path | None, _option("--out", "-o", metavar="PATH", help="Where the result is written.")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqcli.aliases import ALIASES, Published
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
+from vqcli.jobs.cache import KIND, cache_folder
 from vqcli.parts import PARTS, describe
 from vqcli.recipes import recipe_names, recipe_text
 
@@ -17,6 +20,20 @@ class Entry:
 
     name: str
     summary: str
+
+
+@dataclass(frozen=True)
+class Model(Entry):
+    """A published model with a short name."""
+
+    codes: int
+    repository: str
+    file: str
+    bytes: int | None
+    """Of its file; None where that is not known before."""
+    licence: str
+    cached: bool
+    """Whether it can be used without network."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +54,10 @@ class CopiedRecipe:
 
 def kinds() -> list[str]:
     """What can be listed."""
-    return ["recipes", *PARTS]
+    return ["recipes", "models", *PARTS]
 
 
-def catalog(kind: str | None = None) -> dict[str, list[Entry]]:
+def catalog(kind: str | None = None) -> Mapping[str, Sequence[Entry]]:
     """Everything there is, or everything of one kind, by kind. Raises VqcliError on an unknown kind."""
     if kind is not None and kind not in kinds():
         raise VqcliError(
@@ -65,10 +82,35 @@ def copy_recipe(name: str, path: Path, force: bool = False) -> CopiedRecipe:
     return CopiedRecipe(name, path)
 
 
-def _entries(kind: str) -> list[Entry]:
+def _entries(kind: str) -> Sequence[Entry]:
+    if kind == "models":
+        return [_model(name, published) for name, published in ALIASES.items()]
     if kind == "recipes":
         return [Entry(name, _first_comment(recipe_text(name))) for name in recipe_names()]
     return [Entry(name, summary) for name, summary in sorted(describe(kind).items())]
+
+
+def _model(name: str, published: Published) -> Model:
+    return Model(
+        name,
+        published.what,
+        published.codes,
+        published.repository,
+        published.file,
+        published.bytes or None,
+        published.licence,
+        _is_here(published),
+    )
+
+
+def _is_here(published: Published) -> bool:
+    """Whether its import, or its file, lies in a cache; the client is not needed to look."""
+    if published.sha256 and (cache_folder() / KIND / published.sha256 / "config.json").is_file():
+        return True
+    from huggingface_hub import constants
+
+    kept = Path(constants.HF_HUB_CACHE) / f"models--{published.repository.replace('/', '--')}" / "snapshots"
+    return any((commit / published.file).is_file() for commit in kept.glob("*")) if published.file else False
 
 
 def _first_comment(text: str) -> str:

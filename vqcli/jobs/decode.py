@@ -68,7 +68,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     start = time.monotonic()
     found = open_tokens(tokens)
     device = pick_device(options.device)
-    tokenizer, folder = open_tokenizer(options.model, device)
+    tokenizer, folder = open_tokenizer(options.model, device, progress)
     check_tokens(found, tokens, tokenizer, force=options.force)
     if found.info is None:
         progress.say(f"{tokens} does not say which tokenizer made it")

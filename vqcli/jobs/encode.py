@@ -55,7 +55,7 @@ def encode(
     folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
     if leads:
         check_out(options, out, folder, force=force)
-    encoder = Encoder(options, state.local_process_index)
+    encoder = Encoder(options, state.local_process_index, progress)
     with files.locked(folder) if leads else nullcontext():
         if leads:
             check_out(options, out, folder, force=force)  # another process may have come first

@@ -18,6 +18,7 @@ from vqcli.data.open import open_source
 from vqcli.jobs.models import (
     Size,
     autocast,
+    check_size,
     open_tokenizer,
     pick_device,
     settle_allocator,
@@ -25,7 +26,7 @@ from vqcli.jobs.models import (
 )
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import Grid
+from vqcli.types import Grid, Progress, silent
 
 SHARD = 256
 """Images a shard holds at most, and so the work that a kill can cost a process."""
@@ -52,11 +53,11 @@ class ImageOptions:
 class Encoder:
     """Images in, tokens out: a model with a source, at one size."""
 
-    def __init__(self, options: ImageOptions, rank: int = 0) -> None:
+    def __init__(self, options: ImageOptions, rank: int = 0, progress: Progress = silent) -> None:
         settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
-        self.tokenizer, self.folder = open_tokenizer(options.model, self.device)
+        self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)
         self.size = target_size(options.size, self.tokenizer)
         self.source: Source = open_source(options.images, split=options.split, size=self.size)
         self.count = min(len(self.source), options.limit or len(self.source))
@@ -104,6 +105,7 @@ def encode_batch(
     out = {}
     for positions in by_size.values():
         images = torch.stack([batch.images[p] for p in positions]).to(device)
+        check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
             tokens = tokenizer.encode(normalize(images))
         for position, ids in zip(positions, tokens.ids.cpu().numpy()):

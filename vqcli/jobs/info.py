@@ -15,11 +15,12 @@ from vqcli.checkpoint import read_config
 from vqcli.data.config import DataConfig
 from vqcli.data.divide import divide
 from vqcli.errors import VqcliError
-from vqcli.hub import locate
+from vqcli.jobs.cache import model_folder
 from vqcli.jobs.usage import read_usage
 from vqcli.registry import resolve
 from vqcli.training.recipe import Recipe, read_recipe, steps_in
 from vqcli.training.task import Batch
+from vqcli.types import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerpri
 """Keys of ``config.json`` that are told as they are."""
 
 
-def describe_model(reference: str | None) -> ModelInfo:
+def describe_model(reference: str | None, progress: Progress = silent) -> ModelInfo:
     """What ``config.json``, ``usage.json`` and the headers of the weight files say. Nothing is loaded."""
-    folder = locate(reference)
+    folder = model_folder(reference, progress)
     config = read_config(folder)
     weights = [
         folder / name for name in ("model.safetensors", "codebook.safetensors") if (folder / name).is_file()
@@ -109,7 +110,8 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
     fixed = not str(recipe.training.steps).endswith("epochs")
     steps = steps_in(recipe.training.steps, per_epoch or 1) if per_epoch or fixed else None
     trained = sum(p.numel() for m in task.parts.values() for p in m.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for m in task.parts.values() for p in m.parameters() if not p.requires_grad)
+    still = [p for m in task.parts.values() for p in (*m.parameters(), *m.buffers()) if not p.requires_grad]
+    frozen = sum(tensor.numel() for tensor in still)
     return RecipeInfo(
         recipe=reference,
         parameters={name: count(child) for name, child in model.named_children()} | {"total": count(model)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Literal
 
 import torch
 
+from vqcli.aliases import ALIASES, DEFAULT
 from vqcli.checkpoint import load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.hub import locate
+from vqcli.hub import ENVIRONMENT
+from vqcli.jobs.cache import model_folder
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.types import Progress, silent
 
 Size = tuple[int, int] | Literal["native"]
 """(height, width) in pixels, or each image's own."""
@@ -55,9 +59,14 @@ def settle_allocator() -> None:
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
-def open_tokenizer(reference: str | None, device: torch.device) -> tuple[Tokenizer, Path]:
-    """The tokenizer a user named, baked and ready, and its folder."""
-    folder = locate(reference)
+def open_tokenizer(
+    reference: str | None, device: torch.device, progress: Progress = silent
+) -> tuple[Tokenizer, Path]:
+    """The tokenizer a user named, baked and ready, and its folder; a published one for who names none."""
+    if not reference and not os.environ.get(ENVIRONMENT):
+        reference = DEFAULT
+        progress.say(f"no --model: {DEFAULT}, {ALIASES[DEFAULT].what}")
+    folder = model_folder(reference, progress)
     return load_tokenizer(folder, device), folder
 
 
@@ -73,9 +82,17 @@ def target_size(size: Size | None, tokenizer: Tokenizer) -> tuple[int, int] | No
         raise VqcliError(
             "the model does not tell its image size", hint="give --size 256, HxW or native", reason="size"
         )
-    try:
-        tokenizer.grid(*wanted)
-    except ValueError as e:
-        hint = f"N, HxW or native; each side a multiple of {tokenizer.spec.downsample}"
-        raise VqcliError(f"--size {wanted[0]}x{wanted[1]}: {e}", hint=hint, reason="size") from e
+    check_size(tokenizer, *wanted)
     return wanted[0], wanted[1]
+
+
+def check_size(tokenizer: Tokenizer, height: int, width: int) -> None:
+    """Raises VqcliError if the tokenizer takes no images of this size."""
+    try:
+        tokenizer.grid(height, width)
+    except ValueError as e:
+        own = tokenizer.image_size
+        hint = (
+            f"--size N, HxW or native; it was trained at {own[0]}x{own[1]}" if own else "give another --size"
+        )
+        raise VqcliError(f"the model takes no {height}x{width} pixels: {e}", hint=hint, reason="size") from e

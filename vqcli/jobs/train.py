@@ -21,6 +21,7 @@ from vqcli.data.divide import Division, divide
 from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
+from vqcli.jobs.cache import model_folder
 from vqcli.jobs.models import pick_device
 from vqcli.registry import resolve
 from vqcli.training.loop import Data, Trainer
@@ -214,9 +215,11 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     """Everything a run needs, built in the order that makes it repeatable."""
     images = training_images(recipe)
     set_seed(recipe.seed)
-    task = resolve("tasks", recipe.task)(recipe, accelerator.device)
-    if recipe.init and newest_checkpoint(run.folder) is None:  # a checkpoint has all that a run needs
-        task.start_from(recipe.init, progress)
+    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
+    task = resolve("tasks", recipe.task)(recipe, accelerator.device, empty=resumes)
+    if recipe.init and not resumes:
+        local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked
+        task.start_from(recipe.init if local else str(model_folder(recipe.init, progress)), progress)
     rank, world = accelerator.process_index, accelerator.num_processes
     set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from vqcli import files
 from vqcli.data.tokens import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.hub import locate
+from vqcli.jobs.cache import model_folder
 from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
@@ -68,7 +68,7 @@ def measure_usage(
     elif options:
         result, counts = _count_images(options, progress)
     else:
-        result, counts = _stored(target), None
+        result, counts = _stored(target, progress), None
     if page:
         if counts is None or result.usage is None:
             raise VqcliError(
@@ -123,7 +123,7 @@ def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
     from vqcli.jobs.encoder import Encoder
 
-    encoder = Encoder(options)
+    encoder = Encoder(options, progress=progress)
     counts, rejected = count_images(encoder, progress)
     report = counts.report()
     result = UsageResult(
@@ -160,9 +160,9 @@ def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, lis
     return counts, rejected
 
 
-def _stored(reference: str) -> UsageResult:
+def _stored(reference: str, progress: Progress) -> UsageResult:
     """What a model folder says of its usage, and the geometry of its codes."""
-    folder = locate(reference)
+    folder = model_folder(reference, progress)
     path = folder / "usage.json"
     if not path.is_file():
         return UsageResult(str(folder), "", None, geometry=_geometry(folder))
@@ -181,14 +181,15 @@ def read_usage(path: Path) -> dict[str, Any]:
     return stored
 
 
-def _geometry(folder: Path) -> CodeGeometry:
-    """Geometry of a model folder's codes, or of a checkpoint's, which is baked for it."""
+def _geometry(folder: Path) -> CodeGeometry | None:
+    """Geometry of a model folder's codes, or of a checkpoint's, baked; None where a rule makes them."""
     path = folder / "codebook.safetensors"
     if path.is_file():
         return measure_geometry(read_codes(path))
     from vqcli.checkpoint import load_tokenizer
 
-    return measure_geometry(load_tokenizer(folder).quantizer.codes().detach().numpy())
+    quantizer = load_tokenizer(folder).quantizer
+    return None if quantizer.codebook.IMPLICIT else measure_geometry(quantizer.codes().detach().numpy())
 
 
 def read_codes(path: Path) -> np.ndarray:

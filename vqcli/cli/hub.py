@@ -1,0 +1,68 @@
+"""``vqcli pull`` and ``vqcli push``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqcli.cli.options import ForceOpt, complete_model
+from vqcli.cli.output import Out
+
+MODEL = "A model or run folder, a published file, owner/name on the Hub, or an alias."
+
+
+def pull(
+    out: Out,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An alias (vqcli list models), owner/name[@revision], or hf://owner/name/file.",
+            autocompletion=complete_model,
+        ),
+    ],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Also copy the model folder there.")
+    ] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Download a published model, for work without network. Prints its folder.
+
+    Example: vqcli pull llamagen-vq16 -o models/llamagen-vq16
+    """
+    from vqcli.jobs.pull import pull as run
+
+    result = run(model, out_dir, force=force, progress=out.progress())
+    out.result(result, f"{result.folder}  {result.bytes / 1e6:,.1f} MB", essential=result.folder)
+
+
+def push(
+    out: Out,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete_model)],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="If it is made now, show it to no one else.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Upload a model folder with a model card: recipe, utilization, licence, how to use it.
+
+    Example: vqcli push runs/demo owner/my-tokenizer --private
+    """
+    from vqcli.jobs.push import pack
+    from vqcli.jobs.push import push as run
+
+    parcel = pack(model, repository, out.progress())
+    if not yes:
+        out.say(f"{parcel.folder}: {', '.join(parcel.files)}, {parcel.bytes / 1e6:,.1f} MB")
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody can be asked here: give --yes")
+        typer.confirm(f"Upload to {repository}?", abort=True, err=True)
+    result = run(parcel, private=private, progress=out.progress())
+    text = f"{result.repository}  {len(result.files)} files, commit {result.commit[:12]}"
+    out.result(
+        result, f"{text}\nNext: vqcli encode IMAGES -o tokens.npy -m {result.repository}", result.repository
+    )
