@@ -24,7 +24,7 @@ def test_info(model, monkeypatch):
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert list(rows) == ["folder", "kind", "codes", "images", "weights", "fingerprint", "utilization"]
     assert rows["folder"] == str(model)
-    assert rows["kind"] == "tokenizer, nearest quantizer"
+    assert rows["kind"] == "tokenizer, nearest quantizer, metric l2"
     assert rows["codes"] == "16 of width 4"
     assert rows["images"] == "8x8 pixels, a token for 2x2"
     assert rows["utilization"] == "never measured"

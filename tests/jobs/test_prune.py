@@ -1,6 +1,7 @@
 """Pruning: the same images from fewer codes, tokens that only change their numbers, all of it or nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -302,6 +303,12 @@ def test_what_cannot_be(tmp_path, model):
         np.save(tmp_path / "far.npy", ids)
         message = "do not fit a codebook of 300"
         assert refused(model, out, "token-range", message, None, [tmp_path / "far.npy"], force=True)
+
+
+def test_a_model_is_never_its_own_result(tmp_path, model):
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    assert refused(own, own, "exists", "is the model itself", force=True)
 
 
 def test_tokens_of_another_tokenizer(tmp_path, model):

@@ -112,6 +112,13 @@ def test_codes_of_another_kind_of_codebook_are_adopted(runs, settings):
     assert torch.equal(made.quantizer.codes(), load_tokenizer(run / "model").quantizer.codes())
 
 
+def test_adopted_averages_can_stand_still_and_be_exported(tmp_path, runs):
+    options = (EMA, f"init={runs(LEARNED)}", "freeze=[quantizer]")
+    result = start(tmp_path / "run", *SHORT, *options)
+    codes_kd = load_tokenizer(runs(LEARNED) / "model").quantizer.codes()
+    assert torch.equal(load_tokenizer(result.model).quantizer.codes(), codes_kd)
+
+
 def test_baked_codes_are_a_learned_codebook(runs):
     made, _, said = started(runs() / "model", LEARNED)
     assert said == f"starting from {runs() / 'model'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,7 @@ def info(
         parts = found.tokenizer
         rows = [
             ("folder", found.folder),
-            ("kind", f"{found.kind}, {parts['quantizer']['name']} quantizer"),
+            ("kind", f"{found.kind}, {_quantizer(parts['quantizer'])}"),
             ("codes", f"{found.codebook_size:,} of width {found.width}"),
             ("images", f"{size} pixels, a token for {found.downsample}x{found.downsample}"),
             ("weights", f"{found.parameters:,} numbers, {found.bytes / 1e6:.1f} MB"),
@@ -45,6 +45,12 @@ def info(
         return table(["", ""], rows)
 
     out.result(found, text, essential=found.folder)
+
+
+def _quantizer(options: dict[str, Any]) -> str:
+    """``residual quantizer, depth 4``."""
+    told = [f"{key} {options[key]}" for key in ("metric", "depth", "scales") if key in options]
+    return ", ".join([f"{options['name']} quantizer", *told])
 
 
 def _stored(usage: dict[str, object] | None) -> str:

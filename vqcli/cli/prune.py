@@ -59,7 +59,7 @@ def prune(
     strict: StrictOpt = False,
     force: ForceOpt = False,
 ) -> None:
-    """Drop the codes that nothing uses. Decoded images stay the same, tokens get new numbers.
+    """Drop codes that nothing of what is counted uses; tokens get new numbers. All used: nothing is written.
 
     Example: vqcli prune runs/demo -o pruned/ --tokens tokens.npy
     """

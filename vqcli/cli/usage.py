@@ -22,6 +22,7 @@ from vqcli.cli.output import Out, listed
 
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
+    from vqcli.metrics.usage import EntryUsage
 
 
 def usage_report(
@@ -118,10 +119,7 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("entropy", f"{usage.entropy_bits:.3f} of {usage.max_entropy_bits:.3f} bits"),
             ("most used", ", ".join(f"{code} ({count:,})" for code, count in usage.most_used[:6])),
             ("least used", ", ".join(f"{code} ({count:,})" for code, count in usage.least_used[:6])),
-            *(
-                (f"entry {i}", f"{e.utilization:.2%}  perplexity {e.perplexity:,.1f}")
-                for i, e in enumerate(usage.entries)
-            ),
+            *((f"step {i}", _entry(entry)) for i, entry in enumerate(usage.entries, 1)),
         ]
     if stored:
         return [
@@ -134,6 +132,11 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("perplexity", f"{stored['perplexity']:,.1f}"),
         ]
     return [("utilization", "was never measured: name images with --images")]
+
+
+def _entry(entry: EntryUsage) -> str:
+    uniform = f"uniform {entry.uniform_expectation:.2%}"
+    return f"{entry.utilization:.2%}  {uniform}, perplexity {entry.perplexity:,.1f}"
 
 
 def _geometry_rows(geometry: Any) -> list[tuple[str, str]]:

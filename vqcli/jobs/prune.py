@@ -101,6 +101,8 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
         else open_tokenizer(model, torch.device("cpu"), progress)
     )
     tokenizer.quantizer.require_table()
+    if out.resolve() == folder.resolve():
+        raise VqcliError(f"{out} is the model itself", hint="give another -o", reason="exists")
     for tokens in found:
         check_tokens(tokens, tokenizer, progress, force=options.force)
     uses = count_uses(tokenizer, encoder, found, progress)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vqcli import files
 from vqcli.data.loader import Batch as LoadedBatch
 from vqcli.errors import Interrupted, VqcliError
+from vqcli.hub import checkpoints
 from vqcli.pixels import normalize
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
@@ -135,9 +136,10 @@ class Trainer:
     def require_finite(self, value: Tensor, what: Callable[[], str]) -> None:
         """Stop all processes together if ``value`` is not finite on any of them."""
         if self.anywhere(not torch.isfinite(value).item()):
+            kept = checkpoints(self.run.folder)
             raise VqcliError(
                 f"training diverged at step {self.step + 1}: {what()}",
-                hint=f"{self.run.folder} keeps the last good checkpoint; try a lower optimizer.lr",
+                hint="try a lower optimizer.lr" + (f"; {kept[-1]} is from before" if kept else ""),
                 reason="diverged",
             )
 
