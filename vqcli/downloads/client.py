@@ -41,8 +41,11 @@ def token() -> bool | None:
 
 @contextmanager
 def client(progress: Progress) -> Iterator[None]:
-    """Inside, the Hub's client refuses odd answers, and talks through ``progress`` alone."""
-    from huggingface_hub import set_client_factory
+    """Inside, the Hub's client refuses odd answers, and talks through ``progress`` alone.
+
+    Xet is off: it sends the token to whatever host an answer names, and its errors are not the client's.
+    """
+    from huggingface_hub import constants, set_client_factory
     from huggingface_hub.utils import _http
 
     usual, logger = _http._GLOBAL_CLIENT_FACTORY, logging.getLogger("huggingface_hub")
@@ -53,6 +56,7 @@ def client(progress: Progress) -> Iterator[None]:
         return made
 
     talk, handlers, propagates = _Talk(progress), list(logger.handlers), logger.propagate
+    xet, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
     set_client_factory(watched)
     logger.handlers, logger.propagate = [talk], False
     try:
@@ -60,6 +64,7 @@ def client(progress: Progress) -> Iterator[None]:
     finally:
         logger.handlers, logger.propagate = handlers, propagates
         set_client_factory(usual)
+        constants.HF_HUB_DISABLE_XET = xet
 
 
 def believable(response: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqcli import files
 from vqcli.aliases import Published
+from vqcli.downloads import listings
 from vqcli.downloads.client import COMMIT, bar, client, endpoint, token
 from vqcli.downloads.problems import Away, explained, is_passing, title
 from vqcli.errors import VqcliError
@@ -59,11 +60,12 @@ def fetch(source: Published, memory: Path, progress: Progress = silent) -> Fetch
     """
     with explained(source), client(progress):
         path = cached(source) if COMMIT.fullmatch(source.revision) else None
-        path = path or _newest(source, progress)
-    return Fetched(path, check(path, source, memory))
+        path, told = (path, "") if path else _newest(source, progress)
+    return Fetched(path, check(path, source, memory, told))
 
 
-def _newest(source: Published, progress: Progress) -> Path:
+def _newest(source: Published, progress: Progress) -> tuple[Path, str]:
+    """The file, and the hash that the Hub told of it; empty where it could not be asked."""
     from huggingface_hub import hf_hub_download
 
     try:
@@ -74,11 +76,12 @@ def _newest(source: Published, progress: Progress) -> Path:
         if path is None:
             raise
         _tell(away, source, progress)
-        return path
-    if here := cached(replace(source, revision=found.commit_hash or "")):
-        return here
+        return path, ""
+    commit, told = found.commit_hash or "", found.etag or ""
+    if here := cached(replace(source, revision=commit)):
+        return here, told
     _check_room(source, found.size or 0)
-    return Path(
+    path = Path(
         hf_hub_download(
             source.repository,
             source.file,
@@ -88,6 +91,10 @@ def _newest(source: Published, progress: Progress) -> Path:
             tqdm_class=bar(progress, Path(source.file).name),
         )
     )
+    if Fetched(path, "").folder.name != commit:  # the client asks once more on its own
+        message = f"{title(source)} became another commit's while it was downloaded"
+        raise VqcliError(message, hint="give the same command again", reason="protocol")
+    return path, told
 
 
 def listing(source: Published, progress: Progress = silent) -> Listing:
@@ -102,14 +109,28 @@ def listing(source: Published, progress: Progress = silent) -> Listing:
             with explained(source):
                 api = HfApi(endpoint=endpoint(), token=token())
                 found = api.model_info(source.repository, revision=source.revision, timeout=10)
+                told = [entry.rfilename for entry in found.siblings or ()]
+                names = sorted({name for name in told if is_plain(name)})
+                listed = COMMIT.fullmatch(found.sha or "")
         except Away as away:
             return _known(source, away, progress)
-    names = [entry.rfilename for entry in found.siblings or ()]
-    if not COMMIT.fullmatch(found.sha or "") or len(names) > MOST_NAMES:
+    if not listed or len(told) > MOST_NAMES:
         hint = "is HF_ENDPOINT right? nothing was downloaded"
         message = f"what the Hub says of {title(source)} is no list of a commit's files"
         raise VqcliError(message, hint=hint, reason="protocol")
-    return Listing(found.sha or "", sorted({name for name in names if is_plain(name)}))
+    _hold(source, listed[0])
+    listings.remember(source.repository, listed[0], names)
+    return Listing(listed[0], names)
+
+
+def _hold(source: Published, commit: str) -> None:
+    """Raises VqcliError if a commit was asked for, and the answer is of another."""
+    if COMMIT.fullmatch(source.revision) and commit != source.revision:
+        message = (
+            f"the Hub was asked for commit {source.revision[:8]} of {title(source)}, and sent {commit[:8]}"
+        )
+        hint = "is HF_ENDPOINT right? nothing was downloaded"
+        raise VqcliError(message, hint=hint, reason="protocol")
 
 
 def cached(source: Published) -> Path | None:
@@ -140,6 +161,7 @@ def _ask(source: Published, progress: Progress) -> HfFileMetadata:
             time.sleep(waits.pop(0))
     if not found.commit_hash or not found.etag:
         raise FileMetadataError("no commit, or no ETag")
+    _hold(source, found.commit_hash)
     if source.sha256 and len(found.etag) == 64 and found.etag != source.sha256:
         raise wrong(source, found.etag)
     if (found.size or 0) > LARGEST and not source.file.endswith(HEAVY):
@@ -154,17 +176,28 @@ def _tell(away: Away, source: Published, progress: Progress) -> None:
 
 
 def _known(source: Published, away: Away, progress: Progress) -> Listing:
-    """What the client has of a repository."""
+    """What is known of a repository: its names as they were told, or a model folder that is here whole.
+
+    Raises VqcliError for some files of a repository: which one of all is meant cannot be seen from them.
+    """
     from huggingface_hub import snapshot_download
 
     try:
         place = snapshot_download(source.repository, revision=source.revision, local_files_only=True)
     except Exception:
         raise away from None
-    _tell(away, source, progress)
     folder = Path(place)
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return Listing(folder.name, sorted(names))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    told = listings.recall(source.repository, folder.name)
+    if told is None and not {"config.json", "manifest.json"} <= set(names):
+        heavy = next((name for name in names if name.endswith(HEAVY)), "FILE")
+        raise VqcliError(
+            f"only some files of {source.repository} are on this machine, and the Hub cannot be asked",
+            hint=f"name the one you mean: hf://{source.repository}/{heavy}",
+            reason=away.reason,
+        )
+    _tell(away, source, progress)
+    return Listing(folder.name, names if told is None else told)
 
 
 def _check_room(source: Published, size: int) -> None:
@@ -182,41 +215,50 @@ def _check_room(source: Published, size: int) -> None:
         )
 
 
-def check(path: Path, source: Published, memory: Path) -> str:
-    """SHA-256 of a file of the client's cache, which names what it holds by hash.
+def check(path: Path, source: Published, memory: Path, told: str = "") -> str:
+    """SHA-256 of a file of the client's cache, which names what it holds by hash where links can be made.
 
-    Raises VqcliError, and removes the file, where it is not what its name or ``source`` says.
+    ``told`` is the hash that came with a download, which ``memory`` keeps. Raises VqcliError, and removes the
+    file, where it is not what that, its name or ``source`` says.
     """
-    name = path.readlink().name if path.is_symlink() else ""
-    digest = remembered(path, memory)
+    digest, before = remembered(path, memory, told)
+    linked = path.is_symlink()
+    name = path.readlink().name if linked else told or before
     if (len(name) == 64 and name != digest) or (len(name) == 40 and name != git_hash(path)):
         problem = damaged(source)
     elif source.sha256 and digest != source.sha256:
         problem = wrong(source, digest)
     else:
         return digest
-    for place in (path, path.parent / path.readlink() if name else path, path.resolve()):
+    for place in (path, path.parent / path.readlink() if linked else path, path.resolve()):
         with suppress(OSError):
             place.unlink()
     raise problem
 
 
-def remembered(path: Path, memory: Path) -> str:
-    """SHA-256 of a file, computed again only if its inode, size or time of change is another."""
+def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
+    """SHA-256 of a file, and the hash that was told of it, now or before.
+
+    The first is computed again only if the file's inode, size or time of change is another.
+    """
     facts = path.stat()
     state = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-    known: dict[str, Any] = {}
+    known: Any = {}
     with suppress(VqcliError):
         known = files.read_json(memory)
-    key = str(path.resolve())
-    entry = known.get(key) if isinstance(known, dict) else None
-    if isinstance(entry, list) and entry[:-1] == state:
-        return str(entry[-1])
-    digest = files.sha256(path)
     kept = known if isinstance(known, dict) else {}
-    here = {name: value for name, value in kept.items() if Path(name).exists()}
-    files.write_json(memory, here | {key: [*state, digest]})
-    return digest
+    key = str(path.resolve())
+    entry: Any = kept.get(key)
+    whole = isinstance(entry, list) and len(entry) == len(state) + 2
+    told = told or (str(entry[-1]) if whole else "")
+    if whole and entry[:-2] == state:
+        digest = str(entry[-2])
+    else:
+        digest = files.sha256(path)
+    if entry != [*state, digest, told]:
+        here = {name: value for name, value in kept.items() if Path(name).exists()}
+        files.write_json(memory, here | {key: [*state, digest, told]})
+    return digest, told
 
 
 def git_hash(path: Path) -> str:

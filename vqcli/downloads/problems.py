@@ -63,12 +63,13 @@ def explained(source: Published) -> Iterator[None]:
         ) from e
     except HFValidationError as e:
         raise VqcliError(f"{title(source)}: {e}", hint="check the name", reason="reference") from e
-    except errors.FileMetadataError as e:
-        raise Away(
-            f"what answered for {title(source)} is no Hub",
-            hint=f"does a proxy stand between, or is HF_ENDPOINT wrong? {go_on(source)}",
-            reason="protocol",
+    except UnicodeEncodeError as e:
+        message = f"{title(source)} cannot be asked for: a request takes ASCII only"
+        raise VqcliError(
+            message, hint="check HF_TOKEN, or log in again: hf auth login", reason="denied"
         ) from e
+    except errors.FileMetadataError as e:
+        raise _no_hub(source) from e
     except errors.LocalEntryNotFoundError as e:
         cause = e.__cause__
         raise _answered(cause if isinstance(cause, errors.HTTPError) else e, source) from e
@@ -76,6 +77,17 @@ def explained(source: Published) -> Iterator[None]:
         raise _answered(e, source) from e
     except OSError as e:
         raise _disk(e, source) from e
+    except (ValueError, TypeError, KeyError, AttributeError) as e:  # what the client makes of odd answers
+        raise _no_hub(source) from e
+
+
+def _no_hub(source: Published) -> Away:
+    """The error of an answer, or an address, that no Hub has."""
+    return Away(
+        f"what answered for {title(source)} is no Hub",
+        hint=f"does a proxy stand between, or is HF_ENDPOINT wrong? {go_on(source)}",
+        reason="protocol",
+    )
 
 
 def _answered(e: Exception, source: Published) -> VqcliError:
