@@ -70,7 +70,7 @@ def test_check(tmp_path):
     away = vqcli("check", "demo", "--data", tmp_path / "*.away")
     assert away.exit_code == 3
     assert f"{tmp_path}/*.away is not here" in away.stdout
-    assert "holds no images" in away.stderr
+    assert "would not train here: data.source: " in away.stderr
     few = vqcli("check", "demo", "--data", "demo:3")
     assert (few.exit_code, few.stderr) == (3, "warning: these images do not fill one batch\n")
     assert json.loads(vqcli("check", "demo", "--json").stdout)["recipe"] == "demo"
@@ -85,3 +85,18 @@ def test_check_names_what_is_wrong(tmp_path):
         assert done.stderr.startswith("error: ")
         assert "hint: " in done.stderr
         assert "internal" not in done.stderr
+
+
+def test_check_tells_what_is_missing(tmp_path):
+    book = (
+        f'{{"name": "projected", "size": 64, "width": 8, "base_width": 4, "base": "{tmp_path}/features.st"}}'
+    )
+    done = vqcli("check", "fvq-cifar10", "--set", f"tokenizer.codebook={book}")
+    assert done.exit_code == 0
+    assert f"would not train here: codebook.base: {tmp_path}/features.st does not exist" in done.stderr
+    for name in ("a.tar", "b.parquet"):
+        (tmp_path / name).write_bytes(b"")
+    done = vqcli("check", "fvq-cifar10", "--data", str(tmp_path))
+    assert done.exit_code == 3
+    assert "would not train here: data.source: " in done.stderr
+    assert "mixes" in done.stderr

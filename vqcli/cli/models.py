@@ -85,7 +85,11 @@ def check(
     found = check_recipe(recipe, [*(settings or []), *([f"data.source={quoted(data)}"] if data else [])])
 
     def text() -> str:
-        images = f"{found.images:,}" if found.images else f"{found.settings['data']['source']} is not here"
+        images = (
+            f"{found.images:,}"
+            if found.images is not None
+            else f"{found.settings['data']['source']} is not here"
+        )
         steps = f"{found.steps:,}" if found.steps else f"{found.settings['training']['steps']}"
         rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]
         rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
@@ -93,7 +97,10 @@ def check(
         return table([found.recipe, ""], rows)
 
     out.result(found, text, essential="ok")
+    for reason in found.missing:
+        out.warn(f"would not train here: {reason}")
     short = found.images is not None and found.images < found.batch_size
-    if short or (data and found.images is None):
-        out.warn("these images do not fill one batch" if short else f"{data} holds no images")
+    if short:
+        out.warn("these images do not fill one batch")
+    if short or (data and found.missing):
         raise typer.Exit(3)

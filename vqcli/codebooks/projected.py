@@ -40,6 +40,11 @@ class ProjectedCodebook(Codebook):
         map_init: Literal["torch", "normal"] = "torch"
         """First weights of the last layer: PyTorch's own, or N(0, 1/D) as VQGAN-LC has them."""
 
+        @property
+        def file(self) -> Path | None:
+            """The file with the table, if it comes from one."""
+            return None if self.base in ("gaussian", "uniform") else Path(self.base)
+
     TINY: ClassVar[dict[str, Any]] = {"size": 16, "width": 8, "base_width": 12, "hidden": [10]}
     config: Config
 
@@ -66,11 +71,11 @@ def first_table(config: ProjectedCodebook.Config) -> Tensor:
     Raises VqcliError if the file cannot be read or has another shape.
     """
     shape = (config.size, config.base_width)
-    if config.base in ("gaussian", "uniform"):
+    if config.file is None:
         return initial_codes("normal" if config.base == "gaussian" else "uniform", *shape)
     if torch.get_default_device().type == "meta":
         return torch.empty(shape)
-    return read_table(Path(config.base), shape)
+    return read_table(config.file, shape)
 
 
 def read_table(path: Path, shape: tuple[int, int]) -> Tensor:

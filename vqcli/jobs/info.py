@@ -89,6 +89,8 @@ class RecipeInfo:
     """Trained parameters of each part of the model."""
     images: int | None
     """Training images; None where the data is not here."""
+    missing: list[str]
+    """Why it would not train here: images or files that cannot be had."""
     steps: int | None
     """Optimizer steps; None if they depend on data that is not here."""
     batch_size: int
@@ -105,7 +107,10 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
     with meta:
         task = resolve("tasks", recipe.task)(recipe, meta)
     model = task.parts["model"]
-    images = training_images(recipe.data)
+    images, missing = training_images(recipe.data)
+    table = getattr(recipe.tokenizer.codebook, "file", None)  # type: ignore[attr-defined]
+    if table is not None and not table.is_file():
+        missing.append(f"codebook.base: {table} does not exist")
     per_epoch = images // recipe.training.batch_size if images else None
     fixed = not str(recipe.training.steps).endswith("epochs")
     steps = steps_in(recipe.training.steps, per_epoch or 1) if per_epoch or fixed else None
@@ -116,6 +121,7 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
         recipe=reference,
         parameters={name: count(child) for name, child in model.named_children()} | {"total": count(model)},
         images=images,
+        missing=missing,
         steps=steps,
         batch_size=recipe.training.batch_size,
         memory={"weights": 4 * (4 * trained + frozen), "activations": activations(task, recipe)},
@@ -149,9 +155,9 @@ def activations(task: Any, recipe: Recipe) -> int:
     return sum(storage.nbytes() for key, storage in kept.items() if key not in known)
 
 
-def training_images(data: DataConfig) -> int | None:
-    """How many images a run would train on, if they are here."""
+def training_images(data: DataConfig) -> tuple[int | None, list[str]]:
+    """How many images a run would train on, if they are here, and else why not."""
     try:
-        return len(divide(data).training)
-    except VqcliError:
-        return None
+        return len(divide(data).training), []
+    except VqcliError as e:
+        return None, [f"data.source: {e}"]
