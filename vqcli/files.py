@@ -6,6 +6,7 @@ writer died.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -189,16 +190,31 @@ def clean(folder: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one process. Raises VqcliError if another holds it; the lock dies with its holder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a")  # noqa: SIM115 (closed below, where its errors are the caller's)
+    except OSError as e:
+        raise _no_lock(folder, e) from e
+    with file:
+        _hold(folder, file)
+        yield
+
+
+def _hold(folder: Path, file: IO[str]) -> None:
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, forked workers do not hold it
-        except OSError as e:
-            raise VqcliError(
-                f"{folder} is in use by another vqcli process",
-                hint="wait for it, or choose another folder",
-                reason="locked",
-            ) from e
-        yield
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, forked workers do not hold it
+    except OSError as e:
+        if e.errno not in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK):
+            raise _no_lock(folder, e) from e
+        raise VqcliError(
+            f"{folder} is in use by another vqcli process",
+            hint="wait for it, or choose another folder",
+            reason="locked",
+        ) from e
+
+
+def _no_lock(folder: Path, e: OSError) -> VqcliError:
+    hint = "check its rights, or choose a folder on a local disk"
+    return VqcliError(f"cannot lock {folder}: {e.strerror or e}", hint=hint, reason="output")

@@ -35,6 +35,7 @@ def test_what_is_told(tmp_path, file):
         "layout": "llamagen",
         "weights": "'model' of vq.pt",
         "codes": "48 of width 8",
+        "metric": "cosine (the file does not tell: --metric)",
         "images": "256x256 pixels, a token for 8x8",
         "fingerprint": print_,
         "licence": "not told",
@@ -112,7 +113,7 @@ def test_files_in_place_of_models(tmp_path, file):
     rest = ("--size", 16, "--num-workers", 0, "--device", "cpu")
     tokens = tmp_path / "t.npy"
     assert vqcli("encode", "demo:2", "-o", tokens, "-m", file, *rest).exit_code == 0
-    (folder,) = (tmp_path / "cache" / "imported-1").glob("[0-9a-f]*")
+    (folder,) = (tmp_path / "cache" / "imported-2").glob("[0-9a-f]*")
     written = (folder / "config.json").stat().st_mtime_ns
     assert vqcli("decode", tokens, "-o", tmp_path / "images", "-m", file, "--device", "cpu").exit_code == 0
     assert f"folder       {folder}" in vqcli("info", file).stdout

@@ -1,11 +1,18 @@
 """Model folders sent to a Hub and fetched from it: the same bytes, and nothing else."""
 
+from dataclasses import replace
+
+import pytest
+import yaml
 from safetensors.torch import save
 
 from tests.hub.commands import refused, vqcli
+from tests.hub.server import Fault
 from tests.importers.foreign import CASES
 from tests.models import make_model
 from vqcli import files
+from vqcli.aliases import ALIASES, Published
+from vqcli.jobs.push import pack
 
 
 def test_push_then_pull(hub, tmp_path, monkeypatch):
@@ -41,14 +48,50 @@ def test_push_then_pull(hub, tmp_path, monkeypatch):
     assert vqcli("info", "me/mine").exit_code == 0
 
 
-def test_the_licence_is_carried_over(hub, tmp_path):
+def imported(tmp_path):
     case = CASES["taming"]
     (tmp_path / "file.safetensors").write_bytes(save(case.state(case.model())))
     assert vqcli("import", tmp_path / "file.safetensors", "-o", tmp_path / "model").exit_code == 0
-    assert vqcli("push", tmp_path / "model", "me/copy", "--yes").exit_code == 0
+    return tmp_path / "model"
+
+
+def front(model, **given):
+    """What the card that would be sent tells machines, and its text."""
+    _, told, text = pack(str(model), "me/copy", **given).card.split("---\n", 2)
+    return yaml.safe_load(told), text
+
+
+def test_the_licence_is_that_of_weights(hub, tmp_path, monkeypatch):
+    """The code's is not theirs: only the table and the user tell one."""
+    model = imported(tmp_path)
+    assert "license" not in front(model)[0]
+    known = Published("them/vq", "vq.pt", sha256=files.sha256(tmp_path / "file.safetensors"))
+    monkeypatch.setitem(ALIASES, "tiny", known)
+    assert "license" not in front(model)[0]
+    monkeypatch.setitem(ALIASES, "tiny", replace(known, licence="CC-BY-4.0"))
+    assert front(model)[0] == {
+        "license": "cc-by-4.0",
+        "library_name": "vqcli",
+        "tags": ["image-tokenizer", "vector-quantization"],
+    }
+    assert front(model, licence="mit")[0]["license"] == "mit"
+    assert vqcli("push", model, "me/copy", "--yes", "--license", "apache-2.0").exit_code == 0
     (sent,) = hub.repositories["me/copy"]
-    assert sent["README.md"].decode().startswith("---\nlicense: mit\n")
+    assert sent["README.md"].decode().startswith("---\nlicense: apache-2.0\n")
     assert "import.json" in sent
+    assert vqcli("push", model, "me/copy", "--yes", "--license", "a: b").exit_code == 2
+
+
+def test_cards_of_users(tmp_path):
+    model = make_model(tmp_path / "model")
+    card = model / "README.md"
+    card.write_text("# mine\n\nlicense: of the text\n\n---\nmore\n")
+    told, text = front(model, licence="mit")
+    assert told == {"license": "mit", "library_name": "vqcli"}
+    assert text.startswith("# mine\n\nlicense: of the text\n\n---\nmore\n")
+    card.write_text("---\nlicense: other\ntags: [a]\n---\n# mine\n")
+    assert front(model)[0] == {"license": "other", "tags": ["a"]}
+    assert front(model, licence="mit")[0] == {"license": "mit", "tags": ["a"]}
 
 
 def test_what_cannot_be_pushed(hub, tmp_path):
@@ -61,6 +104,29 @@ def test_what_cannot_be_pushed(hub, tmp_path):
     (model / "state.json").touch()
     assert "training checkpoint" in vqcli("push", model, "me/mine", "--yes").stderr
     assert hub.log == []
+
+
+def test_damage_is_one_sentence(hub, tmp_path):
+    model = make_model(tmp_path / "model")
+    for told in ('{"files": [1]}', '{"files": {"config.json": 3}}', "[]", "{"):
+        (model / "manifest.json").write_text(told)
+        done = vqcli("push", model, "me/mine", "--yes")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "manifest.json" in done.stderr
+        assert "internal" not in done.stderr
+    (model / "manifest.json").unlink()
+    (model / "README.md").write_bytes(b"\xff\xfe")
+    assert "README.md is no UTF-8 text\nhint: " in vqcli("push", model, "me/mine", "--yes").stderr
+    assert hub.log == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("path", ["/commit/", "/api/repos/create"])
+def test_no_right_to_write(hub, tmp_path, status, path):
+    hub.faults = [Fault("POST", path, status=status)]
+    done = vqcli("push", make_model(tmp_path / "model"), "me/mine", "--yes")
+    assert done.exit_code == 1
+    assert "error: no right to write to me/mine\nhint: log in with a token that may write" in done.stderr
 
 
 def test_a_hostile_repository(hub, tmp_path):

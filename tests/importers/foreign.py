@@ -8,96 +8,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from tests.importers.changes import (
+    SPELLED,
+    State,
+    also,
+    averaged,
+    condition_rows,
+    linear_attention,
+    names_of_2022,
+    one_pixel,
+)
+from tests.importers.names import (
+    BRIDGE,
+    DIFFUSERS,
+    GUMBEL,
+    IMPROVED,
+    LINEAR,
+    LLAMAGEN,
+    PROJECTOR,
+    SIMVQ,
+    TABLE,
+    TAMING,
+    VAR,
+    Rules,
+)
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
-
-State = dict[str, Tensor]
-Rules = list[tuple[str, str]]
-"""Our names to theirs, applied one after the other."""
-
-ENDS: Rules = [
-    (r"^(..coder)\.stem\.", r"\1.conv_in."),
-    (r"^(..coder)\.norm\.", r"\1.norm_out."),
-    (r"^(..coder)\.head\.", r"\1.conv_out."),
-    (r"\.skip\.", ".nin_shortcut."),
-    (r"^(..coder\..*)\.out\.", r"\1.proj_out."),
-]
-TAMING: Rules = [
-    (r"^encoder\.levels\.(\d)\.resize\.", r"encoder.down.\1.downsample.conv."),
-    (r"^decoder\.levels\.(\d)\.resize\.", r"decoder.up.\1.upsample.conv."),
-    (r"^encoder\.levels\.(\d)\.res\.", r"encoder.down.\1.block."),
-    (r"^decoder\.levels\.(\d)\.res\.", r"decoder.up.\1.block."),
-    (r"^encoder\.levels\.", "encoder.down."),
-    (r"^decoder\.levels\.", "decoder.up."),
-    (r"^(..coder\.mid)\.0\.", r"\1.block_1."),
-    (r"^(..coder\.mid)\.1\.", r"\1.attn_1."),
-    (r"^(..coder\.mid)\.2\.", r"\1.block_2."),
-    *ENDS,
-]
-IMPROVED: Rules = [
-    (r"^decoder\.levels\.(\d)\.adapt\.", r"decoder.adaptive.\1."),
-    (r"^encoder\.levels\.(\d)\.resize\.", r"encoder.down.\1.downsample."),
-    (r"^decoder\.levels\.(\d)\.resize\.", r"decoder.up.\1.upsample.conv1."),
-    (r"^encoder\.levels\.(\d)\.res\.", r"encoder.down.\1.block."),
-    (r"^decoder\.levels\.(\d)\.res\.", r"decoder.up.\1.block."),
-    (r"^(..coder)\.mid\.", r"\1.mid_block."),
-    *ENDS,
-]
-LLAMAGEN: Rules = [
-    (r"^encoder\.levels\.(\d)\.resize\.", r"encoder.conv_blocks.\1.downsample.conv."),
-    (r"^decoder\.levels\.(\d)\.resize\.", r"decoder.conv_blocks.\1.upsample.conv."),
-    (r"^(..coder)\.levels\.", r"\1.conv_blocks."),
-    *ENDS,
-]
-DIFFUSERS: Rules = [
-    (r"^encoder\.levels\.(\d)\.resize\.", r"encoder.down_blocks.\1.downsamplers.0.conv."),
-    (r"^decoder\.levels\.(\d)\.resize\.", r"decoder.up_blocks.\1.upsamplers.0.conv."),
-    (r"(attn\.\d|mid\.1)\.norm\.", r"\1.group_norm."),
-    (r"(attn\.\d|mid\.1)\.([qkv])\.", r"\1.to_\2."),
-    (r"(attn\.\d|mid\.1)\.out\.", r"\1.to_out.0."),
-    (r"\.res\.", ".resnets."),
-    (r"\.attn\.", ".attentions."),
-    (r"^encoder\.levels\.", "encoder.down_blocks."),
-    (r"^decoder\.levels\.", "decoder.up_blocks."),
-    (r"^(..coder)\.mid\.0\.", r"\1.mid_block.resnets.0."),
-    (r"^(..coder)\.mid\.1\.", r"\1.mid_block.attentions.0."),
-    (r"^(..coder)\.mid\.2\.", r"\1.mid_block.resnets.1."),
-    (r"\.skip\.", ".conv_shortcut."),
-    (r"^(..coder)\.stem\.", r"\1.conv_in."),
-    (r"^(..coder)\.norm\.", r"\1.conv_norm_out."),
-    (r"^(..coder)\.head\.", r"\1.conv_out."),
-]
-TABLE: Rules = [(r"^quantizer\.codebook\.weight$", "quantize.embedding.weight")]
-BRIDGE: Rules = [
-    (r"^quantizer\.codebook\.base$", "quantize.embedding.weight"),
-    (r"^quantizer\.codebook\.map\.0\.", "quantize.qbridge.linear."),
-    (r"^quantizer\.codebook\.bridge\.", "quantize.qbridge."),
-    (r"qbridge\.compress\.", "qbridge.x_embedder.proj."),
-    (r"qbridge\.recover\.", "qbridge.final_layer.linear."),
-    (r"qbridge\.modulation\.", "qbridge.final_layer.adaLN_modulation.1."),
-    (r"(qbridge\.blocks\.\d)\.modulation\.", r"\1.adaLN_modulation.1."),
-    (r"qbridge\.condition$", "qbridge.y_embedder.embedding_table.weight"),
-    (r"(qbridge\.blocks\.\d)\.qkv\.", r"\1.attn.qkv."),
-    (r"(qbridge\.blocks\.\d)\.out\.", r"\1.attn.proj."),
-    (r"(qbridge\.blocks\.\d)\.(fc[12])\.", r"\1.mlp.\2."),
-]
-PROJECTOR: Rules = [
-    (r"^quantizer\.codebook\.base$", "tok_embeddings.weight"),
-    (r"^quantizer\.codebook\.weight$", "tok_embeddings.weight"),
-    (r"^quantizer\.codebook\.map\.", "codebook_projection."),
-]
-LINEAR: Rules = [*PROJECTOR, (r"^codebook_projection\.0\.", "codebook_projection.")]
-SIMVQ: Rules = [
-    (r"^quantizer\.codebook\.base$", "quantize.embedding.weight"),
-    (r"^quantizer\.codebook\.map\.0\.", "quantize.embedding_proj."),
-]
-GUMBEL: Rules = [
-    (r"^quantizer\.codebook\.weight$", "quantize.embed.weight"),
-    (r"^quantizer\.proj\.", "quantize.proj."),
-]
-VAR: Rules = [*TABLE, (r"^quantizer\.phi\.", "quantize.quant_resi.qresi_ls.")]
 
 
 @dataclass(frozen=True)
@@ -151,59 +88,6 @@ class Case:
                     key = re.sub(pattern, theirs, key)
                 out[key] = value.clone()
         return self.change(out)
-
-
-def also(**shapes: tuple[int, ...]) -> Callable[[State], State]:
-    """Further keys; ``__`` stands for a dot."""
-    return lambda state: state | {k.replace("__", "."): torch.ones(shape) for k, shape in shapes.items()}
-
-
-def averaged(frozen: str = "") -> Callable[[State], State]:
-    """Lightning's file: these weights as running averages, others beside them."""
-
-    def change(state: State) -> State:
-        raw = {key: x if key == frozen else torch.randn_like(x) for key, x in state.items()}
-        raw["loss.discriminator.main.0.weight"] = torch.ones(2)
-        shadows = {f"model_ema.{key.replace('.', '')}": x for key, x in state.items() if key != frozen}
-        shadows["model_ema.lossdiscriminatormain0weight"] = torch.ones(2)
-        return raw | shadows | {"model_ema.decay": torch.ones(()), "model_ema.num_updates": torch.ones(())}
-
-    return change
-
-
-def one_pixel(state: State) -> State:
-    """The Gumbel projection as a convolution."""
-    return state | {"quantize.proj.weight": state["quantize.proj.weight"][:, :, None, None]}
-
-
-def linear_attention(state: State) -> State:
-    """diffusers' attention: matrices, not convolutions."""
-    names = ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight")
-    return {key: x[:, :, 0, 0] if key.endswith(names) else x for key, x in state.items()}
-
-
-SPELLED = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
-
-
-def names_of_2022(state: State) -> State:
-    """As old files of diffusers spell attention."""
-    out = {}
-    for key, x in linear_attention(state).items():
-        for new, old in SPELLED.items():
-            key = key.replace(new, old)
-        out[key] = x
-    return out
-
-
-def condition_rows(rows: int) -> Callable[[State], State]:
-    """A table of conditions whose last row is that of no class, and the fixed positions."""
-
-    def change(state: State) -> State:
-        key = "quantize.qbridge.y_embedder.embedding_table.weight"
-        table = torch.cat([torch.ones(rows - 1, len(state[key])), state[key][None]])
-        return state | {key: table, "quantize.qbridge.pos_embed": torch.ones(1, 6, 16)}
-
-    return change
 
 
 def network(multipliers: tuple[int, ...], attention: tuple[int, ...], **others: Any) -> dict[str, Any]:
@@ -298,10 +182,26 @@ CASES = {
     ),
     "ibq": Case(
         "ibq",
-        network(F4, (2,), res_blocks=3),
+        network(F4, (2,), res_blocks=4),
         learned(40, 8),
         [*TABLE, *TAMING],
         {"name": "index_propagation"},
+        change=averaged(),
+        ignored=LOSS,
+    ),
+    "ibq, raw": Case(
+        "ibq",
+        network(F4, (2,), res_blocks=4),
+        learned(40, 8),
+        [*TABLE, *TAMING],
+        {"name": "index_propagation"},
+    ),
+    "latent diffusion": Case(
+        "taming",
+        network((1, 2), (1,), res_blocks=2, z_channels=3),
+        learned(40, 3),
+        [*TABLE, *TAMING],
+        VQGAN,
         change=averaged(),
         ignored=LOSS,
     ),

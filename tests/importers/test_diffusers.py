@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from tests.importers.foreign import CASES, DIFFUSERS, TABLE, Case, learned, linear_attention, network
+from tests.importers.changes import linear_attention
+from tests.importers.foreign import CASES, Case, learned, network
+from tests.importers.names import DIFFUSERS, TABLE
 from tests.tokenizers.test_golden import assert_near, formula, numbers, picture
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions

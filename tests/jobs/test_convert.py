@@ -1,26 +1,19 @@
-"""Published files become model folders, whole or not at all; named directly, once in the cache."""
+"""Published files become model folders, whole or not at all."""
 
 import json
-import shutil
-import threading
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tests.importers.foreign import CASES
-from tests.locks import held_elsewhere
 from vqcli import files
+from vqcli.aliases import ALIASES, Published
 from vqcli.checkpoint import fingerprint, load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
-from vqcli.jobs import cache
-from vqcli.jobs.cache import imported, model_folder
 from vqcli.jobs.convert import import_model
 from vqcli.jobs.info import describe_model
-from vqcli.jobs.models import open_tokenizer
-from vqcli.jobs.usage import measure_usage
 
 CASE = CASES["llamagen"]
 
@@ -58,6 +51,8 @@ def test_what_is_written(tmp_path, file):
         "container": "model",
         "averaged": False,
         "licence": "",
+        "metric": "cosine",
+        "metric_assumed": True,
     }
     assert f"Imported from `vq.pt` (SHA-256 {record['sha256']}), layout llamagen." in card(result.out)
     model, found = CASE.model(), load_tokenizer(result.out)
@@ -117,6 +112,21 @@ def test_options(tmp_path, file):
     result = import_model(tmp_path / "var.pth", tmp_path / "c", ImportOptions(scales=(1, 3, 5)))
     assert result.image_size == (20, 20)
     assert import_model(tmp_path / "var.pth", tmp_path / "d").image_size == (64, 64)
+
+
+def test_the_metric_is_told(tmp_path, file, monkeypatch):
+    found = import_model(file, tmp_path / "a")
+    assert (found.metric, found.metric_assumed) == ("cosine", True)
+    assert "compared by cosine; the file does not tell: --metric." in card(found.out)
+    found = import_model(file, tmp_path / "b", ImportOptions("dot"))
+    assert (found.metric, found.metric_assumed) == ("dot", False)
+    assert "compared by dot." in card(found.out)
+    monkeypatch.setitem(ALIASES, "tiny", Published("them/vq", "vq.pt", sha256=files.sha256(file)))
+    assert not import_model(file, tmp_path / "c").metric_assumed
+    case = CASES["gumbel"]
+    torch.save(case.state(case.model()), file)
+    found = import_model(file, tmp_path / "d")
+    assert (found.metric, found.metric_assumed) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -222,55 +232,9 @@ def test_settings_beside_a_file(tmp_path):
     assert import_model(path, tmp_path / "out").codebook_size == 30
 
 
-def test_named_directly(tmp_path, file, monkeypatch):
-    tokenizer, folder = open_tokenizer(str(file), torch.device("cpu"))
-    assert folder == tmp_path / "cache" / "imported-1" / files.sha256(file)
-    assert tokenizer.fingerprint == fingerprint(CASE.model())
-    before = everything(folder)
-    shutil.copy(file, tmp_path / "copy.bin")
-    assert model_folder(str(tmp_path / "copy.bin")) == folder  # by what it holds, not by its name
-    monkeypatch.setenv("VQCLI_MODEL", str(file))
-    assert describe_model(None).folder == folder
-    assert describe_model(str(file)).fingerprint == tokenizer.fingerprint
-    assert measure_usage(str(file)).geometry.codes == 48
-    assert everything(folder) == before
-    assert model_folder(str(folder)) == folder
-    with pytest.raises(VqcliError, match="there is no model at"):
-        model_folder(str(tmp_path / "away.pt"))
-
-
-def test_the_cache_keeps_nothing_of_what_failed(tmp_path, file):
-    kept = tmp_path / "cache" / "imported-1"
-    (kept / ".tmp-1234-left").mkdir(parents=True)  # by a writer that was killed
-    imported(file)
-    assert sorted(path.name for path in kept.iterdir()) == [".lock", files.sha256(file)]
-    file.write_bytes(b"nothing")
-    with pytest.raises(VqcliError, match="is neither a file"):
-        imported(file)
-    assert len(list(kept.iterdir())) == 2
-
-
-def test_two_processes_import_one_after_the_other(tmp_path, file):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(imported(file)))
-    with held_elsewhere(tmp_path / "cache" / "imported-1"):
-        thread.start()
-        thread.join(0.5)
-        assert thread.is_alive()
-        assert found == []
-    thread.join(30)
-    assert found == [tmp_path / "cache" / "imported-1" / files.sha256(file)]
-
-
-def test_where_the_cache_is(monkeypatch):
-    monkeypatch.setenv("VQCLI_CACHE", "/a/b")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
-    monkeypatch.setenv("HOME", "/home/x")
-    assert cache.cache_folder() == Path("/a/b")
-    monkeypatch.delenv("VQCLI_CACHE")
-    assert cache.cache_folder() == Path("/c/vqcli")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert cache.cache_folder() == Path("/home/x/.cache/vqcli")
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache.cache_folder() == Path("/home/x/Library/Caches/vqcli")
+def test_settings_of_others_do_not_matter(tmp_path, file):
+    (tmp_path / "config.json").write_text("not JSON")
+    assert import_model(file, tmp_path / "out").layout == "llamagen"
+    case = CASES["diffusers"]
+    torch.save(case.state(case.model()), file)
+    refused(file, "config.json is no readable JSON", out="other")

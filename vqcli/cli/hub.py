@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,13 @@ from vqcli.cli.options import ForceOpt, complete_model
 from vqcli.cli.output import Out
 
 MODEL = "A model or run folder, a published file, owner/name on the Hub, or an alias."
+
+
+def parse_licence(text: str) -> str:
+    """A name such as ``cc-by-4.0``. Raises BadParameter."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", text):
+        raise typer.BadParameter(f"{text!r} is no name of a licence such as mit or cc-by-4.0")
+    return text
 
 
 def pull(
@@ -46,6 +54,15 @@ def push(
     private: Annotated[
         bool, typer.Option("--private", help="If it is made now, show it to no one else.")
     ] = False,
+    licence: Annotated[
+        Any,
+        typer.Option(
+            "--license",
+            parser=parse_licence,
+            metavar="ID",
+            help="Of the weights, as the Hub names it: mit, cc-by-4.0; that of the card otherwise.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Upload a model folder with a model card: recipe, utilization, licence, how to use it.
@@ -55,7 +72,7 @@ def push(
     from vqcli.jobs.push import pack
     from vqcli.jobs.push import push as run
 
-    parcel = pack(model, repository, out.progress())
+    parcel = pack(model, repository, out.progress(), licence=licence)
     if not yes:
         out.say(f"{parcel.folder}: {', '.join(parcel.files)}, {parcel.bytes / 1e6:,.1f} MB")
         if not sys.stdin.isatty():

@@ -93,8 +93,13 @@ def _text(result: ImportResult) -> str:
         ("layout", result.layout),
         ("weights", f"{where}{', running averages' if record['averaged'] else ''}"),
         ("codes", f"{result.codebook_size:,} of width {result.width}"),
+        *([("metric", _metric(result))] if result.metric else []),
         ("images", f"{size} pixels, a token for {result.downsample}x{result.downsample}"),
         ("fingerprint", result.fingerprint),
         ("licence", f"{record['licence']} (its authors' code)" if record["licence"] else "not told"),
     ]
     return table(["", ""], rows)
+
+
+def _metric(result: ImportResult) -> str:
+    return f"{result.metric}{' (the file does not tell: --metric)' if result.metric_assumed else ''}"

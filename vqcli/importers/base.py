@@ -64,6 +64,8 @@ class Importer(ABC):
     """What keys start with that are not trained, and so have no running average."""
     OPTIONS: ClassVar[frozenset[str]] = frozenset()
     """The options that its files leave open."""
+    SETTINGS: ClassVar[bool] = False
+    """Whether it asks what ``config.json`` beside the file says."""
     LICENCE: ClassVar[str] = ""
     """Of the authors' code, where they give one; weights may have another."""
 

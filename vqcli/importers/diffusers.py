@@ -8,7 +8,7 @@ from vqcli.errors import VqcliError
 from vqcli.importers.base import Importer, ImportOptions, State
 from vqcli.importers.layouts import DIFFUSERS
 
-SETTINGS = {"norm_num_groups": 32, "act_fn": "silu", "norm_type": "group", "mid_block_add_attention": True}
+KNOWN = {"norm_num_groups": 32, "act_fn": "silu", "norm_type": "group", "mid_block_add_attention": True}
 """Of ``config.json``: what our network has. No shape tells the first two."""
 
 
@@ -16,18 +16,19 @@ class DiffusersImporter(Importer):
     """VQModel of diffusers, with the group norms and the attention in the middle that ours has."""
 
     HAS = (("encoder.down_blocks.", "decoder.up_blocks."),)
+    SETTINGS = True
     LAYOUT = DIFFUSERS.plus({"quantize.embedding": "quantizer.codebook"})
 
     def convert(self, state: State, options: ImportOptions) -> tuple[dict[str, Any], State]:
-        found = {name: options.settings.get(name, value) for name, value in SETTINGS.items()}
+        found = {name: options.settings.get(name, value) for name, value in KNOWN.items()}
         if any(".norm_layer." in key for key in state):
             found["norm_type"] = "spatial"
         if not any(".mid_block.attentions." in key for key in state):
             found["mid_block_add_attention"] = False
-        other = next((name for name, value in SETTINGS.items() if found[name] != value), None)
+        other = next((name for name, value in KNOWN.items() if found[name] != value), None)
         if other:
             raise VqcliError(
-                f"its {other} is {found[other]}; the network here has {SETTINGS[other]}",
+                f"its {other} is {found[other]}; the network here has {KNOWN[other]}",
                 hint="use it with diffusers, or another model here",
                 reason="layout",
             )

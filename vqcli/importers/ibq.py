@@ -1,18 +1,17 @@
-"""IBQ (``imagenet256_16384.ckpt``): taming's network, codes compared by dot product.
+"""IBQ (``imagenet256_16384.ckpt``): taming's network, deeper, codes compared by dot product.
 
 Paper: Shi et al., "IBQ", https://arxiv.org/abs/2412.02692.
 """
 
 from __future__ import annotations
 
-from vqcli.importers.base import AVERAGE
-from vqcli.importers.taming import NETWORK, OTHERS, TamingImporter
+from vqcli.importers.taming import DEEPER, NETWORK, OTHERS, TamingImporter
 
 
 class IbqImporter(TamingImporter):
-    """IBQ: a VQGAN's layout with running averages beside the weights; the averages are taken."""
+    """IBQ: a VQGAN's layout with four blocks a level, with running averages or without."""
 
-    HAS = (*NETWORK, AVERAGE)
+    HAS = (*NETWORK, DEEPER)
     LACKS = OTHERS
     LICENCE = "Apache-2.0"
     METRIC = "dot"

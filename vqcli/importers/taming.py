@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State, quantizer_for
+from vqcli.importers.base import Importer, ImportOptions, State, quantizer_for
 from vqcli.importers.layouts import TAMING
 
 NETWORK: tuple[str, ...] = ("encoder.down.", "encoder.mid.attn_1.q.")
@@ -16,13 +16,16 @@ OTHERS: tuple[str, ...] = (
     *("quantize.proj.", "quantize.embed.", "quantize.quant_resi."),
 )
 """What tells the systems that share the network."""
+DEEPER = "encoder.down.0.block.3."
+"""In IBQ's networks, which have four blocks a level: VQGAN's and latent diffusion's have two. Averages do not
+tell them apart: latent diffusion keeps them too, and a file of IBQ may have lost them."""
 
 
 class TamingImporter(Importer):
     """VQGAN of taming-transformers, of any size."""
 
     HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = NETWORK
-    LACKS: ClassVar[tuple[str, ...]] = (*OTHERS, AVERAGE)
+    LACKS: ClassVar[tuple[str, ...]] = (*OTHERS, DEEPER)
     LAYOUT = TAMING.plus({"quantize.embedding": "quantizer.codebook"})
     IGNORED = ("loss.", "quantize.embedding.cluster_size", "quantize.embedding.embed_avg")
     OPTIONS = frozenset({"metric"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from vqcli import files
@@ -14,7 +15,7 @@ from vqcli.types import Progress, silent
 
 CACHE = "VQCLI_CACHE"
 """Names the folder of what is kept between commands and can be made again."""
-KIND = "imported-1"
+KIND = "imported-2"
 """Its folder of imported models; the number changes when importers would make others of the same files."""
 
 
@@ -25,7 +26,7 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     """
     named = reference or os.environ.get(ENVIRONMENT)
     if named and Path(named).is_file():
-        return imported(Path(named))
+        return imported(Path(named), progress)
     source = published(named) if named else None
     if source is None:
         return locate(reference)
@@ -34,23 +35,46 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     return published_folder(source, progress)
 
 
-def imported(path: Path) -> Path:
-    """The model folder of a published file, by the hash of its bytes. Raises VqcliError if it is none."""
-    kept = cache_folder() / KIND
-    folder = kept / files.sha256(path)
-    while not (folder / "config.json").is_file():
+def imported(path: Path, progress: Progress = silent) -> Path:
+    """The model folder of a published file, by the hash of its bytes; made again where it is damaged.
+
+    Raises VqcliError if it is no published file.
+    """
+    digest = files.sha256(path)
+    kept, folder = cache_folder() / KIND, kept_folder(path, digest)
+    while not files.verified(folder):
         try:
             with files.locked(kept):
                 files.clean(kept)
-                if not (folder / "config.json").is_file():
-                    from vqcli.jobs.convert import import_model
-
-                    import_model(path, folder)
+                if not files.verified(folder):
+                    _import(path, folder, digest, progress)
+                return folder
         except VqcliError as e:
             if e.reason != "locked":
                 raise
             time.sleep(0.2)  # another process imports, maybe this very file
     return folder
+
+
+def kept_folder(path: Path, digest: str) -> Path:
+    """Where the import of a file of this SHA-256 is kept; a ``config.json`` beside it makes another of it."""
+    beside = path.with_name("config.json")
+    settings = ""
+    with suppress(OSError):  # one that cannot be read counts where it is needed
+        settings = f"-{files.sha256(beside)[:16]}"
+    return cache_folder() / KIND / f"{digest}{settings}"
+
+
+def _import(path: Path, folder: Path, digest: str, progress: Progress) -> None:
+    from vqcli.jobs.convert import import_model
+
+    if folder.exists():
+        progress.say(f"{folder} is damaged: {path} is imported again")
+        files.remove_folder(folder)
+    made = import_model(path, folder, expected=digest)
+    if made.metric_assumed:
+        told = f"{path.name} is imported with codes compared by {made.metric}"
+        progress.say(f"{told}; the file does not tell: vqcli import --metric")
 
 
 def cache_folder() -> Path:

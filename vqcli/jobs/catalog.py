@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqcli.aliases import ALIASES, Published
+from vqcli.downloads.fetch import HEAVY
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
 from vqcli.jobs.cache import KIND, cache_folder
@@ -30,7 +31,7 @@ class Model(Entry):
     repository: str
     file: str
     bytes: int | None
-    """Of its file; None where that is not known before."""
+    """Of its file, as published or else as it lies here; None where neither is known."""
     licence: str
     cached: bool
     """Whether it can be used without network."""
@@ -91,26 +92,30 @@ def _entries(kind: str) -> Sequence[Entry]:
 
 
 def _model(name: str, published: Published) -> Model:
+    here = _weights(published)
     return Model(
         name,
         published.what,
         published.codes,
         published.repository,
         published.file,
-        published.bytes or None,
+        published.bytes or sum(path.stat().st_size for path in here) or None,
         published.licence,
-        _is_here(published),
+        bool(here) or bool(published.sha256 and (cache_folder() / KIND / published.sha256).is_dir()),
     )
 
 
-def _is_here(published: Published) -> bool:
-    """Whether its import, or its file, lies in a cache; the client is not needed to look."""
-    if published.sha256 and (cache_folder() / KIND / published.sha256 / "config.json").is_file():
-        return True
+def _weights(published: Published) -> list[Path]:
+    """Its files of weights in the client's cache, of one commit; the client is not needed to look."""
     from huggingface_hub import constants
 
     kept = Path(constants.HF_HUB_CACHE) / f"models--{published.repository.replace('/', '--')}" / "snapshots"
-    return any((commit / published.file).is_file() for commit in kept.glob("*")) if published.file else False
+    for commit in sorted(kept.glob("*")):
+        place = commit / published.file
+        found = [place] if place.is_file() else list(place.rglob("*"))
+        if heavy := [path for path in found if path.is_file() and path.name.endswith(HEAVY)]:
+            return heavy
+    return []
 
 
 def _first_comment(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vqcli import files
+from vqcli.aliases import ALIASES
 from vqcli.checkpoint import fingerprint, save_tokenizer
 from vqcli.config import parse
 from vqcli.data.remap import check_free
@@ -36,6 +37,10 @@ class ImportResult:
     downsample: int
     image_size: tuple[int, int]
     fingerprint: str
+    metric: str | None
+    """How latents are compared with codes: l2, cosine or dot; None where the layout knows no such choice."""
+    metric_assumed: bool
+    """Whether neither the file nor the user told the metric; then it is as published with such sizes."""
     record: dict[str, Any]
     """``import.json``: the file's name and hash, where in it the weights were, the licence of its code."""
 
@@ -46,36 +51,43 @@ def import_model(
     options: ImportOptions | None = None,
     *,
     force: bool = False,
+    expected: str | None = None,
     progress: Progress = silent,
 ) -> ImportResult:
     """Write a model folder with the weights of a published checkpoint, baked: all of it or nothing.
 
-    Raises VqcliError if the file cannot be read or could run code, if its layout is not known, if a key is
-    missing, unknown or of another shape, if weights are not finite, and if ``out`` is taken.
+    ``expected`` is the SHA-256 that the file must have. Raises VqcliError if it cannot be read or could run
+    code, if it changes meanwhile, if its layout is not known, if a key is missing, unknown or of another
+    shape, if weights are not finite, and if ``out`` is taken.
     """
+    options = options or ImportOptions()
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     progress.start("import", 3, "steps")
     try:
+        digest = expected or files.sha256(path)
         found = read_checkpoint(path)
     except OSError as e:
         hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
         raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
     progress.advance()
     layout, importer = recognise(path, found.state)
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "file": path.name,
-        "sha256": files.sha256(path),
+        "sha256": digest,
         "layout": layout,
         "container": found.container,
         "averaged": found.container == "ema" or any(key.startswith(AVERAGE) for key in found.state),
         "licence": importer.LICENCE,
     }
     try:
-        tokenizer = convert(importer, found.state, options or ImportOptions(), settings_beside(path))
+        settings = settings_beside(path) if importer.SETTINGS else {}
+        tokenizer = convert(importer, found.state, options, settings)
     except VqcliError as e:
         raise VqcliError(f"{path} as {layout}: {e}", hint=e.hint, reason=e.reason) from e
     del found  # its memory is needed for writing
+    check_unchanged(path, digest)
+    record |= told_of_metric(importer, tokenizer, options, digest)
     progress.advance()
     with files.writing_folder(out) as folder:
         save_tokenizer(tokenizer, folder, note=describe(record))
@@ -91,6 +103,8 @@ def import_model(
         spec.downsample,
         spec.image_size,
         spec.fingerprint,
+        record["metric"],
+        record["metric_assumed"],
         record,
     )
 
@@ -155,6 +169,31 @@ def check_fit(importer: Importer, tokenizer: Tokenizer, weights: State) -> None:
             raise unfit(f"{key(name)} holds NaN, Inf, or other things than numbers")
 
 
+def check_unchanged(path: Path, digest: str) -> None:
+    """Raises VqcliError if a file is no longer what it was: weights are copied by now, and may be of both."""
+    try:
+        changed = files.sha256(path) != digest
+    except OSError:
+        changed = True
+    if changed:
+        raise VqcliError(
+            f"{path} changed while it was read",
+            hint="give the same command again when nothing writes to it",
+            reason="changed",
+        )
+
+
+def told_of_metric(
+    importer: Importer, tokenizer: Tokenizer, options: ImportOptions, digest: str
+) -> dict[str, Any]:
+    """How latents are compared with codes, and whether that was assumed; a known file's is known."""
+    quantizer = tokenizer.quantizer
+    metric = "dot" if quantizer.name == "index_propagation" else getattr(quantizer.config, "metric", None)
+    left_open = "metric" in importer.OPTIONS and options.metric is None
+    known = any(each.sha256 == digest for each in ALIASES.values())
+    return {"metric": metric, "metric_assumed": left_open and not known}
+
+
 def settings_beside(path: Path) -> dict[str, Any]:
     """``config.json`` that lies beside a file, as diffusers' models have it; empty if there is none."""
     beside = path.with_name("config.json")
@@ -166,6 +205,9 @@ def describe(record: dict[str, Any]) -> str:
     """What the model card says of where it is from."""
     lines = [f"Imported from `{record['file']}` (SHA-256 {record['sha256']}), layout {record['layout']}"]
     lines += [" with its running averages as weights" if record["averaged"] else "", "."]
+    if record["metric"]:
+        untold = "; the file does not tell: --metric" if record["metric_assumed"] else ""
+        lines.append(f" Latents and codes are compared by {record['metric']}{untold}.")
     if record["licence"]:
         lines.append(f" Its authors' code is under {record['licence']}; their weights may be under another.")
     return "".join(lines)

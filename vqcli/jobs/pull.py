@@ -16,9 +16,12 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.cache import KIND, cache_folder, imported, model_folder
 from vqcli.types import Progress, silent
 
+CARD, MANIFEST = "README.md", "manifest.json"
 PART = r"(?:config|usage|manifest|classes|import)\.json|README\.md|[\w.-]+\.safetensors"
 OURS = re.compile(rf"(?:tokenizer/)?(?:{PART})")
 """What a model folder on the Hub may hold; nothing else is fetched or sent."""
+DIFFUSERS = "diffusion_pytorch_model."
+"""How names of its files of weights begin."""
 HALVES = re.compile(r"\.(?:fp16|bf16|non_ema)\.")
 """Further forms of weights that lie beside."""
 
@@ -44,11 +47,28 @@ def pull(
         check_free(out, ours=(out / "config.json").is_file(), force=force)
     folder = model_folder(reference, progress)
     if out:
-        with files.writing_folder(out) as copy:
-            for name in model_files(folder):
+        names = model_files(folder)
+        check_whole(folder)
+        with files.writing_folder(out, listed=MANIFEST not in names) as copy:
+            for name in names:
                 files.write_copy(copy / name, folder / name)
         folder = out
     return PullResult(reference, folder, sum((folder / name).stat().st_size for name in model_files(folder)))
+
+
+def check_whole(folder: Path) -> None:
+    """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
+    path = folder / MANIFEST
+    told = files.read_json(path) if path.is_file() else {"files": {}}
+    listed = told.get("files") if isinstance(told, dict) else None
+    if not isinstance(listed, dict):
+        hint = "export, import or pull the model again"
+        raise VqcliError(f"{path} is no list of files", hint=hint, reason="damaged")
+    for name, facts in listed.items():
+        there, digest = folder / name, facts.get("sha256") if isinstance(facts, dict) else None
+        if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.sha256(there) == digest):
+            message = f"{there} is missing or is not what {MANIFEST} says"
+            raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
 
 
 def model_files(folder: Path) -> list[str]:
@@ -60,23 +80,26 @@ def model_files(folder: Path) -> list[str]:
 def published_folder(source: Published, progress: Progress = silent) -> Path:
     """The model folder of what was named on the Hub; nothing is asked for where a file of known hash is here.
 
+    A file is read with the ``config.json`` beside it if it has diffusers' own name; under other names its
+    layout is taken to have the usual settings.
     Raises VqcliError where ``fetch`` and ``import_model`` do, and if what is meant is not clear.
     """
     known = cache_folder() / KIND / source.sha256
-    if source.sha256 and (known / "config.json").is_file():
+    if source.sha256 and files.verified(known):
         return known
-    if source.file.endswith(HEAVY):
-        return _converted(fetch(source, memory(), progress))
+    named = source.file.endswith(HEAVY)
+    if named and not PurePosixPath(source.file).name.startswith(DIFFUSERS):
+        return imported(fetch(source, memory(), progress).path, progress)
     found = listing(source, progress)
     if not source.file and "config.json" in found.names:
         config = fetch(replace(source, file="config.json"), memory(), progress)
         if is_ours(config.path):
             return _whole(replace(source, revision=config.folder.name), found, config, progress)
-    name = only_candidate(source, found)
+    name = source.file if named else only_candidate(source, found)
     beside = PurePosixPath(name).with_name("config.json").as_posix()
     if beside in found.names:  # diffusers' tells what shapes do not
         fetch(replace(source, file=beside), memory(), progress)
-    return _converted(fetch(replace(source, file=name), memory(), progress))
+    return imported(fetch(replace(source, file=name), memory(), progress).path, progress)
 
 
 def memory() -> Path:
@@ -113,11 +136,6 @@ def only_candidate(source: Published, found: Listing) -> str:
         hint=f"name one: {first}" if usable else "is it a tokenizer? name its file: " + first,
         reason="ambiguous" if usable else "layout",
     )
-
-
-def _converted(file: Fetched) -> Path:
-    folder = cache_folder() / KIND / file.sha256
-    return folder if (folder / "config.json").is_file() else imported(file.path)
 
 
 def _whole(source: Published, found: Listing, config: Fetched, progress: Progress) -> Path:

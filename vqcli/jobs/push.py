@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,16 @@ from vqcli import files
 from vqcli.aliases import ABOUT, ALIASES, Published
 from vqcli.checkpoint import read_config
 from vqcli.downloads.client import client, endpoint, token
-from vqcli.downloads.problems import explained
+from vqcli.downloads.problems import explained, status_of
 from vqcli.errors import VqcliError
 from vqcli.hub import check_repository
 from vqcli.jobs.cache import model_folder
-from vqcli.jobs.pull import model_files
+from vqcli.jobs.pull import CARD, MANIFEST, check_whole, model_files
 from vqcli.types import Progress, silent
 
-CARD, MANIFEST = "README.md", "manifest.json"
+FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
+"""What a card tells machines, before its text."""
+LICENSE = re.compile(r"^license:.*\n(?:(?: |- ).*\n)*", re.MULTILINE)
 USE = """## Use
 
     vqcli encode IMAGES -o tokens.npy -m {repository}
@@ -59,8 +63,10 @@ class PushResult:
     bytes: int
 
 
-def pack(reference: str, repository: str, progress: Progress = silent) -> Parcel:
-    """See what ``push`` would send; nothing is sent.
+def pack(
+    reference: str, repository: str, progress: Progress = silent, *, licence: str | None = None
+) -> Parcel:
+    """See what ``push`` would send; nothing is sent. ``licence`` is for the card, in the words of the Hub.
 
     Raises VqcliError if ``repository`` cannot be a name, or the model is a checkpoint or damaged.
     """
@@ -72,14 +78,14 @@ def pack(reference: str, repository: str, progress: Progress = silent) -> Parcel
             f"{folder} is a training checkpoint", hint="push the run's exported model", reason="wrong-kind"
         )
     names = [name for name in model_files(folder) if name not in (CARD, MANIFEST)]
-    _check_whole(folder)
+    check_whole(folder)
     size = sum((folder / name).stat().st_size for name in names)
     return Parcel(
         folder,
         repository,
         [*names, CARD, MANIFEST],
         size,
-        model_card(folder, repository, config["tokenizer"]),
+        model_card(folder, repository, config["tokenizer"], licence),
     )
 
 
@@ -101,7 +107,7 @@ def push(parcel: Parcel, *, private: bool = False, progress: Progress = silent) 
         for name in parcel.files
     ]
     progress.start(f"upload to {parcel.repository}", None, "files")
-    with explained(Published(parcel.repository)), client(progress):
+    with _writing(parcel.repository), client(progress):
         api = HfApi(endpoint=endpoint(), token=token())
         api.create_repo(parcel.repository, private=private, exist_ok=True)
         done = api.create_commit(
@@ -111,33 +117,37 @@ def push(parcel: Parcel, *, private: bool = False, progress: Progress = silent) 
     return PushResult(parcel.repository, done.oid, parcel.files, parcel.bytes)
 
 
+@contextmanager
+def _writing(repository: str) -> Iterator[None]:
+    """Explain what the Hub refuses. Raises VqcliError."""
+    try:
+        with explained(Published(repository)):
+            yield
+    except VqcliError as e:
+        if status_of(e.__cause__ or e) not in (401, 403):
+            raise
+        hint = "log in with a token that may write: hf auth login (other hosts: $VQCLI_TOKEN_HOST)"
+        raise VqcliError(f"no right to write to {repository}", hint=hint, reason="denied") from e
+
+
 def _facts(size: int, path: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256": files.sha256(path)}
 
 
-def _check_whole(folder: Path) -> None:
-    """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
-    path = folder / MANIFEST
-    told = files.read_json(path) if path.is_file() else {}
-    listed = told.get("files") if isinstance(told, dict) else None
-    for name, facts in (listed or {}).items():
-        there = folder / name
-        if name != CARD and not (there.is_file() and files.sha256(there) == facts.get("sha256")):
-            message = f"{there} is missing or is not what manifest.json says"
-            raise VqcliError(message, hint="export or import the model again", reason="damaged")
+def model_card(folder: Path, repository: str, tokenizer: dict[str, Any], licence: str | None) -> str:
+    """The folder's card with how to use it from there, its recipe, and a licence.
 
-
-def model_card(folder: Path, repository: str, tokenizer: dict[str, Any]) -> str:
-    """The folder's card with how to use it from there, its recipe, and the licence it came under."""
+    The licence is the one given, else the card's own, else that of a published file that is known. Raises
+    VqcliError if the card is no UTF-8.
+    """
     path = folder / CARD
-    text = (
-        path.read_text(encoding="utf-8")
-        if path.is_file()
-        else "---\nlibrary_name: vqcli\n---\n# A tokenizer\n"
-    )
-    licence = _licence(folder)
-    if licence and not re.search(r"^license:", text, re.MULTILINE):
-        text = text.replace("---\n", f"---\nlicense: {licence.lower()}\n", 1)
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else "# A tokenizer\n"
+    except UnicodeDecodeError as e:
+        raise VqcliError(
+            f"{path} is no UTF-8 text", hint="write it anew, or remove it", reason="damaged"
+        ) from e
+    text = _licensed(text, licence, _known_licence(folder))
     text = re.sub(r"\n+ +vqcli encode .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
         text += "\n" + USE.format(repository=repository)
@@ -146,13 +156,24 @@ def model_card(folder: Path, repository: str, tokenizer: dict[str, Any]) -> str:
     return text
 
 
-def _licence(folder: Path) -> str:
-    """Of a published file that was imported; empty otherwise."""
+def _licensed(text: str, given: str | None, known: str) -> str:
+    """A card whose front matter tells a licence, where there is one; front matter is made if need be."""
+    found = FRONT.match(text)
+    front, rest = (found[1], text[found.end() :]) if found else ("library_name: vqcli\n", text)
+    has = LICENSE.search(front)
+    licence = given or ("" if has else known.lower())
+    if licence:
+        front = f"license: {licence}\n" + LICENSE.sub("", front)
+    return f"---\n{front}---\n{rest}"
+
+
+def _known_licence(folder: Path) -> str:
+    """Of the weights of a published file whose hash is known; empty otherwise. That of code is not theirs."""
     path = folder / "import.json"
     found = files.read_json(path) if path.is_file() else {}
-    record = found if isinstance(found, dict) else {}
-    known = {each.sha256: each.licence for each in ALIASES.values() if each.sha256 and each.licence != ABOUT}
-    return str(known.get(record.get("sha256", ""), record.get("licence") or ""))
+    digest = found.get("sha256") if isinstance(found, dict) else None
+    known = (each.licence for each in ALIASES.values() if each.sha256 and each.sha256 == digest)
+    return next((licence for licence in known if licence != ABOUT), "")
 
 
 def _recipe(folder: Path, tokenizer: dict[str, Any]) -> dict[str, Any]:
