@@ -119,6 +119,13 @@ def test_adopted_averages_can_stand_still_and_be_exported(tmp_path, runs):
     assert torch.equal(load_tokenizer(result.model).quantizer.codes(), codes_kd)
 
 
+def test_a_codebook_that_starts_anew_cannot_stand_still(runs):
+    made = task("freeze=[quantizer]")
+    with pytest.raises(VqcliError, match="and would stand still as it starts") as raised:
+        made.start_from(str(runs() / "model"), Recorded())
+    assert "freeze" in raised.value.hint
+
+
 def test_baked_codes_are_a_learned_codebook(runs):
     made, _, said = started(runs() / "model", LEARNED)
     assert said == f"starting from {runs() / 'model'}"

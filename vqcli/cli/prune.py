@@ -59,7 +59,7 @@ def prune(
     strict: StrictOpt = False,
     force: ForceOpt = False,
 ) -> None:
-    """Drop codes that nothing of what is counted uses; tokens get new numbers. All used: nothing is written.
+    """Drop unused codes and renumber tokens. What is counted decides; if all are used, nothing is written.
 
     Example: vqcli prune runs/demo -o pruned/ --tokens tokens.npy
     """

@@ -48,6 +48,12 @@ def start_from(tokenizer: Tokenizer, reference: str) -> str:
     ours, theirs = pieces(tokenizer), pieces(source)
     widths = source.quantizer.width, tokenizer.quantizer.width
     notes = [tokenizer.quantizer.start_from(source.quantizer)]
+    if tokenizer.quantizer.codebook.frozen and "codebook starts anew" in notes[0]:
+        raise VqcliError(
+            f"freeze: {notes[0]}, and would stand still as it starts",
+            hint="take the quantizer out of freeze, or start from a model with this codebook",
+            reason="config",
+        )
     for piece in ours | theirs:
         misfit = first_misfit(theirs.get(piece, {}), ours.get(piece, {}))
         if not misfit:
