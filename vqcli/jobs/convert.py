@@ -16,7 +16,7 @@ from vqcli.config import parse
 from vqcli.data.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State, unfit
-from vqcli.importers.containers import read_checkpoint
+from vqcli.importers.containers import Checkpoint, read_checkpoint
 from vqcli.parts import PARTS
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
@@ -63,12 +63,7 @@ def import_model(
     options = options or ImportOptions()
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     progress.start("import", 3, "steps")
-    try:
-        digest = expected or files.sha256(path)
-        found = read_checkpoint(path)
-    except OSError as e:
-        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
-        raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
+    digest, found = read_hashed(path, expected)
     progress.advance()
     layout, importer = recognise(path, found.state)
     record: dict[str, Any] = {
@@ -107,6 +102,15 @@ def import_model(
         record["metric_assumed"],
         record,
     )
+
+
+def read_hashed(path: Path, expected: str | None) -> tuple[str, Checkpoint]:
+    """The SHA-256 of a file, unless it is known already, and what the file holds. Raises VqcliError."""
+    try:
+        return expected or files.sha256(path), read_checkpoint(path)
+    except OSError as e:
+        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
+        raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
 
 
 def recognise(path: Path, keys: Iterable[str]) -> tuple[str, Importer]:
