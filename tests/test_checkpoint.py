@@ -212,7 +212,7 @@ HARM = {
     "no config": (lambda f: (f / "config.json").unlink(), "input-missing", "config.json does not exist"),
     "torn config": (lambda f: (f / "config.json").write_text('{"ki'), "damaged", "no readable JSON"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "wrong-kind", "holds no tokenizer"),
-    "generator": (lambda f: edit(f, kind="generator"), "wrong-kind", "kind: generator"),
+    "generator": (lambda f: edit(f, kind="generator"), "wrong-kind", "holds a generator"),
     "newer": (lambda f: edit(f, format=99), "format", "has format 99, this vqcli reads 1"),
     "no part": (lambda f: edit(f, tokenizer=None), "damaged", "config.json is damaged"),
     "odd part": (lambda f: edit(f, tokenizer={"name": "os"}), "config", "unknown tokenizer 'os'"),

@@ -28,6 +28,10 @@ PARTS: dict[str, dict[str, str]] = {
         "conv": "vqcli.tokenizers.conv:ConvTokenizer",
         "improved": "vqcli.tokenizers.improved:ImprovedTokenizer",
     },
+    "generators": {
+        "gpt": "vqcli.generators.gpt:Gpt",
+        "gpt_lc": "vqcli.generators.gpt_lc:GptLc",
+    },
     "losses": {
         "l1": "vqcli.losses.pixel:L1Loss",
         "l2": "vqcli.losses.pixel:L2Loss",

@@ -48,4 +48,5 @@ def _parse(kind: str, value: Any) -> Any:
 CodebookConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "codebooks"))]
 QuantizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "quantizers"))]
 TokenizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "tokenizers"))]
+GeneratorConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "generators"))]
 LossConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "losses"))]

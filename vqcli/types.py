@@ -45,13 +45,15 @@ class TokenizerSpec:
     codebook_size: int
     """Vocabulary size K."""
     width: int
-    """Code width D."""
+    """Code width D; 0 where nobody told."""
     downsample: int
     """Pixels per latent side."""
     image_size: tuple[int, int] | None = None
     """(height, width) it was trained on, in pixels."""
     fingerprint: str = ""
-    """Identity of its map from pixels to tokens; empty until the model is exported."""
+    """Identity of its map from pixels to tokens; empty until the model is exported, or where nobody told."""
+    grid: Grid | None = None
+    """Token layout of an image of ``image_size``; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ def test_model_folder(tmp_path):
     [
         (lambda f: (f / "config.json").unlink(), r"is no model folder: it has no config\.json"),
         (lambda f: (f / "config.json").write_text("{"), r"config\.json is no readable JSON file"),
-        (lambda f: (f / "config.json").write_text("[]"), "holds no tokenizer"),
+        (lambda f: (f / "config.json").write_text("[]"), "holds no tokenizer and no generator"),
         (lambda f: change(f, "width", None), r"config\.json does not tell 'width'"),
-        (lambda f: change(f, "kind", "generator"), "holds no tokenizer"),
+        (lambda f: change(f, "kind", "generator"), "holds a generator, not a tokenizer"),
         (lambda f: change(f, "format", 99), "has format 99"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 9), r"cannot read .*model\.safetensors"),
         (lambda f: (f / "usage.json").write_text("{}"), r"usage\.json does not tell"),

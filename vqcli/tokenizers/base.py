@@ -60,10 +60,9 @@ class Tokenizer(nn.Module, ABC):
     @property
     def spec(self) -> TokenizerSpec:
         """What other parts must know of this tokenizer."""
-        quantizer = self.quantizer
-        return TokenizerSpec(
-            quantizer.size, quantizer.width, self.downsample, self.image_size, self.fingerprint
-        )
+        quantizer, size = self.quantizer, self.image_size
+        grid = self.grid(*size) if size else None
+        return TokenizerSpec(quantizer.size, quantizer.width, self.downsample, size, self.fingerprint, grid)
 
     def grid(self, height: int, width: int) -> Grid:
         """Token layout of an image of this many pixels. Raises ValueError if its sides do not divide."""

@@ -1,7 +1,7 @@
-"""Model folders: what a tokenizer is on disk and on the Hub.
+"""A tokenizer's model folder.
 
-``config.json`` rebuilds it, ``model.safetensors`` is the network, ``codebook.safetensors`` the codes (K, D).
 In a training checkpoint the codebook is not baked: its weights are in ``model.safetensors`` too.
+Shape letters: K codes, D width.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter
 
 from vqcli import files
-from vqcli.errors import VqcliError
+from vqcli.checkpoint.folder import FORMAT, damaged, load_state, read_config, read_tensors, weights_file
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.types import TokenizerSpec
 
-FORMAT = 1
 CODES = "quantizer.codebook.weight"
 """Where a baked tokenizer keeps its codes."""
 
@@ -91,25 +91,6 @@ def model_card(tokenizer: Tokenizer, usage: dict[str, Any] | None, note: str) ->
     return "\n".join(line for line in lines if line)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a model folder. Raises VqcliError if it is not one this version reads."""
-    config = files.read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("kind") != "tokenizer":
-        kind = config.get("kind") if isinstance(config, dict) else None
-        raise VqcliError(
-            f"{folder} holds no tokenizer (kind: {kind})",
-            hint="give a tokenizer's folder",
-            reason="wrong-kind",
-        )
-    if config.get("format") != FORMAT:
-        raise VqcliError(
-            f"{folder} has format {config.get('format')}, this vqcli reads {FORMAT}",
-            hint="update vqcli",
-            reason="format",
-        )
-    return config
-
-
 def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenizer:
     """The tokenizer of a model folder or training checkpoint, baked and in evaluation mode.
 
@@ -127,30 +108,21 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     Raises VqcliError where files are missing, damaged, not finite, or do not fit each other.
     """
     tokenizer = build_tokenizer(read_config(folder), folder).to_empty(device="cpu")
-    state = _state(folder, tokenizer.fingerprint)
-    try:
-        tokenizer.load_state_dict(state)
-    except RuntimeError as e:
-        said = " ".join(line.strip() for line in str(e).splitlines()[1:3])
-        raise VqcliError(
-            f"{folder}: config.json and weights do not fit: {said}",
-            hint="copy the folder again",
-            reason="damaged",
-        ) from e
-    unfit = next(
-        (name for name, x in state.items() if x.is_floating_point() and not torch.isfinite(x).all()), None
-    )
-    if unfit:
-        raise VqcliError(
-            f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
-        )
+    state = read_tensors(weights_file(folder), tokenizer.fingerprint)
+    codebook = folder / "codebook.safetensors"
+    if codebook.exists():
+        state[CODES] = read_tensors(codebook, tokenizer.fingerprint).pop("codes", torch.empty(0))
+    load_state(tokenizer, state, folder)
     return tokenizer
+
+
+def read_spec(folder: Path) -> TokenizerSpec:
+    """What others must know of the tokenizer of a folder; no weights are read. Raises VqcliError."""
+    return build_tokenizer(read_config(folder), folder).spec
 
 
 def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
     """The tokenizer that ``config.json`` describes, on the meta device: no weights are drawn or read."""
-    from pydantic import TypeAdapter
-
     try:
         tokenizer_config = TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"])
         with torch.device("meta"):
@@ -158,47 +130,5 @@ def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
         tokenizer.image_size = tuple(config["image_size"]) if config["image_size"] else None
         tokenizer.fingerprint = config["fingerprint"]
     except (KeyError, TypeError, ValueError) as e:
-        said = f"{type(e).__name__} {str(e).splitlines()[0]}"
-        raise VqcliError(
-            f"{folder}/config.json is damaged: {said}", hint="copy the folder again", reason="damaged"
-        ) from e
+        raise damaged(folder, e) from e
     return tokenizer
-
-
-def _state(folder: Path, fingerprint: str) -> dict[str, torch.Tensor]:
-    """What the weight files of a folder hold; the running average where there is one."""
-    average, codebook = folder / "average.safetensors", folder / "codebook.safetensors"
-    state = _tensors(average if average.exists() else folder / "model.safetensors", fingerprint)
-    if codebook.exists():
-        state[CODES] = _tensors(codebook, fingerprint).pop("codes", torch.empty(0))
-    return state
-
-
-def _tensors(path: Path, fingerprint: str) -> dict[str, torch.Tensor]:
-    """The tensors of a file. Raises VqcliError if it is damaged or another model's."""
-    try:
-        with safe_open(path, "pt") as file:
-            made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as e:
-        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
-    wrong = ""
-    if made_for != fingerprint:
-        wrong = f"{path} belongs to another model than config.json"
-    elif not _as_listed(path):
-        wrong = f"{path} is not what manifest.json says"
-    if wrong:
-        raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
-    return state
-
-
-def _as_listed(path: Path) -> bool:
-    """Whether a file has the hash its folder's manifest gives; true where no manifest names it."""
-    manifest = path.with_name("manifest.json")
-    if not manifest.exists():
-        return True
-    try:
-        listed = files.read_json(manifest)["files"].get(path.name)
-        return listed is None or listed["sha256"] == files.sha256(path)
-    except (KeyError, TypeError, AttributeError):
-        return False

@@ -1,0 +1,95 @@
+"""What generators share that make an image token by token, after its class.
+
+Shape letters: B images, T positions, L tokens an image, C width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqcli.config import PartConfig
+from vqcli.generators.base import Generator, Streams
+from vqcli.generators.sampling import SamplingConfig, draw, guide
+from vqcli.nn.attention import KeyValueCache
+from vqcli.types import Progress, TokenizerSpec, Tokens, grid_length, silent
+
+
+class AutoregressiveGenerator(Generator):
+    """Position 0 is the class, position i token i - 1; position i predicts token i."""
+
+    makes: ClassVar[Literal["tokens", "latents"]] = "tokens"
+    null_class: int | None = None
+    """The label that stands for no class; None where guidance is not possible."""
+
+    def __init__(self, config: Any, spec: TokenizerSpec) -> None:
+        super().__init__(config, spec)
+        self.length = grid_length(self.grid)
+        """Tokens of an image."""
+        self.compiled: Callable[[Tensor, int, KeyValueCache], Tensor] | None = None
+
+    @abstractmethod
+    def embed_labels(self, labels: Tensor) -> Tensor:
+        """Labels (B,) -> position 0, (B, 1, C)."""
+
+    @abstractmethod
+    def embed_tokens(self, ids: Tensor, start: int) -> Tensor:
+        """Tokens (B, T) -> positions ``start`` to ``start + T``, (B, T, C)."""
+
+    @abstractmethod
+    def run(self, x: Tensor, start: int = 0, cache: KeyValueCache | None = None) -> Tensor:
+        """Positions (B, T, C) from ``start`` on -> float32 logits (B, T, K) of the tokens after them."""
+
+    @abstractmethod
+    def cache(self, batch: int) -> KeyValueCache:
+        """Empty slots for the sequences of a batch."""
+
+    def logits(self, labels: Tensor, ids: Tensor) -> Tensor:
+        """Teacher-forced logits (B, T + 1, K) of the tokens after the class and after each of ids (B, T)."""
+        return self.run(torch.cat([self.embed_labels(labels), self.embed_tokens(ids, 1)], dim=1))
+
+    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.logits(labels, ids[:, :-1])
+        return {"cross_entropy": F.cross_entropy(logits.flatten(0, 1), ids.flatten())}
+
+    @torch.inference_mode()
+    def sample(
+        self, labels: Tensor, streams: Streams, sampling: PartConfig, progress: Progress = silent
+    ) -> Tokens:
+        """Tokens of images of these labels (B,); of each stream, number i in [0, 1) picks token i.
+
+        Raises ValueError where guidance is asked for and the network knows no null class.
+        """
+        assert isinstance(sampling, SamplingConfig)
+        count, guided = len(labels), sampling.cfg > 1
+        if guided and self.null_class is None:
+            raise ValueError(f"{self.config.name} has no class that stands for none: it takes no cfg above 1")
+        numbers = np.stack([stream.random(self.length, dtype=np.float32) for stream in streams])
+        uniforms_bl = torch.from_numpy(numbers).to(labels.device)
+        if guided:
+            labels = torch.cat([labels, torch.full_like(labels, self.null_class or 0)])
+        step, cache, ids = self.compiled or self.run, self.cache(len(labels)), []
+        x = self.embed_labels(labels)
+        for position in range(self.length):
+            if guided and 0 <= sampling.cfg_interval < position - 1:
+                guided, x = False, x[:count]
+                cache.keep(count)
+            logits = step(x, position, cache)[:, -1]
+            if guided:
+                logits = guide(logits[:count], logits[count:], sampling.cfg)
+            ids.append(draw(logits, uniforms_bl[:, position], sampling))
+            progress.advance(count)
+            if position + 1 < self.length:
+                latest = ids[-1][:, None]
+                x = self.embed_tokens(torch.cat([latest, latest]) if guided else latest, position + 1)
+        return Tokens(torch.stack(ids, dim=1), self.grid)
+
+    def compile_step(self) -> None:
+        """Compile what is done for each token; the first image pays for it."""
+        self.compiled = torch.compile(self.run, dynamic=True)

@@ -1,0 +1,62 @@
+"""How a token is chosen from logits: guidance, temperature, top-k, top-p, inverse of the distribution.
+
+Order and rules: Sun et al., "LlamaGen", https://arxiv.org/abs/2406.06525, its official sampler.
+Shape letters: B images, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vqcli.config import PartConfig
+
+COLDEST = 1e-5
+"""Temperatures below it count as it."""
+
+
+class SamplingConfig(PartConfig):
+    """Options of sampling token by token."""
+
+    cfg: float = Field(1.0, ge=0)
+    """Scale of classifier-free guidance; up to 1 for none."""
+    cfg_interval: int = Field(-1, ge=-1)
+    """Last token after the first that is guided, counted from 0; -1 to guide all."""
+    temperature: float = Field(1.0, ge=0)
+    """What logits are divided by; 0 takes the best token."""
+    top_k: int = Field(0, ge=0)
+    """Only the k likeliest tokens, and those as likely as the last of them; 0 for all."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Only the likeliest tokens that together reach this probability; 1 for all."""
+
+
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance, u + s (c - u). Ho & Salimans, https://arxiv.org/abs/2207.12598."""
+    return unconditional + (conditional - unconditional) * scale
+
+
+def draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
+    """A token (B,) of each row of float32 logits (B, V), from a uniform number (B,) in [0, 1) each.
+
+    The number picks the token whose share of the cumulative distribution it falls in: what an image becomes
+    depends on its own logits and number alone.
+    """
+    logits = keep_top(logits / max(config.temperature, COLDEST), config.top_k, config.top_p)
+    wide = torch.float32 if logits.device.type == "mps" else torch.float64  # mps knows no float64
+    cumulative = logits.softmax(-1).cumsum(-1, dtype=wide)
+    target = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+
+
+def keep_top(logits: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Logits (B, V) with -inf where a token is filtered out: first by top-k, then by top-p."""
+    if top_k:
+        least = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        ordered, order = logits.sort(descending=True)
+        before = ordered.softmax(-1).cumsum(-1).roll(1, -1)
+        before[:, 0] = 0  # the likeliest token is always kept, and so is the one that crosses the line
+        logits = logits.masked_fill((before > top_p).gather(-1, order.argsort(-1)), -torch.inf)
+    return logits
