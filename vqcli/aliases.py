@@ -28,6 +28,12 @@ class Published:
     """The part that reads it."""
     codes: int = 0
     """Size of the codebook."""
+    downsample: int = 16
+    """Pixels a token stands for, a side."""
+    size: int = 256
+    """Pixels a side of its images."""
+    tokenizer: str = ""
+    """Of a generator: the alias of the tokenizer whose tokens it makes. Empty for a tokenizer."""
     licence: str = ABOUT
     """As its repository, else its authors' code tells."""
     what: str = ""
