@@ -38,6 +38,7 @@ LIGHT = [
     "cli.app",
     "jobs.catalog",
     "metrics.usage",
+    "data.classes",
 ]
 
 

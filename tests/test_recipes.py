@@ -10,7 +10,7 @@ import torch
 from tests.published import BRIDGES, ENCODER_DECODER, PUBLISHED, SMALL, TOTAL
 from tests.training.tiny import write_recipe
 from vqcli.errors import VqcliError
-from vqcli.jobs.info import activations, check_recipe
+from vqcli.jobs.check import activations, check_recipe
 from vqcli.recipes import recipe_names, recipe_text
 from vqcli.registry import resolve
 from vqcli.training.recipe import read_recipe

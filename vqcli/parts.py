@@ -45,6 +45,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "tasks": {
         "tokenizer": "vqcli.training.tokenizer:TokenizerTask",
+        "generator": "vqcli.training.generator:GeneratorTask",
     },
     "importers": {
         "llamagen": "vqcli.importers.llamagen:LlamaGenImporter",
@@ -57,6 +58,8 @@ PARTS: dict[str, dict[str, str]] = {
         "simvq": "vqcli.importers.simvq:SimVqImporter",
         "var": "vqcli.importers.var:VarImporter",
         "diffusers": "vqcli.importers.diffusers:DiffusersImporter",
+        "llamagen_gpt": "vqcli.importers.llamagen_gpt:LlamaGenGptImporter",
+        "gpt_lc": "vqcli.importers.gpt_lc:GptLcImporter",
     },
 }
 

@@ -69,6 +69,43 @@ def test_there_and_back(tmp_path, model):
     ]
 
 
+def test_views_of_every_image(tmp_path, model, photos):
+    out = tmp_path / "t.npy"
+    done = encode("demo:5", "-o", out, "-m", model, "--augment", "flip")
+    assert (done.exit_code, done.stdout) == (
+        0, f"{out}  5 images in 2 views, 4x4 tokens of 16 codes, model {model}\n"
+    )  # fmt: skip
+    assert done.stderr.startswith("encode: 0/10 views\nencode: 10/10 views")
+    assert decode(out, "-o", tmp_path / "out", "-m", model).exit_code == 0
+    assert {p.name for p in (tmp_path / "out" / "demo" / "train").iterdir()} == {
+        f"{i:06d}#{view}.png" for i in range(5) for view in range(2)
+    }
+    crops = ("--augment", "ten-crop", "--crop-range", "1.3")
+    done = encode(photos, "-o", tmp_path / "t", "-m", model, *crops, "--limit", "3", "--json")
+    value = json.loads(done.stdout)
+    assert (done.exit_code, value["encoded"], value["views"]) == (3, 2, 10)
+    assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated"}]
+    again = encode(photos, "-o", tmp_path / "t", "-m", model, "--limit", "3")
+    assert refused(again, "views 10 -> 1", "--force to start over")
+    native = encode(photos, "-o", tmp_path / "n", "-m", model, "--augment", "flip", "--size", "native")
+    assert refused(native, "--augment flip makes views of one size", "leave one of the two out")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--crop-range", "1.2"), "--crop-range belongs to --augment ten-crop"),
+        (("--crop-range", "1.2", "--augment", "flip"), "--crop-range belongs to --augment ten-crop"),
+        (("--crop-range", "0.9", "--augment", "ten-crop"), "Invalid value for '--crop-range'"),
+        (("--augment", "crop"), "'crop' is not one of 'none', 'flip', 'ten-crop'"),
+    ],
+)
+def test_augmentation_that_is_none(tmp_path, model, options, told):
+    done = encode("demo:2", "-o", tmp_path / "t.npy", "-m", model, *options)
+    assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "t.npy").exists()
+
+
 def test_json_and_quiet(tmp_path, model, photos):
     done = encode(photos, "-o", tmp_path / "t", "-m", model, "--json")
     value = json.loads(done.stdout)

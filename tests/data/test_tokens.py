@@ -2,16 +2,22 @@
 
 import io
 import json
+import shutil
 import zipfile
+from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.models import make_model
-from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens, read_shard, token_type, write_shard
+from vqcli.data.remap import Renumbering, pruned_path, renumber
+from vqcli.data.token_store import read_shard, token_type, write_shard
+from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
+from vqcli.types import silent
 
 IDS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -87,6 +93,10 @@ def test_what_is_no_array_of_tokens_is_refused(tmp_path, name):
         b'{"grid": 3}', b'{"grid": [3, 4]}', b'{"grid": [[3, "4"]]}', b'{"grid": [[3, -4]]}',
         b'{"grid": [[3, 4.0]]}',
         b'{"codebook_size": "16"}', b'{"codebook_size": 0}', b'{"codebook_size": true}',
+        b'{"keys": ["a", 2]}', b'{"labels": ["cat", "dog"]}', b'{"labels": [1, 1.5]}',
+        b'{"labels": [1, true]}',
+        b'{"labels": [0, 99999999999999999999]}', b'{"views": 0}', b'{"views": "2"}', b'{"classes": "cat"}',
+        b'{"classes": [1]}',
     ],
 )  # fmt: skip
 def test_what_stands_beside_must_fit(tmp_path, side):
@@ -113,6 +123,35 @@ def test_a_bare_array(tmp_path):
         found.rows(((2, 5),))
 
 
+def test_files_written_before_views_and_classes_are_read(encoded, tmp_path):
+    shutil.copytree(encoded / "t", tmp_path / "t")
+    shutil.copy(encoded / "t.npy", tmp_path)
+    plan = json.loads((encoded / "t" / "plan.json").read_text())
+    side = json.loads((encoded / "t.json").read_text())
+    for name in ("views", "classes"):
+        del plan["tokens"][name], side[name]
+    (tmp_path / "t" / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "t.json").write_text(json.dumps(side))
+    now = TokensFile(encoded / "t.npy").info
+    for form in ("t", "t.npy"):
+        assert open_tokens(tmp_path / form).info == replace(now, views=1, classes=())
+
+
+@pytest.mark.parametrize("form", ["t.npy", "t"])
+def test_new_numbers_keep_views_and_classes(encoded, tmp_path, form):
+    out = tmp_path / "t.npy" if form == "t.npy" else tmp_path / "t"
+    encode(ImageOptions("demo:3", str(encoded / "model"), device="cpu", num_workers=0, augment="flip"), out)
+    found = open_tokens(out)
+    assert (found.info.views, len(found), len(found.info.classes)) == (2, 6, 10)
+    new = Renumbering(np.arange(16, dtype=np.uint8)[::-1], 17, "other")
+    with ExitStack() as pending:
+        renumber(found, pruned_path(found), new, pending, silent)
+    again = open_tokens(pruned_path(found))
+    assert again.info == replace(found.info, codebook_size=17, fingerprint="other")
+    assert [row.key for row in again.rows()] == [row.key for row in found.rows()]
+    assert np.array_equal(15 - np.concatenate(list(again.blocks())), np.concatenate(list(found.blocks())))
+
+
 def test_one_flipped_bit_is_found(encoded, tmp_path):
     data = bytearray((encoded / "t.npy").read_bytes())
     data[-1] ^= 1
@@ -125,6 +164,7 @@ def test_one_flipped_bit_is_found(encoded, tmp_path):
 def test_both_forms_read_the_same(encoded):
     one, two = TokensFile(encoded / "t.npy"), TokensFolder(encoded / "t")
     assert one.info == two.info
+    assert (one.info.views, one.info.classes[:2], len(one.info.classes)) == (1, ("disc", "ring"), 10)
     assert (one.grid, len(one)) == (two.grid, len(two)) == (((4, 4),), 3)
     assert np.array_equal(np.concatenate(list(one.blocks())), np.concatenate(list(two.blocks())))
     for a, b in zip(one.rows(), two.rows(), strict=True):

@@ -8,7 +8,8 @@ import pytest
 from tests.models import make_model
 from vqcli.checkpoint import load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.jobs.info import check_recipe, describe_model
+from vqcli.jobs.check import check_recipe
+from vqcli.jobs.info import describe_model
 
 
 def test_model_folder(tmp_path):

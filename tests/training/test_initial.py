@@ -23,7 +23,7 @@ from vqcli.cli.app import app
 from vqcli.config import override, read_yaml
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import checkpoints, newest_checkpoint
-from vqcli.jobs.info import check_recipe
+from vqcli.jobs.check import check_recipe
 from vqcli.tokenizers.improved import ImprovedTokenizer
 from vqcli.training.recipe import parse_recipe
 from vqcli.training.tokenizer import TokenizerTask

@@ -3,8 +3,7 @@ import torch
 
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import read_recipe
-from vqcli.training.task import Batch
-from vqcli.training.tokenizer import TokenizerTask
+from vqcli.training.tokenizer import Batch, TokenizerTask
 
 SMALL = ["tokenizer.network=tiny", "tokenizer.codebook.size=16", "data.size=16"]
 

@@ -18,6 +18,7 @@ from vqcli.checkpoint.tokenizer import (
     load_tokenizer,
     read_spec,
     read_tokenizer,
+    read_tokenizer_outline,
     save_tokenizer,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "read_generator",
     "read_spec",
     "read_tokenizer",
+    "read_tokenizer_outline",
     "save_generator",
     "save_tokenizer",
 ]

@@ -116,9 +116,14 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def read_tokenizer_outline(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder on the meta device: its sizes, no weights. Raises VqcliError."""
+    return build_tokenizer(read_config(folder), folder)
+
+
 def read_spec(folder: Path) -> TokenizerSpec:
     """What others must know of the tokenizer of a folder; no weights are read. Raises VqcliError."""
-    return build_tokenizer(read_config(folder), folder).spec
+    return read_tokenizer_outline(folder).spec
 
 
 def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:

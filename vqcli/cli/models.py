@@ -80,7 +80,7 @@ def check(
     Example: vqcli check fvq-16k --set training.batch_size=32
     """
     from vqcli.config import quoted
-    from vqcli.jobs.info import check_recipe
+    from vqcli.jobs.check import check_recipe
 
     found = check_recipe(recipe, [*(settings or []), *([f"data.source={quoted(data)}"] if data else [])])
 

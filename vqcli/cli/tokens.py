@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,18 @@ from vqcli.cli.options import (
     WorkersOpt,
 )
 from vqcli.cli.output import Out, listed
+
+if TYPE_CHECKING:
+    from vqcli.jobs.encode import EncodeResult
+
+
+class Augment(StrEnum):
+    """Which views of every image are encoded."""
+
+    none = "none"
+    flip = "flip"
+    ten_crop = "ten-crop"
+
 
 ImagesArg = Annotated[
     str,
@@ -44,6 +57,20 @@ def encode(
     batch_size: BatchSizeOpt = 32,
     device: DeviceOpt = None,
     precision: PrecisionOpt = Precision.fp32,
+    augment: Annotated[
+        Augment, typer.Option("--augment", help="Views of each image: with its mirror image, or ten crops.")
+    ] = Augment.none,
+    crop_range: Annotated[
+        float | None,
+        typer.Option(
+            "--crop-range",
+            min=1,
+            max=2,
+            metavar="FLOAT",
+            help="ten-crop cuts from this many times the size [1.1].",
+            show_default=False,
+        ),
+    ] = None,
     num_workers: WorkersOpt = 2,
     strict: StrictOpt = False,
     force: ForceOpt = False,
@@ -52,7 +79,8 @@ def encode(
 
     Example: vqcli encode photos/ -o tokens.npy -m runs/demo
     """
-    from vqcli.jobs.encode import EncodeResult
+    if crop_range is not None and augment is not Augment.ten_crop:
+        raise typer.BadParameter("--crop-range belongs to --augment ten-crop")
     from vqcli.jobs.encode import encode as run
     from vqcli.jobs.encoder import ImageOptions
 
@@ -67,23 +95,23 @@ def encode(
         precision=precision.value,
         num_workers=num_workers,
         strict=strict,
+        augment=augment.value,
+        crop_range=crop_range or 1.1,
     )
-
-    def text(result: EncodeResult) -> str:
-        grid = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "differently many"
-        what = f"{result.encoded:,} images, {grid} tokens of {result.codebook_size:,} codes"
-        lines = [f"{result.out}  {what}, model {result.model}"]
-        listing = (
-            result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
-        )
-        bad = listed(f"rejected, all in {listing}", [f"{r['key']}: {r['reason']}" for r in result.rejected])
-        return "\n".join(lines + bad)
-
     result = run(options, out_file, force=force, progress=out.progress())
-    out.result(result, lambda: text(result), essential=result.out)
+    out.result(result, lambda: _text(result), essential=result.out)
     if result.rejected:
         out.warn(f"{len(result.rejected):,} inputs were rejected")
         raise typer.Exit(3)
+
+
+def _text(result: EncodeResult) -> str:
+    grid = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "differently many"
+    images = f"{result.encoded:,} images" + (f" in {result.views} views" if result.views > 1 else "")
+    what = f"{images}, {grid} tokens of {result.codebook_size:,} codes"
+    listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
+    bad = listed(f"rejected, all in {listing}", [f"{r['key']}: {r['reason']}" for r in result.rejected])
+    return "\n".join([f"{result.out}  {what}, model {result.model}", *bad])
 
 
 def decode(

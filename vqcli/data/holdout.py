@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 import numpy as np
 
-from vqcli.data.base import Source
+
+class Keyed(Protocol):
+    """Images by index, of which the names are enough: a source, or the rows of a tokens file."""
+
+    def __len__(self) -> int: ...
+
+    def key(self, i: int) -> str:
+        """Unique name of image ``i``."""
 
 
-def holdout(source: Source, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def holdout(source: Keyed, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Indices (int64) to train on and to hold out.
 
     With a fraction above 0 there is at least one of each, where there are two images.

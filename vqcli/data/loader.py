@@ -24,7 +24,7 @@ from vqcli.data.base import Source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.pixels import TooSmall, Transform, to_tensor
 
-ORDER, AUGMENT = 0, 1
+ORDER, AUGMENT, VIEW = 0, 1, 2
 """What a random stream is for; two purposes never share one."""
 
 
@@ -42,6 +42,9 @@ class Batch:
     rejected: list[BadImage]
     all_indices: list[int]
     """Of everything that was asked for, in order, rejected ones included."""
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def stacked(self) -> Tensor:
         """All images as uint8 (B, 3, H, W); they must be of one size."""
@@ -79,11 +82,8 @@ def train_batches(
 
     Raises VqcliError if a shard turns out damaged or a worker dies.
     """
-    if not batches_per_epoch(len(indices), plan):
-        raise ValueError(f"{len(indices)} images do not fill a batch of {plan.batch_size} x {plan.world}")
-    return _load(
-        _Loading(source, transform, plan.seed), _train_wishes(indices, plan, start), plan.num_workers
-    )
+    wishes = train_wishes(indices, plan, start)
+    return _load(_Loading(source, transform, plan.seed), wishes, plan.num_workers)
 
 
 def eval_batches(
@@ -98,7 +98,17 @@ Wish = tuple[int, np.ndarray]
 """Epoch and indices of a batch."""
 
 
-def _train_wishes(indices: np.ndarray, plan: TrainPlan, start: int) -> Iterator[Wish]:
+def train_wishes(indices: np.ndarray, plan: TrainPlan, start: int) -> Iterator[Wish]:
+    """What an endless training takes, batch by batch, from batch number ``start`` onward.
+
+    Raises ValueError where ``indices`` do not fill one batch of every process.
+    """
+    if not batches_per_epoch(len(indices), plan):
+        raise ValueError(f"{len(indices)} images do not fill a batch of {plan.batch_size} x {plan.world}")
+    return _wishes(indices, plan, start)
+
+
+def _wishes(indices: np.ndarray, plan: TrainPlan, start: int) -> Iterator[Wish]:
     per_epoch, size = batches_per_epoch(len(indices), plan), plan.batch_size
     for epoch in itertools.count(start // per_epoch):
         mine = indices[data_order(plan.seed, epoch, len(indices))[plan.rank :: plan.world]]

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcli import files
-from vqcli.data import tokens as store
+from vqcli.data import token_store as store
 from vqcli.data.tokens import TokensFile, TokensFolder
 from vqcli.errors import VqcliError
 from vqcli.types import Progress
@@ -71,7 +71,7 @@ def renumber(
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
     info = replace(found.info, codebook_size=new.codebook_size, fingerprint=new.fingerprint)
-    plan = files.read_json(found.path / store.PLAN) | {"tokens": asdict(info)}
+    plan = files.read_json(found.path / store.PLAN) | {"tokens": info.record()}
     files.write_json(folder / store.PLAN, plan)
     for shard in range(found.index["shards"]):
         lines, _ = store.read_shard(found.path, shard)

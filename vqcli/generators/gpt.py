@@ -19,6 +19,7 @@ from vqcli.generators.autoregressive import AutoregressiveGenerator
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
 from vqcli.nn.llama import Dropouts, LlamaBlock, RmsNorm
+from vqcli.nn.precision import float32
 from vqcli.nn.rotary import rotary_table
 from vqcli.types import TokenizerSpec
 
@@ -137,7 +138,7 @@ class Gpt(AutoregressiveGenerator):
         """Rotary angles of every position, float32 whatever the weights are; made once for a device."""
         if device not in self.tables:
             config = self.config
-            with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+            with torch.inference_mode(False), float32(self.head.weight):
                 made = rotary_table(self.grid, config.width // config.heads, config.rope_base, device)
             self.tables[device] = made
         return self.tables[device]

@@ -19,7 +19,8 @@ import torch
 
 from vqcli import files
 from vqcli.data.base import IMAGE_SUFFIXES
-from vqcli.data.tokens import INDEX, Row, TokensFile, TokensFolder, open_tokens
+from vqcli.data.token_store import INDEX, Row
+from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.models import autocast, open_tokenizer, pick_device
 from vqcli.pixels import to_pil, to_uint8
@@ -148,15 +149,7 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
         )
     start = 0
     for block in found.blocks():
-        bad = np.argwhere((block < 0) | (block >= spec.codebook_size))
-        if len(bad):
-            row, position = bad[0]
-            raise VqcliError(
-                f"{path} holds token {block[row, position]} (image {start + row}, position {position}), "
-                f"the codebook ends at {spec.codebook_size - 1}",
-                hint="give the model that made it with -m",
-                reason="token-range",
-            )
+        check_range(path, block, start, spec.codebook_size, "give the model that made it with -m")
         start += len(block)
 
 

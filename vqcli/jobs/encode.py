@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ import numpy as np
 from accelerate import PartialState
 
 from vqcli import files
-from vqcli.data import tokens as store
-from vqcli.data.base import Source, identity
-from vqcli.data.loader import Batch
-from vqcli.errors import VqcliError
+from vqcli.data import token_store as store
+from vqcli.data.base import identity
+from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
 from vqcli.types import Grid, Progress, silent
 
+Encoded = dict[int, tuple[Grid, np.ndarray]]
+"""Grid and tokens (L,) of items, by index."""
 PATIENCE = timedelta(days=1)
 """How long processes wait for the slowest one; a launcher ends them all when one dies."""
 
@@ -35,6 +36,8 @@ class EncodeResult:
     out: Path
     model: Path
     encoded: int
+    """Images; each is a row, or one for each of its views."""
+    views: int
     rejected: list[dict[str, str]]
     """Key and reason of every input that could not be used."""
     grid: list[list[int]] | None
@@ -64,7 +67,8 @@ def encode(
         mine = range(state.process_index, encoder.shards, state.num_processes)
         todo = [k for k in mine if not store.shard_done(folder, k)]
         share = f" (process 1 of {state.num_processes})" if state.num_processes > 1 else ""
-        progress.start(f"encode{share}", sum(len(encoder.shard(k)) for k in mine), "images")
+        unit = "images" if encoder.views == 1 else "views"
+        progress.start(f"encode{share}", sum(len(encoder.shard(k)) for k in mine), unit)
         progress.advance(sum(len(encoder.shard(k)) for k in mine if k not in todo))
         write_shards(encoder, folder, todo, progress)
         state.wait_for_everyone()
@@ -75,7 +79,8 @@ def encode(
     return EncodeResult(
         out,
         encoder.folder,
-        index["encoded"],
+        index["encoded"] // encoder.views,
+        encoder.views,
         index["rejected"],
         index["grid"],
         encoder.info.codebook_size,
@@ -85,46 +90,53 @@ def encode(
 
 def write_shards(encoder: Encoder, folder: Path, shards: list[int], progress: Progress) -> None:
     """Encode and commit shards one after the other, in one stream of batches: loading never pauses."""
-    inputs = np.concatenate([np.arange(0), *map(encoder.shard, shards)])
-    batches, rejected = encoder.batches(inputs), 0
+    batches = encoder.batches(np.concatenate([np.arange(0), *map(encoder.shard, shards)]))
+    rejected = 0
     for k in shards:
-        lines: list[dict[str, Any]] = []
-        rows: list[np.ndarray] = []
-        while len(lines) < len(encoder.shard(k)):
-            batch, encoded = next(batches)
-            lines += describe(encoder.source, batch, encoded)
-            rows += [encoded[i][1] for i in batch.indices]
-            rejected += len(batch.rejected)
+        done = 0
+        encoded: Encoded = {}
+        bad: dict[str, BadImage] = {}
+        while done < len(encoder.shard(k)):
+            batch, ids = next(batches)
+            encoded |= ids
+            bad |= {image.key: image for image in batch.rejected}
+            done += len(batch.all_indices)
             progress.advance(len(batch.all_indices))
-            if rejected:
-                progress.show(rejected=rejected)
+            if rejected + len(bad):
+                progress.show(rejected=rejected + len(bad))
+        rejected += len(bad)
+        lines, rows = describe(encoder, encoder.shard(k), encoded, bad)
         store.write_shard(folder, k, lines, rows, encoder.tokenizer.spec.codebook_size)
 
 
 def describe(
-    source: Source, batch: Batch, encoded: dict[int, tuple[Grid, np.ndarray]]
-) -> list[dict[str, Any]]:
-    """A line for every input of a batch, usable or not."""
-    reasons = {bad.key: bad for bad in batch.rejected}
-    lines = []
-    for i in batch.all_indices:
-        line: dict[str, Any] = {"key": source.key(i), "label": source.label(i)}
-        if i in encoded:
-            line |= {"grid": encoded[i][0], "status": "ok"}
+    encoder: Encoder, items: np.ndarray, encoded: Encoded, bad: dict[str, BadImage]
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """A line for every view of a usable image and one for any other, and the tokens of the former."""
+    lines: list[dict[str, Any]] = []
+    rows: list[np.ndarray] = []
+    source, images = encoder.source, encoder.images
+    for views in items.reshape(-1, encoder.views).tolist():
+        if all(i in encoded for i in views):
+            for i in views:
+                place = {"key": source.key(i), "label": source.label(i)}
+                lines.append(place | {"grid": encoded[i][0], "status": "ok"})
+                rows.append(encoded[i][1])
         else:
-            bad = reasons[line["key"]]
-            line |= {"status": "rejected", "reason": bad.reason, "detail": bad.detail}
-        lines.append(line)
-    return lines
+            image = views[0] // encoder.views
+            place = {"key": images.key(image), "label": images.label(image)}
+            why = bad[images.key(image)]
+            lines.append(place | {"status": "rejected", "reason": why.reason, "detail": why.detail})
+    return lines, rows
 
 
 def make_plan(encoder: Encoder) -> dict[str, Any]:
     """What decides the shards, as JSON values: two jobs with the same plan write the same bytes."""
     options = encoder.options
-    keys = (encoder.source.key(i) for i in range(encoder.count))
+    keys = (encoder.images.key(i) for i in range(encoder.count // encoder.views))
     return {
         "format": store.FORMAT,
-        "tokens": asdict(encoder.info),
+        "tokens": encoder.info.record(),
         "inputs": {"named": options.images, "split": options.split, **identity(keys)},
         "settings": {"batch_size": options.batch_size, "precision": options.precision},
     }
@@ -185,6 +197,8 @@ def _differences(found: Any, plan: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} names"
     return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
 
 

@@ -5,16 +5,19 @@ Shape letters: B images of a batch, L tokens an image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from vqcli.data import tokens as store
 from vqcli.data.base import Source
 from vqcli.data.loader import Batch, eval_batches
 from vqcli.data.open import open_source
+from vqcli.data.token_store import TokensInfo
+from vqcli.data.views import VIEWS, Augment, Views
+from vqcli.errors import VqcliError
 from vqcli.jobs.models import (
     Size,
     autocast,
@@ -48,39 +51,51 @@ class ImageOptions:
     num_workers: int = 2
     strict: bool = False
     """The first bad image is fatal."""
+    augment: Augment = "none"
+    """Views of every image that are encoded."""
+    crop_range: float = 1.1
+    """Of ``ten-crop``: the part they are cut from, as a multiple of a view."""
 
 
 class Encoder:
-    """Images in, tokens out: a model with a source, at one size."""
+    """Images in, tokens out: a model with a source, at one size; augmented, its items are views."""
 
     def __init__(self, options: ImageOptions, rank: int = 0, progress: Progress = silent) -> None:
+        check_augment(options)
         settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)
         self.size = target_size(options.size, self.tokenizer)
-        self.source: Source = open_source(options.images, split=options.split, size=self.size)
-        self.count = min(len(self.source), options.limit or len(self.source))
-        self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
-        """Images of a shard: whole batches, so that a batch never depends on where a job was interrupted."""
+        self.images: Source = open_source(options.images, split=options.split, size=self.size)
+        self.source, self.views = self.images, VIEWS[options.augment]
+        if self.size and options.augment != "none":
+            crop_range = options.crop_range if options.augment == "ten-crop" else None
+            self.source = Views(self.images, self.size, crop_range)
+        self.count = min(len(self.images), options.limit or len(self.images)) * self.views
+        whole = options.batch_size // math.gcd(options.batch_size, self.views)
+        self.per_shard = whole * max(1, SHARD // whole) * self.views
+        """Items of a shard: whole images, and whole batches, so that none depends on an interruption."""
         self.shards = -(-self.count // self.per_shard)
         self.transform = CenterCrop(self.size) if self.size else NativeCrop(self.tokenizer.spec.downsample)
 
     @property
     def preprocessing(self) -> str:
         """How images come to the tokenizer's size, in words."""
+        if isinstance(self.source, Views):
+            return self.source.preprocessing
         if self.size is None:
             return f"native: centre cut to a multiple of {self.tokenizer.spec.downsample}"
         return f"resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
 
     @property
-    def info(self) -> store.TokensInfo:
+    def info(self) -> TokensInfo:
         """What is written beside the tokens."""
-        spec = self.tokenizer.spec
-        return store.TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing)
+        spec, classes = self.tokenizer.spec, tuple(self.images.classes)
+        return TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing, self.views, classes)
 
     def shard(self, k: int) -> np.ndarray:
-        """Indices of the inputs of shard ``k``."""
+        """Indices of the items of shard ``k``."""
         return np.arange(k * self.per_shard, min((k + 1) * self.per_shard, self.count))
 
     def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
@@ -92,6 +107,16 @@ class Encoder:
             if batch.rejected and options.strict:
                 raise batch.rejected[0]
             yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device)
+
+
+def check_augment(options: ImageOptions) -> None:
+    """Raises VqcliError where images keep sizes of their own and are to be cut to one all the same."""
+    if options.augment != "none" and options.size == "native":
+        raise VqcliError(
+            f"--augment {options.augment} makes views of one size, --size native keeps each image's own",
+            hint="leave one of the two out",
+            reason="size",
+        )
 
 
 @torch.inference_mode()

@@ -19,7 +19,8 @@ import torch
 from vqcli import files
 from vqcli.checkpoint import fingerprint, save_tokenizer
 from vqcli.data.remap import Renumbering, check_free, check_place, pruned_path, renumber
-from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens, token_type
+from vqcli.data.token_store import token_type
+from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
 from vqcli.jobs.models import open_tokenizer

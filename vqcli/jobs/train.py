@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
 from vqcli import files
-from vqcli.data.base import identity
-from vqcli.data.config import eval_transform, train_transform
-from vqcli.data.divide import Division, divide
-from vqcli.data.loader import TrainPlan, batches_per_epoch, eval_batches, train_batches
+from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
-from vqcli.jobs.cache import model_folder
+from vqcli.jobs.finder import Finder
 from vqcli.jobs.models import pick_device
 from vqcli.registry import resolve
-from vqcli.training.loop import Data, Trainer
+from vqcli.training.data import Data
+from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
 from vqcli.training.run import Run
@@ -159,6 +156,7 @@ def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Acceler
         accelerator = Accelerator(
             mixed_precision=precision,
             cpu=options.device == "cpu",
+            dynamo_backend="inductor" if recipe.training.compile else "no",
             log_with=options.trackers or None,
             project_dir=run.folder,
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
@@ -199,47 +197,26 @@ def check_fits(recipe: Recipe, accelerator: Accelerator) -> None:
         )
 
 
-def training_images(recipe: Recipe) -> Division:
-    """The images of a recipe. Raises VqcliError that says how to name others."""
-    try:
-        return divide(recipe.data)
-    except VqcliError as e:
-        if e.reason != "input-missing":
-            raise
-        raise VqcliError(
-            f"data.source: {e}", hint="--data names the images to train on", reason=e.reason
-        ) from e
-
-
 def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
     """Everything a run needs, built in the order that makes it repeatable."""
-    images = training_images(recipe)
-    set_seed(recipe.seed)
-    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
-    task = resolve("tasks", recipe.task)(recipe, accelerator.device, empty=resumes)
-    if recipe.init and not resumes:
-        local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked
-        task.start_from(recipe.init if local else str(model_folder(recipe.init, progress)), progress)
+    kind, models = resolve("tasks", recipe.task), Finder(progress)
     rank, world = accelerator.process_index, accelerator.num_processes
-    set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
-    passes = batches_per_epoch(len(images.training), plan)
-    if not passes:
+    data: Data = kind.open_data(recipe, plan, models)
+    if not batches_per_epoch(data.images, plan):
         raise VqcliError(
-            f"{len(images.training)} training images do not fill one batch of {recipe.training.batch_size}",
+            f"{data.images} training images do not fill one batch of {recipe.training.batch_size}",
             hint="add images, or lower training.batch_size",
             reason="input-empty",
         )
-    evaluate, workers = eval_transform(recipe.data), recipe.data.num_workers
-    data = Data(
-        train=partial(train_batches, images.source, images.training, train_transform(recipe.data), plan),
-        held_out=lambda most: eval_batches(
-            images.held_out_source, images.held_out[:most][rank::world], evaluate, per_pass, workers
-        ),
-        passes_per_epoch=passes,
-        identity=identity(images.source.key(i) for i in images.training),
-    )
+    set_seed(recipe.seed)
+    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
+    task = kind(recipe, accelerator.device, models=models, data=data, empty=resumes)
+    if recipe.init and not resumes:
+        local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked
+        task.start_from(recipe.init if local else str(models.folder(recipe.init)), progress)
+    set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
     return Trainer(recipe, task, data, run, accelerator, progress)
 
 

@@ -7,7 +7,6 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,31 +15,21 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from vqcli import files
-from vqcli.data.loader import Batch as LoadedBatch
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import checkpoints
-from vqcli.pixels import normalize
+from vqcli.training.data import Data, Loaded
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
 from vqcli.training.resume import save
 from vqcli.training.run import Run
 from vqcli.training.schedules import rate_factor
 from vqcli.training.stop import stop_signals
-from vqcli.training.task import Batch, Losses, Task
+from vqcli.training.task import Losses, Task
 from vqcli.training.window import Window
 from vqcli.types import Progress
 
-
-@dataclass(frozen=True)
-class Data:
-    """What a run trains on, as seen by this process."""
-
-    train: Any
-    """Callable: number of the first pass -> endless iterator of loaded batches."""
-    held_out: Any
-    """Callable: most images -> iterator of loaded batches, this process's share."""
-    passes_per_epoch: int
-    identity: dict[str, Any]
+DRAWN = 8
+"""Held-out images, of each process, that a grid may show."""
 
 
 class Trainer:
@@ -52,7 +41,7 @@ class Trainer:
         self.recipe, self.task, self.data, self.run = recipe, task, data, run
         self.accelerator, self.progress = accelerator, progress
         config = recipe.training
-        self.per_epoch = max(1, data.passes_per_epoch // config.accumulate)
+        self.per_epoch = max(1, data.images // config.batch_size)
         self.steps = steps_in(config.steps, self.per_epoch)
         if self.steps < 1:
             raise VqcliError(
@@ -85,7 +74,7 @@ class Trainer:
                 self.after_step(stopped)
         return self.finish()
 
-    def train_step(self, batches: Iterator[LoadedBatch]) -> None:
+    def train_step(self, batches: Iterator[Loaded]) -> None:
         """One optimizer step of every part, over ``accumulate`` passes."""
         accumulate = self.recipe.training.accumulate
         factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.per_epoch)
@@ -106,20 +95,19 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.modules["model"])
 
-    def load(self, loaded: LoadedBatch) -> Batch:
+    def load(self, loaded: Loaded) -> Any:
         """A batch on the device; rejected images are counted and named."""
         self.reject(loaded)
-        if not loaded.images:
+        if not len(loaded):
             raise VqcliError(
                 "every image of a batch was rejected",
                 hint="look at the data: vqcli encode lists what is wrong",
                 reason="input",
             )
-        self.window.images += len(loaded.images) * self.accelerator.num_processes
-        device = self.accelerator.device
-        return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
+        self.window.images += len(loaded) * self.accelerator.num_processes
+        return self.task.load(loaded)
 
-    def reject(self, loaded: LoadedBatch) -> None:
+    def reject(self, loaded: Loaded) -> None:
         """Count and name what a batch has left out, each image once."""
         for bad in loaded.rejected:
             if bad.key not in self.rejected:
@@ -206,25 +194,24 @@ class Trainer:
         return sorted(set(gather_object(list(self.rejected))))
 
     def draw(self) -> None:
-        """Store a grid of held-out images and what the model makes of them."""
-        if self.accelerator.is_main_process:
-            loaded = next(self.data.held_out(8 * self.accelerator.num_processes), None)
-            if loaded is not None and loaded.images:
-                images = self.load_eval(loaded).images
-                with evaluating(self.best()) as model:
-                    self.run.sample(self.step, self.task.picture(model, images))
+        """Store a grid of what the model makes. Every process draws: a model may be spread over them."""
+        loaded = next(self.data.held_out(DRAWN * self.accelerator.num_processes), None)
+        batch = self.load_eval(loaded) if loaded is not None and len(loaded) else None
+        with evaluating(self.best()) as model:
+            picture = self.task.picture(model, batch)
+        if picture is not None and self.accelerator.is_main_process:
+            self.run.sample(self.step, picture)
 
-    def load_eval(self, loaded: LoadedBatch) -> Batch:
+    def load_eval(self, loaded: Loaded) -> Any:
         """A held-out batch on the device; rejected images are counted and named."""
         self.reject(loaded)
-        device = self.accelerator.device
-        return Batch(normalize(loaded.stacked().to(device)), loaded.labels.to(device))
+        return self.task.load(loaded)
 
     def measure(self) -> dict[str, Any]:
         """Measurements on held-out images, logged."""
         loaded = self.data.held_out(self.recipe.training.validation_images)
         with evaluating(self.best()) as model:
-            measured = self.task.validate(model, (self.load_eval(b) for b in loaded if b.images))
+            measured = self.task.validate(model, (self.load_eval(b) for b in loaded if len(b)))
         numbers = {f"validation/{k}": v for k, v in measured.items() if isinstance(v, int | float)}
         if self.accelerator.is_main_process and numbers:
             self.run.log({"step": self.step} | numbers)

@@ -85,6 +85,8 @@ class TrainingConfig(PartConfig):
     """Passes per optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast of the networks; weights and codes stay float32."""
+    compile: bool = False
+    """Compile the networks with ``torch.compile``: the first steps are slow, the others faster."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, ramped as min(decay, (1+n)/(10+n)); the export takes it."""
     log_every: int = Field(50, ge=1)

@@ -10,9 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from vqcli.data.loader import TrainPlan
+from vqcli.training.data import Data
+from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
 from vqcli.types import Progress
 
@@ -29,7 +33,39 @@ class Task(ABC):
     parts: dict[str, nn.Module]
 
     @abstractmethod
-    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
+    def __init__(
+        self,
+        recipe: Any,
+        device: torch.device,
+        *,
+        models: Models,
+        data: Data | None = None,
+        empty: bool = False,
+    ) -> None:
+        """Build the parts. ``data`` is what ``open_data`` gave, None where the recipe is only looked at.
+
+        With ``empty`` nothing is drawn: a checkpoint will bring every weight. Raises VqcliError.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open_data(cls, recipe: Any, plan: TrainPlan, models: Models) -> Data:
+        """What the recipe trains on, as this process sees it. Raises VqcliError before anything is built."""
+
+    def missing(self) -> list[str]:
+        """Why it would not train here, beside its data and its models: one sentence each."""
+        return []
+
+    @abstractmethod
+    def example(self, images: int) -> tuple[Tensor, ...]:
+        """What the model is given of so many images, of no values in particular."""
+
+    @abstractmethod
+    def load(self, loaded: Any) -> Any:
+        """A batch of ``open_data`` as the other methods want it, on the device."""
+
+    @abstractmethod
+    def losses(self, batch: Any, step: int) -> Iterator[tuple[str, Losses]]:
         """Yield ``(part, weighted losses)``; the loop does backward and that part's step, then asks on.
 
         A loss that runs through another part leaves no gradients there: call it frozen and unwrapped.
@@ -50,12 +86,12 @@ class Task(ABC):
         """What is worth logging since the last call, beside the losses; the same on every process."""
 
     @abstractmethod
-    def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
+    def validate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, Any]:
         """Measurements on held-out images; every process is given its share and returns those of all."""
 
     @abstractmethod
-    def picture(self, model: nn.Module, images: Tensor) -> Image:
-        """What the model makes of images (B, 3, H, W), beside them."""
+    def picture(self, model: nn.Module, batch: Any) -> Image | None:
+        """What the model makes, of held-out images where it needs some; None if there are none."""
 
     @abstractmethod
     def describe(self, model: nn.Module) -> dict[str, Any]:
@@ -71,12 +107,3 @@ class Task(ABC):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (likewise)
         """Take ``tensors()`` back."""
-
-
-class Batch:
-    """Images (B, 3, H, W) in [-1, 1] and labels (B,), -1 where unknown, on the device."""
-
-    __slots__ = ("images", "labels")
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images, self.labels = images, labels

@@ -17,17 +17,24 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.checkpoint import describe_tokenizer, save_tokenizer
+from vqcli.data.loader import Batch as ImageBatch
+from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
 from vqcli.metrics.image import psnr
 from vqcli.metrics.usage import UsageCounts
 from vqcli.nn.distributed import all_reduce_sum
-from vqcli.pixels import contact_sheet, to_uint8
+from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.registry import LossConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.training.data import Data, image_data
 from vqcli.training.initial import freeze, start_from
+from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
-from vqcli.training.task import Batch, Losses, Task
+from vqcli.training.task import Losses, Task
 from vqcli.types import Progress, Tokens
+
+PICTURED = 8
+"""Images of a grid at most."""
 
 
 class TokenizerRecipe(Recipe):
@@ -49,12 +56,29 @@ class TokenizerRecipe(Recipe):
         return self
 
 
+class Batch:
+    """Images (B, 3, H, W) in [-1, 1] and labels (B,), -1 where unknown, on the device."""
+
+    __slots__ = ("images", "labels")
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+
 class TokenizerTask(Task):
-    """Trains ``recipe.tokenizer``; one part, ``model``. ``empty``: a checkpoint will bring every weight."""
+    """Trains ``recipe.tokenizer``; one part, ``model``."""
 
     Config: ClassVar[type[Recipe]] = TokenizerRecipe
 
-    def __init__(self, recipe: TokenizerRecipe, device: torch.device, *, empty: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: TokenizerRecipe,
+        device: torch.device,
+        *,
+        models: Models | None = None,
+        data: Data | None = None,
+        empty: bool = False,
+    ) -> None:
         self.recipe = recipe
         with torch.device("meta") if empty else nullcontext():
             self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer)
@@ -76,6 +100,21 @@ class TokenizerTask(Task):
 
     def start_from(self, model: str, progress: Progress) -> None:
         progress.say(start_from(self.tokenizer, model))
+
+    @classmethod
+    def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
+        return image_data(recipe.data, plan)
+
+    def missing(self) -> list[str]:
+        table = getattr(self.recipe.tokenizer.codebook, "file", None)  # type: ignore[attr-defined]
+        there = table is None or table.is_file()
+        return [] if there else [f"codebook.base: {table} does not exist"]
+
+    def example(self, images: int) -> tuple[Tensor, ...]:
+        return (torch.empty(images, 3, *self.recipe.data.height_width, device=self.device),)
+
+    def load(self, loaded: ImageBatch) -> Batch:
+        return Batch(normalize(loaded.stacked().to(self.device)), loaded.labels.to(self.device))
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
@@ -137,8 +176,12 @@ class TokenizerTask(Task):
             "usage": report,
         }
 
-    def picture(self, model: nn.Module, images: Tensor) -> Image:
+    def picture(self, model: nn.Module, batch: Batch | None) -> Image | None:
+        """Images, and below them what the model makes of them."""
         assert isinstance(model, Tokenizer)
+        if batch is None:
+            return None
+        images = batch.images[:PICTURED]
         reconstruction, _ = model(images)
         return contact_sheet(torch.cat([to_uint8(images), to_uint8(reconstruction)]), columns=len(images))
 

@@ -1,0 +1,92 @@
+"""Classes by name: what a user may type, and what is refused with which words."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vqcli.data.classes import find_classes, imagenet, readable
+from vqcli.errors import VqcliError
+
+NAMES = [known.name for known in imagenet()]
+
+
+def test_imagenets_classes():
+    assert len(imagenet()) == len({known.wnid for known in imagenet()}) == 1000
+    assert imagenet()[0] == ("n01440764", "tench")
+    assert imagenet()[207] == ("n02099601", "golden retriever")
+    assert imagenet()[999].wnid == "n15075141"
+    assert [known.wnid for known in imagenet()] == sorted(known.wnid for known in imagenet())
+
+
+def test_wordnet_ids_become_names_where_all_are_imagenets():
+    assert readable(["n02099601", "n01440764"]) == ["golden retriever", "tench"]
+    assert readable(("n02099601", "cat")) == ["n02099601", "cat"]
+    assert readable(["cat", "dog"]) == ["cat", "dog"]
+    assert readable([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("207", [207]), ("0", [0]), ("999", [999]), (" 7 ", [7]), ("007", [7]),
+        ("0-3", [0, 1, 2, 3]), ("5-5", [5]), ("998-999", [998, 999]),
+        ("golden retriever", [207]), ("Golden_Retriever", [207]), ("GOLDEN  retriever ", [207]),
+        ("golden", [207]), ("goldfin", [11]), ("goldfis", [1]),
+        ("shih tzu", [155]), ("jack-o'-lantern", [607]), ("hen", [8]), ("husky", [250]),
+        ("great-white", [2]),
+    ],
+)  # fmt: skip
+def test_numbers_ranges_and_names(text, found):
+    assert find_classes(text, NAMES, 1000) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("1000", "class 1000 is out of range: the generator knows 0 to 999", "numbers from 0 to 999"),
+        ("0-1000", "class 1000 is out of range: the generator knows 0 to 999", "or a name"),
+        ("0-999999999999", "class 999999999999 is out of range", "or a name"),
+        ("9-7", "9-7 is no range of classes", "give 7-9"),
+        ("crane", "'crane' is the name of no single class: crane (134), crane (517)", "give its number"),
+        ("maillot", "maillot (638), maillot (639)", "give its number"),
+        ("Cardigan", "Cardigan (264), cardigan (474)", "give its number"),
+        (
+            "jack",
+            "'jack' is the name of no single class: jack-o'-lantern (607), jackfruit (955)",
+            "the whole",
+        ),
+        ("retriever", "flat-coated retriever (205), curly-coated retriever (206), ", "the whole name"),
+        ("goldfisch", "there is no class 'goldfisch'", "did you mean goldfish (1)"),
+        ("zzzz", "there is no class 'zzzz'", "give a number from 0 to 999, or a class's name"),
+        ("", "there is no class ''", "give a number"),
+        ("_", "there is no class '_'", "give a number"),
+        ("1,2", "there is no class '1,2'", "give a number"),
+        ("9" * 5000, "there is no class", "give a number"),
+    ],
+)
+def test_what_is_refused(text, message, hint):
+    with pytest.raises(VqcliError) as refused:
+        find_classes(text, NAMES, 1000)
+    assert (message in str(refused.value), hint in refused.value.hint) == (True, True), refused.value.hint
+    assert refused.value.reason == "class"
+
+
+def test_at_most_five_candidates_are_named():
+    names = [f"bird {i}" for i in range(9)]
+    with pytest.raises(VqcliError) as refused:
+        find_classes("bird", names, 9)
+    assert str(refused.value).endswith(
+        "bird 0 (0), bird 1 (1), bird 2 (2), bird 3 (3), bird 4 (4) and 4 more"
+    )
+
+
+def test_a_generator_without_names():
+    assert find_classes("3", [], 10) == [3]
+    with pytest.raises(VqcliError, match="'cat' is no number, and the generator's classes have no names"):
+        find_classes("cat", [], 10)
+
+
+def test_neither_torch_nor_numpy():
+    code = "import sys, vqcli.data.classes; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -1,0 +1,168 @@
+"""Tokens as generators read them: images by index, one view of each at a time, in batches.
+
+What a batch holds is a pure function of seed and batch number, as for images: the order of an epoch is
+``loader.data_order``, and the view that it takes of an image one of seed, epoch and the image's number.
+Shape letters: n images, B images of a batch, L tokens an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqcli.data.base import Names
+from vqcli.data.loader import VIEW, TrainPlan, Wish, train_wishes
+from vqcli.data.token_store import TokensInfo, read_shard, token_type
+from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
+from vqcli.errors import BadImage, VqcliError
+from vqcli.types import Grid, grid_length
+
+AGAIN = "copy it again, or encode again"
+
+
+class TokenRows:
+    """The tokens of images, all of one grid, by index."""
+
+    def __init__(
+        self, info: TokensInfo, grid: Grid, ids: np.ndarray, keys: list[str] | None, labels: list[int | None]
+    ) -> None:
+        """``ids`` has a row for every view, those of an image together; ``keys`` are the images' first rows',
+        ``labels`` the images'."""
+        self.info, self.grid, self.views = info, grid, info.views
+        self._ids, self._count = ids, len(ids) // info.views
+        ending = "#0" if self.views > 1 else ""
+        self._keys = Names(key.removesuffix(ending) for key in keys) if keys else None
+        self.labels: NDArray[np.int64] = np.array([-1 if c is None else c for c in labels], np.int64)
+        """(n,), -1 where unknown."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def key(self, i: int) -> str:
+        """Unique name of image ``i``."""
+        return self._keys[i] if self._keys else f"{i:06d}"
+
+    def tokens(self, indices: np.ndarray, views: np.ndarray) -> NDArray[np.int64]:
+        """Of image ``indices[b]`` the view ``views[b]``, (B, L)."""
+        return self._ids[indices * self.views + views].reshape(len(indices), -1).astype(np.int64)
+
+
+def open_token_rows(path: Path) -> TokenRows:
+    """The tokens of a file, through a memory map, or of a folder, in memory; every token is checked.
+
+    Raises VqcliError if they are damaged, out of range, of different grids, or nobody says of what they are.
+    """
+    found = open_tokens(path)
+    if found.info is None:
+        raise VqcliError(
+            f"{path} does not say which tokenizer made it",
+            hint=f"write its codebook_size, fingerprint and preprocessing to {path.stem}.json",
+            reason="no-info",
+        )
+    return _of_folder(found, found.info) if isinstance(found, TokensFolder) else _of_file(found, found.info)
+
+
+def _of_file(found: TokensFile, info: TokensInfo) -> TokenRows:
+    grid, start = found.layout(), 0
+    _check_views(found.path, len(found), info.views)
+    for block in found.blocks():
+        check_range(found.path, block, start, info.codebook_size, AGAIN)
+        start += len(block)
+    keys, labels = found.side.get("keys"), found.side.get("labels", [None] * len(found))
+    views = info.views
+    return TokenRows(info, grid, np.asarray(found.array), keys and keys[::views], labels[::views])
+
+
+def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
+    if found.grid is None:
+        raise VqcliError(
+            f"{found.path} holds images of different grids",
+            hint="encode them at one --size to train on them",
+            reason="grid",
+        )
+    ids = np.empty((len(found), grid_length(found.grid)), token_type(info.codebook_size))
+    keys: list[str] = []
+    labels: list[int | None] = []
+    at = 0
+    for shard in range(found.index["shards"]):
+        lines, tokens = read_shard(found.path, shard)
+        rows = [line for line in lines if line["status"] == "ok"]
+        _check_views(found.path, len(rows), info.views)
+        tokens = tokens.reshape(len(rows), ids.shape[1])
+        check_range(found.path, tokens, at, info.codebook_size, AGAIN)
+        ids[at : at + len(rows)] = tokens
+        at += len(rows)
+        keys += [line["key"] for line in rows[:: info.views]]
+        labels += [line["label"] for line in rows[:: info.views]]
+    assert at == len(ids)
+    return TokenRows(info, found.grid, ids, keys, labels)
+
+
+def _check_views(path: Path, rows: int, views: int) -> None:
+    if rows % views:
+        message = f"{path} has {rows:,} rows, which are no whole images of {views} views"
+        raise VqcliError(message, hint=AGAIN, reason="damaged")
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokens of some images."""
+
+    ids: Tensor
+    """int64 (B, L)."""
+    labels: Tensor
+    """int64 (B,), -1 where unknown."""
+    keys: list[str]
+    rejected: tuple[BadImage, ...] = ()
+    """None: what could not be used was left out when the images were encoded."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def token_batches(
+    rows: TokenRows, indices: np.ndarray, plan: TrainPlan, start: int = 0
+) -> Iterator[TokenBatch]:
+    """Endless training batches of this process, from batch number ``start`` (over all epochs) onward.
+
+    Raises ValueError where ``indices`` do not fill one batch of every process.
+    """
+    return _draw(rows, train_wishes(indices, plan, start), plan.seed)
+
+
+def token_eval_batches(rows: TokenRows, indices: np.ndarray, batch_size: int) -> Iterator[TokenBatch]:
+    """The first view of every image once, in order; nothing padded or dropped."""
+    for at in range(0, len(indices), batch_size):
+        some = indices[at : at + batch_size]
+        yield _batch(rows, some, np.zeros_like(some))
+
+
+def view_choice(seed: int, epoch: int, n: int, views: int) -> NDArray[np.int64]:
+    """The view of each of ``n`` images in an epoch, (n,): all are equally likely.
+
+    Image ``i`` has the ``i``-th number of a Philox stream of its own for seed and epoch, whatever ``n`` is.
+    """
+    bits = np.random.Philox(np.random.SeedSequence([VIEW, seed, epoch])).random_raw(n)
+    return (bits % np.uint64(views)).astype(np.int64)
+
+
+def _draw(rows: TokenRows, wishes: Iterator[Wish], seed: int) -> Iterator[TokenBatch]:
+    drawn, choice = -1, np.empty(0, np.int64)
+    for epoch, indices in wishes:
+        if epoch != drawn:
+            drawn, choice = epoch, view_choice(seed, epoch, len(rows), rows.views)
+        yield _batch(rows, indices, choice[indices])
+
+
+def _batch(rows: TokenRows, indices: np.ndarray, views: np.ndarray) -> TokenBatch:
+    return TokenBatch(
+        torch.from_numpy(rows.tokens(indices, views)),
+        torch.from_numpy(rows.labels[indices]),
+        [rows.key(i) for i in indices.tolist()],
+    )

@@ -1,0 +1,191 @@
+"""How tokens lie on the disk: shards, and the folder or the one ``.npy`` that a job ends with. Numpy only.
+
+A shard is ``tokens-00000.jsonl``, a line per input, and ``tokens-00000.safetensors``, their tokens in order.
+The latter is written last and seals both: a shard counts only if its number and hashes are as sealed.
+Shape letters: N rows, L tokens a row, h, w sides of the grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vqcli import files
+from vqcli.errors import VqcliError
+from vqcli.types import Grid, grid_length
+
+FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
+AGAIN = "run the same vqcli encode again: it continues, and makes damaged shards anew"
+
+
+@dataclass(frozen=True)
+class TokensInfo:
+    """What tokens are of: written beside them, and needed to turn them back into images."""
+
+    codebook_size: int
+    fingerprint: str
+    """Of the tokenizer that made them; empty if nobody wrote it down."""
+    preprocessing: str
+    """How images came to the tokenizer's size."""
+    views: int = 1
+    """Rows of an image, which follow each other."""
+    classes: tuple[str, ...] = ()
+    """Name of every label; empty where nobody told them."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"classes": list(self.classes)}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> TokensInfo:
+        """From what ``record`` gave; older files tell neither views nor classes."""
+        return cls(
+            record["codebook_size"],
+            record["fingerprint"],
+            record["preprocessing"],
+            record.get("views", 1),
+            tuple(record.get("classes", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """The tokens (L,) of one image, or of one view of it."""
+
+    key: str
+    label: int | None
+    grid: Grid
+    ids: np.ndarray
+
+
+def token_type(codebook_size: int) -> np.dtype:
+    """The smallest unsigned integer type that holds every token."""
+    return np.dtype(np.min_scalar_type(codebook_size - 1))
+
+
+def shard_files(folder: Path, shard: int) -> tuple[Path, Path]:
+    """The lines and the tokens of a shard."""
+    return folder / f"tokens-{shard:05d}.jsonl", folder / f"tokens-{shard:05d}.safetensors"
+
+
+def write_shard(
+    folder: Path, shard: int, lines: list[dict[str, Any]], rows: list[np.ndarray], codebook_size: int
+) -> None:
+    """Write a shard: a line per input, and the tokens of those that were encoded, (n, L) or one by one."""
+    lines_file, tokens_file = shard_files(folder, shard)
+    kind = token_type(codebook_size)
+    same = len({len(row) for row in rows}) == 1
+    tokens = (np.stack(rows) if same else np.concatenate([np.zeros(0, kind), *rows])).astype(kind)
+    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    files.write_bytes(lines_file, text)
+    files.write_bytes(tokens_file, save({"tokens": tokens}, _seal(shard, text, tokens)))
+
+
+def _seal(shard: int, lines: bytes, tokens: np.ndarray) -> dict[str, str]:
+    """One entry alone: safetensors writes several in any order, and shards must have the same bytes."""
+    digest = hashlib.sha256(f"{shard} {hashlib.sha256(lines).hexdigest()} ".encode())
+    digest.update(np.ascontiguousarray(tokens).data)
+    return {"sha256_of_shard_lines_tokens": digest.hexdigest()}
+
+
+def read_shard(folder: Path, shard: int) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The lines of a shard and its tokens. Raises VqcliError if it is missing or not as it was written."""
+    lines_file, tokens_file = shard_files(folder, shard)
+    try:
+        text = lines_file.read_bytes()
+        with safe_open(tokens_file, "numpy") as file:
+            tokens, seal = file.get_tensor("tokens"), file.metadata()
+        if seal != _seal(shard, text, tokens):
+            raise ValueError("its hashes differ")
+        return [json.loads(line) for line in text.splitlines()], tokens
+    except (OSError, SafetensorError, ValueError) as e:
+        raise VqcliError(f"{tokens_file} is missing or damaged: {e}", hint=AGAIN, reason="damaged") from e
+
+
+def shard_done(folder: Path, shard: int) -> bool:
+    """Whether a shard was written whole, and is still as it was."""
+    try:
+        return shard_files(folder, shard)[1].is_file() and bool(read_shard(folder, shard))
+    except VqcliError:
+        return False
+
+
+def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
+    """The encoded rows of a shard."""
+    lines, tokens = read_shard(folder, shard)
+    flat, at = tokens.reshape(-1), 0
+    for line in lines:
+        if line["status"] == "ok":
+            grid = tuple((h, w) for h, w in line["grid"])
+            ids = flat[at : at + grid_length(grid)]
+            at += len(ids)
+            yield Row(line["key"], line["label"], grid, ids)
+
+
+def remove_shards(folder: Path) -> None:
+    """Delete the results of a job, and nothing else in its folder."""
+    for path in (folder / INDEX, *folder.glob("tokens-*.safetensors"), *folder.glob("tokens-*.jsonl")):
+        path.unlink(missing_ok=True)
+
+
+def totals(folder: Path, shards: int) -> dict[str, Any]:
+    """Counts over the shards of a finished job, from what is on the disk."""
+    encoded, rejected, grids = 0, [], set()
+    for shard in range(shards):
+        for line in read_shard(folder, shard)[0]:
+            if line["status"] == "ok":
+                encoded += 1
+                grids.add(tuple(map(tuple, line["grid"])))
+            else:
+                rejected.append({"key": line["key"], "reason": line["reason"]})
+    grid = [list(side) for side in next(iter(grids))] if len(grids) == 1 else None
+    return {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
+
+
+def write_index(folder: Path, index: dict[str, Any]) -> None:
+    """End a job in the folder form: totals, and the hash of every file."""
+    hashes = {p.name: files.sha256(p) for k in range(index["shards"]) for p in shard_files(folder, k)}
+    files.write_json(folder / INDEX, index | {"sha256": hashes})
+
+
+def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -> None:
+    """End a job in the array form: one ``.npy``, streamed from the shards, and its ``.json``.
+
+    The array takes its name last: where it is, the job is done.
+    """
+    grid, kind = index["grid"], token_type(info.codebook_size)
+    shape = (index["encoded"], *grid[0]) if len(grid) == 1 else (index["encoded"], grid_length(grid))
+    digest = hashlib.sha256()
+    with files.writing(out) as array:
+        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(array, header)
+        for row in _rows(folder, index):
+            digest.update(row.ids.data)
+            array.write(row.ids.data)
+        head = {"format": FORMAT} | info.record() | {"grid": grid, "sha256": digest.hexdigest()}
+        with files.writing(out.with_suffix(".json")) as side:
+            side.write(json.dumps(head | {"rejected": index["rejected"]}, indent=1)[:-2].encode())
+            _stream(side, "keys", (row.key for row in _rows(folder, index)))
+            _stream(side, "labels", (row.label for row in _rows(folder, index)))
+            side.write(b"\n}\n")
+
+
+def _rows(folder: Path, index: dict[str, Any]) -> Iterator[Row]:
+    for shard in range(index["shards"]):
+        yield from shard_rows(folder, shard)
+
+
+def _stream(file: Any, name: str, values: Iterable[Any]) -> None:
+    """One more list of a JSON object, never held as a whole."""
+    file.write(f',\n "{name}": ['.encode())
+    for i, value in enumerate(values):
+        file.write((", " if i else "").encode() + json.dumps(value).encode())
+    file.write(b"]")

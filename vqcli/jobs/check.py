@@ -1,0 +1,90 @@
+"""What a recipe would train and what that costs, worked out without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from vqcli.data.loader import TrainPlan
+from vqcli.errors import VqcliError
+from vqcli.jobs.finder import Onlooker
+from vqcli.registry import resolve
+from vqcli.training.recipe import Recipe, read_recipe, steps_in
+from vqcli.training.task import Task
+
+
+@dataclass(frozen=True)
+class RecipeInfo:
+    """What a recipe would train, worked out without training or data."""
+
+    recipe: str
+    parameters: dict[str, int]
+    """Trained parameters of each part of the model."""
+    images: int | None
+    """Training images; None where the data is not here."""
+    missing: list[str]
+    """Why it would not train here: images or files that cannot be had."""
+    steps: int | None
+    """Optimizer steps; None if they depend on data that is not here."""
+    batch_size: int
+    memory: dict[str, int]
+    """Bytes on one process: weights with gradients and moments, and activations of a step."""
+    settings: dict[str, Any]
+    """The recipe, resolved."""
+
+
+def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
+    """Validate a recipe and build its model on the meta device. Raises VqcliError on what is wrong."""
+    recipe = read_recipe(reference, settings)
+    kind, meta, models = resolve("tasks", recipe.task), torch.device("meta"), Onlooker()
+    missing: list[str] = []
+    data = None
+    try:
+        data = kind.open_data(recipe, TrainPlan(recipe.seed, recipe.training.batch_size), models)
+    except VqcliError as e:
+        missing.append(str(e))
+    with meta:
+        task = kind(recipe, meta, models=models, data=data)
+    model, images = task.parts["model"], data.images if data else None
+    per_epoch = images // recipe.training.batch_size if images else None
+    fixed = not str(recipe.training.steps).endswith("epochs")
+    steps = steps_in(recipe.training.steps, per_epoch or 1) if per_epoch or fixed else None
+    trained = sum(p.numel() for m in task.parts.values() for p in m.parameters() if p.requires_grad)
+    still = [p for m in task.parts.values() for p in (*m.parameters(), *m.buffers()) if not p.requires_grad]
+    frozen = sum(tensor.numel() for tensor in still)
+    return RecipeInfo(
+        recipe=reference,
+        parameters={name: n for name, child in model.named_children() if (n := count(child))}
+        | {"total": count(model)},
+        images=images,
+        missing=[*missing, *models.missing, *task.missing()],
+        steps=steps,
+        batch_size=recipe.training.batch_size,
+        memory={"weights": 4 * (4 * trained + frozen), "activations": activations(task, recipe)},
+        settings=recipe.model_dump(mode="json"),
+    )
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def activations(task: Task, recipe: Recipe) -> int:
+    """Bytes that backward keeps of one pass, counted on the meta device: nothing is computed or held."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    known = {p.untyped_storage()._cdata for m in task.parts.values() for p in m.parameters()}
+    inputs = task.example(recipe.training.batch_size // recipe.training.accumulate)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = task.parts["model"](*inputs)
+    del outputs
+    return sum(storage.nbytes() for key, storage in kept.items() if key not in known)

@@ -1,0 +1,66 @@
+"""Models that recipes stand on, found for training, which may download, or only looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from vqcli.checkpoint import read_tokenizer_outline
+from vqcli.errors import VqcliError
+from vqcli.hub import published
+from vqcli.jobs.cache import model_folder
+from vqcli.recipes import recipe_names
+from vqcli.registry import build
+from vqcli.tokenizers.base import Tokenizer
+from vqcli.training.recipe import read_recipe
+from vqcli.types import Progress, TokenizerSpec, silent
+
+
+class Finder:
+    """Models by reference: local ones, and published ones that are downloaded and imported when first met."""
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self.progress = progress
+
+    def folder(self, reference: str) -> Path:
+        """The model folder of a reference. Raises VqcliError where there is none."""
+        return model_folder(reference, self.progress)
+
+    def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
+        """What a tokenizer is, for images of ``size`` or else its own. Raises VqcliError."""
+        tokenizer = read_tokenizer_outline(self.folder(reference))
+        try:
+            tokenizer.image_size = size or tokenizer.image_size
+            return tokenizer.spec
+        except ValueError as e:
+            raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
+
+
+class Onlooker(Finder):
+    """As ``Finder``, but downloads nothing and lists what is not here yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing: list[str] = []
+
+    def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
+        """Of a published model by the table of aliases, of a run that is still to come by its recipe."""
+        known = published(reference)
+        if known and known.codes:
+            height, width = size or (known.size, known.size)
+            grid = ((height // known.downsample, width // known.downsample),)
+            return TokenizerSpec(known.codes, 0, known.downsample, (height, width), grid=grid)
+        try:
+            return super().spec(reference, size)
+        except VqcliError as e:
+            name = Path(reference).name
+            if e.reason != "input-missing" or name not in recipe_names():
+                raise
+            told = f"there is no tokenizer {reference} yet: vqcli train {name}"
+            self.missing += [told] if told not in self.missing else []
+            recipe = read_recipe(name)
+            with torch.device("meta"):
+                tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer)  # type: ignore[attr-defined]
+            tokenizer.image_size = size or recipe.data.height_width
+            return tokenizer.spec

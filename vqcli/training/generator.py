@@ -1,0 +1,259 @@
+"""Training a generator: predict the tokens of images from their classes.
+
+The tokens lie in a file, or a frozen tokenizer makes them of images on the way.
+Shape letters: B images, L tokens an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from vqcli.checkpoint import describe_generator, load_tokenizer, read_generator, save_generator
+from vqcli.data.base import identity
+from vqcli.data.classes import readable
+from vqcli.data.config import DataConfig, Side
+from vqcli.data.holdout import holdout
+from vqcli.data.loader import Batch as ImageBatch
+from vqcli.data.loader import TrainPlan
+from vqcli.data.token_rows import TokenBatch, TokenRows, open_token_rows, token_batches, token_eval_batches
+from vqcli.data.tokens import is_tokens
+from vqcli.errors import VqcliError
+from vqcli.generators.base import Generator, image_stream
+from vqcli.nn.distributed import all_reduce_sum
+from vqcli.pixels import contact_sheet, normalize, to_uint8
+from vqcli.quantizers.base import first_misfit
+from vqcli.registry import GeneratorConfig, build
+from vqcli.training.data import Data, data_of, training_images
+from vqcli.training.models import Models
+from vqcli.training.recipe import Recipe
+from vqcli.training.task import Losses, Task
+from vqcli.types import Grid, Progress, TokenizerSpec, grid_length
+
+PICTURED = 8
+"""Classes of a sample grid at most, and images of each."""
+
+
+class GeneratorData(DataConfig):
+    """Which images, or tokens of images; then ``size`` and ``augment`` were settled by ``vqcli encode``."""
+
+    source: str = "demo"
+    """Tokens that ``vqcli encode`` wrote, .npy or a folder; or images as for a tokenizer."""
+    size: Side | tuple[Side, Side] | None = None  # type: ignore[assignment]
+    """Side, or height and width, in pixels; the tokenizer's own otherwise."""
+
+    @property
+    def wanted(self) -> tuple[int, int] | None:
+        """``size`` as (height, width), if it is given."""
+        return self.height_width if self.size else None
+
+
+class GeneratorRecipe(Recipe):
+    """A recipe that trains a generator."""
+
+    task: str = "generator"
+    tokenizer: str
+    """MODEL whose tokens are generated: a folder, a run, a published file, an alias, or a name on the Hub."""
+    generator: GeneratorConfig
+    data: GeneratorData
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens int64 (B, L) and labels (B,) on the device."""
+
+    ids: Tensor
+    labels: Tensor
+
+
+class GeneratorTask(Task):
+    """Trains ``recipe.generator``; one part, ``model``. The tokenizer stands beside it, frozen."""
+
+    Config: ClassVar[type[Recipe]] = GeneratorRecipe
+
+    def __init__(
+        self,
+        recipe: GeneratorRecipe,
+        device: torch.device,
+        *,
+        models: Models,
+        data: Data | None = None,
+        empty: bool = False,
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        self.classes = readable(data.classes) if data else []
+        spec = spec_of(recipe, models, data.grid if data else None)
+        with torch.device("meta") if empty else nullcontext():
+            self.generator: Generator = build("generators", recipe.generator, spec)
+        self.generator = self.generator.to_empty(device=device) if empty else self.generator.to(device)
+        self.parts: dict[str, nn.Module] = {"model": self.generator}
+        if device.type != "meta":
+            self.tokenizer = load_tokenizer(models.folder(recipe.tokenizer), device).requires_grad_(False)
+
+    @classmethod
+    def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
+        assert isinstance(recipe, GeneratorRecipe)
+        source, classes = recipe.data.source, recipe.generator.classes  # type: ignore[attr-defined]
+        if is_tokens(Path(source)):
+            rows = open_token_rows(Path(source))
+            check_same_tokenizer(recipe, rows, models)
+            check_labels(rows.labels, rows, classes, f"tokens {source}")
+            return token_data(rows, recipe.data.holdout, plan)
+        size = models.spec(recipe.tokenizer, recipe.data.wanted).image_size
+        config = recipe.data.model_copy(update={"size": size})
+        images = training_images(config)
+        labels = (images.source.label(i) for i in images.training)
+        known = np.array([-1 if label is None else label for label in labels], np.int64)
+        check_labels(known, images.source, classes, f"images {source}", images.training)
+        return data_of(images, config, plan)
+
+    def start_from(self, model: str, progress: Progress) -> None:
+        folder = Path(model)
+        source = read_generator(folder)
+        misfit = first_misfit(source.state_dict(), self.generator.state_dict())
+        if misfit:
+            raise VqcliError(
+                f"{folder} does not fit the recipe: {misfit}",
+                hint=f"give the recipe the model's network: vqcli info {folder} --json",
+                reason="config",
+            )
+        self.generator.load_state_dict(source.state_dict())
+        theirs, ours = source.spec.fingerprint, self.generator.spec.fingerprint
+        note = ", which knew the tokens of another tokenizer" if theirs and theirs != ours else ""
+        progress.say(f"starting from {folder}{note}")
+
+    def example(self, images: int) -> tuple[Tensor, ...]:
+        ids = torch.zeros(images, grid_length(self.generator.grid), dtype=torch.int64, device=self.device)
+        return ids, ids[:, 0]
+
+    def load(self, loaded: ImageBatch | TokenBatch) -> Batch:
+        labels = loaded.labels.to(self.device)
+        if isinstance(loaded, TokenBatch):
+            return Batch(loaded.ids.to(self.device), labels)
+        with torch.no_grad():
+            images = normalize(loaded.stacked().to(self.device))
+            return Batch(self.tokenizer.encode(images).ids, labels)
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
+        yield "model", self.parts["model"](batch.ids, batch.labels)
+
+    def numbers(self) -> dict[str, float]:
+        return {}
+
+    def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
+        """Mean losses over held-out images, without dropout; perplexity is exp of the cross-entropy."""
+        sums: dict[str, float] = {}
+        images = 0
+        for batch in batches:
+            for name, value in model(batch.ids, batch.labels).items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(batch.ids)
+            images += len(batch.ids)
+        names = sorted(sums) or ["cross_entropy"]
+        local = [*(sums.get(name, 0.0) for name in names), float(images)]
+        *totals, total = all_reduce_sum(torch.tensor(local, device=self.device)).tolist()
+        if not total:
+            return {}
+        measured: dict[str, Any] = {name: value / total for name, value in zip(names, totals)}
+        if "cross_entropy" in measured:
+            measured["perplexity"] = math.exp(measured["cross_entropy"])
+        return measured | {"images": int(total)}
+
+    def picture(self, model: nn.Module, batch: Batch | None) -> Image:
+        """A row of images of each of a few classes, always from the same random numbers."""
+        assert isinstance(model, Generator)
+        classes = model.config.classes
+        rows = range(0, classes, max(1, -(-classes // PICTURED)))
+        wanted = [(label, index) for label in rows for index in range(PICTURED)]
+        labels = torch.tensor([label for label, _ in wanted], device=self.device)
+        streams = [image_stream(self.recipe.seed, *which) for which in wanted]
+        tokens = model.sample(labels, streams, model.config.sampling)
+        return contact_sheet(to_uint8(self.tokenizer.decode(tokens)), columns=PICTURED)
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        assert isinstance(model, Generator)
+        return describe_generator(model)
+
+    def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
+        assert isinstance(model, Generator)
+        note = ""
+        if "cross_entropy" in measured:
+            note = (
+                f"Cross-entropy {measured['cross_entropy']:.4f} nats a token on {measured['images']:,} "
+                "held-out images."
+            )
+        save_generator(model, folder, self.tokenizer, classes=self.classes, note=note)
+
+
+def spec_of(recipe: GeneratorRecipe, models: Models, grid: Grid | None) -> TokenizerSpec:
+    """What the generator must know of its tokenizer; ``grid`` is that of tokens which are there already."""
+    spec = models.spec(recipe.tokenizer, recipe.data.wanted)
+    if grid is None or grid == spec.grid:
+        return spec
+    height, width = grid[-1]
+    return replace(spec, grid=grid, image_size=(height * spec.downsample, width * spec.downsample))
+
+
+def token_data(rows: TokenRows, share: float, plan: TrainPlan) -> Data:
+    """Batches of tokens; ``share`` of the images is held out."""
+    training, held_out = holdout(rows, share)
+    return Data(
+        train=partial(token_batches, rows, training, plan),
+        held_out=lambda most: token_eval_batches(
+            rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
+        ),
+        images=len(training),
+        identity=identity(rows.key(i) for i in training),
+        classes=rows.info.classes,
+        grid=rows.grid,
+    )
+
+
+def check_same_tokenizer(recipe: GeneratorRecipe, rows: TokenRows, models: Models) -> None:
+    """Raises VqcliError if the tokens are not those of the recipe's tokenizer."""
+    theirs, spec = rows.info, models.spec(recipe.tokenizer, None)
+    if theirs.fingerprint and spec.fingerprint and theirs.fingerprint != spec.fingerprint:
+        raise VqcliError(
+            f"the tokens {recipe.data.source} are not of the tokenizer {recipe.tokenizer}: fingerprint "
+            f"{theirs.fingerprint[:8]}, not {spec.fingerprint[:8]}",
+            hint="--tokenizer names the one that made them",
+            reason="fingerprint",
+        )
+    if theirs.codebook_size != spec.codebook_size:
+        raise VqcliError(
+            f"the tokens {recipe.data.source} are of {theirs.codebook_size:,} codes, the tokenizer "
+            f"{recipe.tokenizer} has {spec.codebook_size:,}",
+            hint="--tokenizer names the one that made them",
+            reason="fingerprint",
+        )
+
+
+def check_labels(
+    labels: np.ndarray, keys: Any, classes: int, what: str, indices: np.ndarray | None = None
+) -> None:
+    """Raises VqcliError that names an image without a class, or of one that the generator does not have."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    key = keys.key(first if indices is None else int(indices[first]))
+    if labels[first] < 0:
+        raise VqcliError(
+            f"{what} have no classes: {key} has no label",
+            hint="class-conditional training needs labels: folders of classes, .cls files, a label column",
+            reason="labels",
+        )
+    raise VqcliError(
+        f"{what} have a class {labels[first]} ({key}), the recipe {classes} classes",
+        hint=f"--set generator.classes={int(labels.max()) + 1}",
+        reason="labels",
+    )

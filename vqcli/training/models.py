@@ -1,0 +1,21 @@
+"""Where a task finds the models it stands on; who runs it decides whether they may be downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from vqcli.types import TokenizerSpec
+
+
+class Models(Protocol):
+    """Models by the names that recipes give them."""
+
+    def folder(self, reference: str) -> Path:
+        """The model folder of a reference. Raises VqcliError where there is none."""
+
+    def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
+        """What a tokenizer is, for images of ``size`` or else its own; no weights are read.
+
+        Raises VqcliError where there is no tokenizer, or it takes no images of this size.
+        """
