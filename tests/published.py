@@ -192,3 +192,44 @@ SMALL = {
     "fvq-var-cifar10": "fvq-var",
 }
 """Small recipes, and whose systems they are."""
+
+GPT = {
+    "generator.name": "gpt",
+    "generator.classes": 1000,
+    "generator.token_dropout": 0.1,
+    "generator.residual_dropout": 0.1,
+    "generator.ffn_dropout": 0.1,
+    "generator.attention_dropout": 0.0,
+    "generator.class_dropout": 0.1,
+    "generator.drop_path": 0.0,
+    "optimizer.name": "adamw",
+    "optimizer.lr": 1e-4,
+    "optimizer.lr_batch": 256,
+    "optimizer.betas": (0.9, 0.95),
+    "optimizer.weight_decay": 0.05,
+    "optimizer.clip": 1.0,
+    "schedule.warmup": 0,
+    "training.precision": "bf16",
+    "training.average": None,
+}
+LLAMAGEN_GPT = GPT | {"schedule.decay": "constant", "training.batch_size": 256, "training.compile": True}
+FVQ_GPT = GPT | {
+    "schedule.decay": "linear",
+    "schedule.hold": 0.05,
+    "schedule.floor": 0.01,
+    "training.compile": False,
+}
+PUBLISHED |= {
+    "gpt-b": LLAMAGEN_GPT | {"training.steps": "300 epochs", "generator.sampling.cfg": 2.0},
+    "gpt-l": LLAMAGEN_GPT | {"training.steps": "300 epochs", "generator.sampling.cfg": 1.75},
+    "gpt-xl": LLAMAGEN_GPT | {"training.steps": "50 epochs", "generator.sampling.cfg": 1.75},
+    "gpt-l-fvq": FVQ_GPT | {"training.steps": "300 epochs", "training.batch_size": 2048},
+    "gpt-xl-fvq": FVQ_GPT | {"training.steps": "350 epochs", "training.batch_size": 1024},
+}
+TOTAL |= {
+    "gpt-b": 110_888_448,
+    "gpt-l": 342_910_976,
+    "gpt-xl": 774_699_520,
+    "gpt-l-fvq": 342_910_976,
+    "gpt-xl-fvq": 774_699_520,
+}

@@ -1,0 +1,167 @@
+"""A generator's run: on tokens or on images, stopped and resumed, exported with its tokenizer."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.models import make_model
+from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
+from vqcli.checkpoint import load_generator, load_tokenizer, read_classes, read_spec
+from vqcli.data.demo import CLASSES
+from vqcli.errors import Interrupted, VqcliError
+from vqcli.generators.base import image_stream
+from vqcli.jobs.encode import encode
+from vqcli.jobs.encoder import ImageOptions
+from vqcli.jobs.train import TrainOptions, train
+
+RECIPE = {
+    "task": "generator",
+    "data": {"source": "demo:64", "num_workers": 0, "augment": "none"},
+    "generator": {"name": "gpt", "classes": 10, "layers": 2, "heads": 2, "width": 16, "ffn_multiple": 8},
+    "optimizer": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.05},
+    "schedule": {"hold": 0.05},
+    "training": {
+        "steps": 8,
+        "batch_size": 16,
+        "log_every": 2,
+        "sample_every": 100,
+        "validate_every": 3,
+        "validation_images": 8,
+        "checkpoint_every": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def tokens(tokenizer, tmp_path_factory) -> Path:
+    return encoded(tokenizer, tmp_path_factory.mktemp("tokens") / "tokens.npy")
+
+
+def encoded(tokenizer: Path, out: Path, **options) -> Path:
+    asked = ImageOptions("demo:64", str(tokenizer), batch_size=16, device="cpu", num_workers=0, **options)
+    encode(asked, out)
+    return out
+
+
+def start(run, tokenizer, *settings, progress=None, **options):
+    torch.set_num_threads(1)
+    path = run.parent / "gpt.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(RECIPE | {"tokenizer": str(tokenizer)}))
+    asked = TrainOptions(str(path), run, settings=list(settings), device="cpu", **options)
+    return train(asked, progress or Recorded())
+
+
+def test_a_run_on_tokens_is_that_on_their_images(tokenizer, tokens, tmp_path):
+    of_images = start(tmp_path / "images", tokenizer)
+    of_tokens = start(tmp_path / "tokens", tokenizer, f"data.source={tokens}", "data.holdout=0")
+    assert tensors(of_images.run).keys() == tensors(of_tokens.run).keys()
+    weights = [load_file(r.model / "model.safetensors") for r in (of_images, of_tokens)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert of_tokens.measured == {}  # nothing is held out of these tokens; of drawn images, another split is
+    assert metrics(of_tokens.run)[0]["cross_entropy"] == pytest.approx(math.log(16), rel=0.02)
+    assert metrics(of_tokens.run)[-2]["cross_entropy"] < 2.7
+    measured = of_images.measured
+    assert measured["images"] == 8
+    assert measured["perplexity"] == pytest.approx(math.exp(measured["cross_entropy"]))
+
+
+def test_the_exported_folder_is_whole(tokenizer, tokens, tmp_path):
+    result = start(tmp_path / "run", tokenizer, f"data.source={tokens}")
+    assert read_spec(result.model / "tokenizer") == read_spec(tokenizer)
+    assert read_classes(result.model) == list(CLASSES)
+    generator = load_generator(result.model)
+    assert generator.spec == load_tokenizer(tokenizer).spec
+    labels = torch.arange(4)
+    drawn = generator.sample(labels, [image_stream(0, i, 0) for i in range(4)], generator.config.sampling)
+    assert drawn.ids.shape == (4, 16)
+    assert "held-out images" in (result.model / "README.md").read_text()
+    assert list((result.run / "samples").glob("*.png"))
+
+
+def test_a_stopped_run_continues_to_the_same_bits(tokenizer, tokens, tmp_path):
+    """Dropout and hidden classes too: they draw from the saved state."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    start(whole, tokenizer, f"data.source={tokens}")
+    with pytest.raises(Interrupted):
+        start(stopped, tokenizer, f"data.source={tokens}", progress=Recorded(stop_at=5))
+    resume(stopped)
+    assert_same(whole, stopped)
+
+
+def test_a_run_sees_every_view(tokenizer, tokens, tmp_path):
+    """With the mirrored views beside them, the same images in the same order train another network."""
+    flipped = encoded(tokenizer, tmp_path / "flipped.npy", augment="flip")
+    runs = [
+        start(tmp_path / name, tokenizer, f"data.source={source}", "data.holdout=0")
+        for name, source in (("plain", tokens), ("flipped", flipped))
+    ]
+    plain, mirrored = (load_file(r.model / "model.safetensors")["head.weight"] for r in runs)
+    assert not torch.equal(plain, mirrored)
+    assert len(np.load(flipped)) == 2 * len(np.load(tokens))
+
+
+def test_a_generator_starts_from_another(tokenizer, tokens, tmp_path):
+    first = start(tmp_path / "first", tokenizer, f"data.source={tokens}")
+    recorded = Recorded()
+    second = start(
+        tmp_path / "second",
+        tokenizer,
+        f"data.source={tokens}",
+        f"init={first.model}",
+        "optimizer.lr=1e-9",
+        progress=recorded,
+    )
+    assert recorded.said[0] == f"starting from {first.model}"
+    ours, theirs = (load_file(r.model / "model.safetensors") for r in (first, second))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in ours)
+    with pytest.raises(VqcliError, match="does not fit the recipe: class_embedding"):
+        start(tmp_path / "third", tokenizer, f"init={first.model}", "generator.width=24")
+    with pytest.raises(VqcliError, match="holds a tokenizer, not a generator"):
+        start(tmp_path / "fourth", tokenizer, f"init={tokenizer}")
+
+
+def refused(match, tokenizer, tmp_path, *settings):
+    with pytest.raises(VqcliError, match=match) as raised:
+        start(tmp_path / "run", tokenizer, *settings)
+    assert raised.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_tokens_of_another_tokenizer_are_refused(tokens, tmp_path):
+    other = make_model(tmp_path / "other", seed=1)
+    refused("are not of the tokenizer .*other: fingerprint", other, tmp_path, f"data.source={tokens}")
+
+
+def test_classes_that_are_missing_or_too_many_are_refused(tokenizer, tokens, tmp_path):
+    refused("have a class 7", tokenizer, tmp_path, f"data.source={tokens}", "generator.classes=7")
+    refused("have a class 7", tokenizer, tmp_path, "generator.classes=7")
+    side = tokens.with_suffix(".json")
+    told = json.loads(side.read_text())
+    told["labels"][3] = None
+    other = tmp_path / "tokens.npy"
+    other.write_bytes(tokens.read_bytes())
+    other.with_suffix(".json").write_text(json.dumps(told))
+    refused("demo/train/000003 has no label", tokenizer, tmp_path, f"data.source={other}")
+
+
+def test_a_tokenizer_that_is_not_there_is_told_before_there_is_a_run(tmp_path):
+    refused("there is no model at nowhere", "nowhere", tmp_path)
+
+
+def test_the_second_generator_trains_too(tokenizer, tokens, tmp_path):
+    network = json.dumps({"name": "gpt_lc", "classes": 10, "layers": 2, "heads": 2, "width": 16})
+    result = start(tmp_path / "run", tokenizer, f"data.source={tokens}", f"generator={network}")
+    assert load_generator(result.model).config.name == "gpt_lc"
+    assert 0 < result.measured["cross_entropy"] < math.log(26)
