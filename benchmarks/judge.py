@@ -145,7 +145,7 @@ def drawn(images: str, split: str | None) -> Labelled:
 def generated(folder: Path) -> Labelled:
     """The images ``vqcli generate`` wrote to a folder. Raises VqcliError if a class is none of the drawn."""
     listed = files.read_json(folder / "samples.json")
-    wanted = {image["file"]: listed["classes"][image["class"]] for image in listed["images"]}
+    wanted = {image["file"]: image["name"] for image in listed["images"]}
     strange = sorted(set(wanted.values()) - set(NAMES[:NOTHING]))
     if strange:
         raise VqcliError(f"{folder} has images of {', '.join(strange)}", hint="only drawn classes are known")

@@ -1,10 +1,12 @@
-"""A tiny untrained model on disk, for tests of what works with models."""
+"""Tiny untrained models on disk, for tests of what works with models."""
 
 from pathlib import Path
 
 import torch
 
-from vqcli.checkpoint import save_tokenizer
+from vqcli.checkpoint import load_tokenizer, read_spec, save_generator, save_tokenizer
+from vqcli.generators.gpt import Gpt
+from vqcli.generators.gpt_lc import GptLc
 from vqcli.tokenizers.conv import ConvTokenizer
 
 
@@ -20,4 +22,24 @@ def make_model(
     tokenizer.image_size = (side, side) if side else None
     folder.mkdir(parents=True)
     save_tokenizer(tokenizer, folder, usage=usage)
+    return folder
+
+
+def make_generator(
+    folder: Path,
+    tokenizer: Path,
+    *,
+    kind: type[Gpt] | type[GptLc] = Gpt,
+    copied: bool = True,
+    names: tuple[str, ...] = ("tabby cat", "tiger cat", "Red Panda!", "owl"),
+    **options,
+) -> Path:
+    """A generator's folder: four classes, and noise in every weight so that tokens vary."""
+    torch.manual_seed(0)
+    generator = kind(kind.Config(**kind.TINY | options), read_spec(tokenizer))
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    folder.mkdir(parents=True)
+    save_generator(generator, folder, load_tokenizer(tokenizer) if copied else None, classes=names)
     return folder

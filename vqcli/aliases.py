@@ -45,6 +45,8 @@ MIT, APACHE = "MIT", "Apache-2.0"
 
 DEFAULT = "llamagen-vq16"
 """The tokenizer of who names none."""
+GENERATOR = "llamagen-b-256"
+"""The generator of who names none."""
 
 ALIASES: dict[str, Published] = {
     "llamagen-vq16": Published(
@@ -62,6 +64,7 @@ ALIASES: dict[str, Published] = {
         sha256="c70d2966ec012f378793214ff0755087e7c5fe6f035b469995143325dca4a4e3",
         importer="llamagen",
         codes=16_384,
+        downsample=8,
         licence=MIT,
         what="LlamaGen VQ, a token for 8x8 pixels, ImageNet 256x256",
     ),
@@ -124,6 +127,8 @@ ALIASES: dict[str, Published] = {
             f"vq_log/simvq_{size}/size128/epoch=49-step=250250.ckpt",
             importer="simvq",
             codes=codes,
+            downsample=8,
+            size=128,
             licence=MIT,
             what="SimVQ, a token for 8x8 pixels, ImageNet 128x128",
         )
@@ -157,6 +162,8 @@ ALIASES: dict[str, Published] = {
             f"imagenet_{side}_L.ckpt",
             importer="open_magvit2",
             codes=262_144,
+            downsample=side // 16,
+            size=side,
             licence=APACHE,
             what=f"Open-MAGVIT2, ImageNet {side}x{side}",
         )
@@ -197,6 +204,7 @@ ALIASES: dict[str, Published] = {
         "vqvae",
         importer="diffusers",
         codes=4_096,
+        downsample=8,
         licence=MIT,
         what="VQ-Diffusion's VQModel, a token for 8x8 pixels",
     ),
@@ -205,6 +213,28 @@ ALIASES: dict[str, Published] = {
         "vqvae",
         importer="diffusers",
         codes=8_192,
+        downsample=4,
         what="latent diffusion's VQModel of faces, a token for 4x4 pixels",
     ),
+    **{
+        f"llamagen-{size}-{side}": Published(
+            LLAMAGEN,
+            f"c2i_{size.upper()}_{side}.pt",
+            importer="llamagen_gpt",
+            codes=16_384,
+            size=side,
+            tokenizer="llamagen-vq16",
+            licence=MIT,
+            what=f"LlamaGen GPT-{size.upper()}, {parameters} parameters, ImageNet {side}x{side}",
+        )
+        for size, side, parameters in (
+            ("b", 256, "111 million"),
+            ("b", 384, "111 million"),
+            ("l", 256, "343 million"),
+            ("l", 384, "343 million"),
+            ("xl", 384, "775 million"),
+            ("xxl", 384, "1.4 billion"),
+            ("3b", 384, "3.1 billion"),
+        )
+    },
 }

@@ -18,8 +18,8 @@ def write_samples(folder: Path, classes: list[str], wanted: list[int]) -> None:
     """A folder as ``vqcli generate`` leaves it, with a disc, a ring and a square."""
     for i in range(3):
         files.write_image(folder / f"{i}.png", DemoSource(3, (32, 32))[i].image)
-    listed = [{"file": f"{i}.png", "class": label} for i, label in enumerate(wanted)]
-    files.write_json(folder / "samples.json", {"classes": classes, "images": listed})
+    listed = [{"file": f"{i}.png", "class": c, "name": classes[c]} for i, c in enumerate(wanted)]
+    files.write_json(folder / "samples.json", {"images": listed})
 
 
 def test_the_classifier_is_kept_and_made_anew_for_other_settings(tmp_path, capsys):

@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.importers.foreign import CASES
+from tests.importers.foreign_generators import gpt, gpt_lc, gpt_state, lc_state
 from vqcli import files
 from vqcli.cli.app import app
 
@@ -74,6 +75,59 @@ def test_scales(tmp_path):
     assert "weights      var.pth\n" in done.stdout
 
 
+def rows_of(done):
+    assert done.exit_code == 0, done.output
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+
+
+def test_generators(tmp_path, file):
+    """With their tokenizer, and without; then ``info`` tells the same."""
+    torch.save({"model": gpt_state(gpt())}, tmp_path / "gpt.pt")
+    rows = rows_of(vqcli("import", tmp_path / "gpt.pt", "-o", tmp_path / "alone"))
+    assert rows == {
+        "folder": f"{tmp_path}/alone",
+        "layout": "llamagen_gpt",
+        "weights": "'model' of gpt.pt",
+        "network": "gpt, layers 2, heads 2, width 128 (the file does not tell: --heads)",
+        "parameters": f"{sum(p.numel() for p in gpt().parameters()):,}",
+        "classes": "5",
+        "images": "256x256 pixels, 16x16 tokens of 48 codes (the file does not tell: --size)",
+        "tokenizer": "not here: vqcli generate will need --tokenizer",
+        "sampling": "cfg 1.0, cfg_interval -1, temperature 1.0, top_k 0, top_p 1.0",
+        "licence": "not told",
+    }
+    options = ("--tokenizer", file, "--size", 32, "--heads", 4)
+    rows = rows_of(vqcli("import", tmp_path / "gpt.pt", "-o", tmp_path / "whole", *options))
+    assert rows["network"] == "gpt, layers 2, heads 4, width 128"
+    assert rows["images"] == "32x32 pixels, 4x4 tokens of 48 codes"
+    assert rows["tokenizer"] == f"{tmp_path}/whole/tokenizer"
+    told = rows_of(vqcli("info", tmp_path / "whole"))
+    print_ = json.loads((tmp_path / "whole" / "tokenizer" / "config.json").read_text())["fingerprint"]
+    assert told["kind"] == f"generator, {rows['network']}"
+    assert told["classes"] == "5, without names"
+    assert told["fingerprint"] == f"{print_} (of the tokenizer)"
+    assert {name: told[name] for name in ("images", "tokenizer", "sampling")} == {
+        name: rows[name] for name in ("images", "tokenizer", "sampling")
+    }
+    assert told["weights"].startswith(f"{rows['parameters']} numbers, ")
+    value = json.loads(vqcli("info", tmp_path / "alone", "--json").stdout)
+    assert (value["kind"], value["tokenizer"], value["grid"]) == ("generator", None, [[16, 16]])
+
+
+def test_generators_as_json(tmp_path):
+    torch.save(lc_state(gpt_lc()), tmp_path / "lc.pth")
+    done = vqcli("import", tmp_path / "lc.pth", "-o", tmp_path / "out", "--classes", 5, "--json")
+    value = json.loads(done.stdout)
+    assert (value["kind"], value["classes"], value["codebook_size"]) == ("generator", 5, 20)
+    assert (value["grid"], value["assumed"], value["tokenizer"]) == ([[4, 4]], ["heads"], None)
+    assert value["record"]["layout"] == "gpt_lc"
+    refused = vqcli("import", tmp_path / "lc.pth", "-o", tmp_path / "b", "--classes", 100)
+    assert (
+        "vocabulary of 25 codes and classes has no room for 100 classes\nhint: give --classes"
+        in refused.stderr
+    )
+
+
 def test_what_cannot_be(tmp_path, file):
     class Evil:
         def __reduce__(self):
@@ -92,6 +146,8 @@ def test_what_cannot_be(tmp_path, file):
             "known: llamagen",
         ),
         ((file, "--scales", "1,2"), 1, "its layout leaves no --scales open", "leave it out"),
+        ((file, "--tokenizer", file), 1, "its layout leaves no --tokenizer open", "leave it out"),
+        ((file, "--heads", "0"), 2, "'--heads'", ""),
         ((file, "--size", "30"), 1, "multiples of 8", "another --size"),
         ((file, "--size", "native"), 2, "N or HxW", ""),
         ((file, "--scales", "1,b"), 2, "not of the form 1,2,4", ""),

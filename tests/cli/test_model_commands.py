@@ -48,7 +48,7 @@ def test_info_on_what_is_no_model(tmp_path, model):
         ([tmp_path / "away"], "there is no model at", "a run"),
         ([tmp_path], "is no model folder", "vqcli train"),
         ([tmp_path / "run"], "is a run without a finished checkpoint", "--resume"),
-        ([model], "holds a generator, not a tokenizer", "tokenizer's folder"),
+        ([model], "has format None", "update vqcli"),
     ]:
         done = vqcli("info", *arguments)
         assert (done.exit_code, done.stdout) == (1, "")

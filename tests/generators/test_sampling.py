@@ -103,6 +103,7 @@ def test_an_image_of_a_network_without_a_null_class_is_not_guided():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_compiled_steps_draw_the_same():
     generator = make("gpt")
     labels = torch.tensor([0, 1, 2])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vqcli.aliases import ALIASES, DEFAULT
+from vqcli.aliases import ALIASES, DEFAULT, GENERATOR
 from vqcli.errors import VqcliError
 from vqcli.hub import is_plain, locate, published
 from vqcli.parts import PARTS
@@ -95,6 +95,15 @@ def test_aliases(name):
     assert known.importer in PARTS["importers"]
     assert re.fullmatch(r"([0-9a-f]{64})?", known.sha256)
     assert known.codes > 1
+    assert known.size % known.downsample == 0
+    if known.tokenizer:
+        made_for = ALIASES[known.tokenizer]
+        assert (made_for.codes, made_for.downsample, made_for.tokenizer) == (
+            known.codes,
+            known.downsample,
+            "",
+        )
+        assert f"{known.size}x{known.size}" in known.what
     assert known.what
     assert known.licence
 
@@ -102,5 +111,6 @@ def test_aliases(name):
 def test_no_two_aliases_are_one_file():
     places = [(each.repository, each.file) for each in ALIASES.values()]
     assert len(set(places)) == len(places)
-    assert DEFAULT in ALIASES
+    assert not ALIASES[DEFAULT].tokenizer
+    assert ALIASES[GENERATOR].tokenizer == DEFAULT
     assert recipe_names()

@@ -56,6 +56,7 @@ def write(path, value, **options):
         (OrderedDict(STATE), ""),
         ({"model": STATE, "optimizer": {"state": {0: {"step": 3}}}, "steps": 7}, "model"),
         ({"state_dict": STATE, "epoch": 1}, "state_dict"),
+        ({"module": STATE, "global_steps": 1}, "module"),
         ({"model": {"other": torch.ones(1)}, "ema": STATE}, "ema"),
         ({"ema": None, "model": STATE, "state_dict": {"other": torch.ones(1)}}, "model"),
         ({"model": {f"module._orig_mod.{key}": x for key, x in STATE.items()}}, "model"),
@@ -65,6 +66,15 @@ def write(path, value, **options):
 def test_containers(tmp_path, value, container, legacy):
     path = write(tmp_path / "a.pt", value, _use_new_zipfile_serialization=not legacy)
     check(path, container=container)
+
+
+def test_tensors_with_attributes(tmp_path):
+    """As sharded training leaves them: rebuilt by their type, which is Tensor."""
+    state = {key: x.clone() for key, x in STATE.items()}
+    state["encoder.bias"]._is_sharded = True
+    path = write(tmp_path / "a.pt", state)
+    assert b"_rebuild_from_type_v2" in path.read_bytes()
+    check(path)
 
 
 def test_safetensors_by_any_name(tmp_path):

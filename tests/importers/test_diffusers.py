@@ -10,7 +10,7 @@ from tests.tokenizers.test_golden import assert_near, formula, numbers, picture
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
 from vqcli.importers.diffusers import DiffusersImporter
-from vqcli.jobs.convert import convert
+from vqcli.jobs.convert_tokenizer import convert_tokenizer
 
 CASE = Case(
     "diffusers",
@@ -31,7 +31,7 @@ TOKENS = """
 @torch.inference_mode()
 def test_numbers_of_diffusers():
     state = {key: formula(key, tuple(x.shape)) for key, x in CASE.state(CASE.model()).items()}
-    model = convert(DiffusersImporter(), state, SIZE, {"norm_num_groups": 32, "sample_size": 48})
+    model = convert_tokenizer(DiffusersImporter(), state, SIZE, {"norm_num_groups": 32, "sample_size": 48})
     images = picture()[:, :, :48, :32]
     want = [0.240839, 0.253922, -0.160879, 0.293109, -0.190801, -0.181634, -0.081384, 0.735324]
     assert_near(model.latents(images)[0, :, 0, 0], want)
@@ -61,5 +61,5 @@ def test_what_cannot_be_ours(change, settings, said):
     if change is None:
         state = {key: x for key, x in state.items() if ".mid_block.attentions." not in key}
     with pytest.raises(VqcliError, match=said) as refused:
-        convert(DiffusersImporter(), state | (change or {}), SIZE, settings)
+        convert_tokenizer(DiffusersImporter(), state | (change or {}), SIZE, settings)
     assert "diffusers" in refused.value.hint

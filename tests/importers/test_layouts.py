@@ -7,7 +7,8 @@ from tests.importers.foreign import CASES, Case
 from vqcli.checkpoint import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
-from vqcli.jobs.convert import convert
+from vqcli.importers.tokenizer import TokenizerImporter
+from vqcli.jobs.convert_tokenizer import convert_tokenizer
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 
@@ -22,11 +23,13 @@ def case(request):
 
 
 def run(case: Case, state):
-    return convert(IMPORTERS[case.importer], state, ImportOptions(**{"size": case.image} | case.options), {})
+    options = ImportOptions(**{"size": case.image} | case.options)
+    return convert_tokenizer(IMPORTERS[case.importer], state, options, {})
 
 
 def test_every_importer_has_a_case():
-    assert {case.importer for case in CASES.values()} == set(IMPORTERS)
+    tokenizers = {name for name, importer in IMPORTERS.items() if isinstance(importer, TokenizerImporter)}
+    assert {case.importer for case in CASES.values()} == tokenizers
 
 
 @torch.inference_mode()

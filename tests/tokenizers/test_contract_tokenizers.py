@@ -101,7 +101,7 @@ def test_spec_reports_what_others_need(name: str) -> None:
     f = model.downsample
     assert model.spec == TokenizerSpec(64, 8, f)
     model.image_size, model.fingerprint = (32, 64), "abc"
-    assert model.spec == TokenizerSpec(64, 8, f, (32, 64), "abc")
+    assert model.spec == TokenizerSpec(64, 8, f, (32, 64), "abc", ((32 // f, 64 // f),))
 
 
 def test_baking_keeps_tokens_and_rebuilds_from_its_configuration(name: str) -> None:

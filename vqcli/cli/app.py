@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from vqcli import __version__
-from vqcli.cli import catalog, doctor, hub, importing, models, prune, tokens, train, usage
+from vqcli.cli import catalog, doctor, generate, hub, importing, models, prune, tokens, train, usage
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
+    ("Generate", "generate", generate.generate),
     ("Measure", "usage-report", usage.usage_report),
     ("Measure", "prune", prune.prune),
     ("Measure", "info", models.info),

@@ -59,18 +59,23 @@ def list_parts(
 
 
 def _models(entries: Sequence[Any]) -> str:
-    rows = [
-        (
-            entry.name,
-            f"{entry.codes:,}",
-            f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "",
-            entry.licence,
-            "yes" if entry.cached else "",
-            entry.summary,
-        )
-        for entry in entries
-    ]
-    return table(["models", "codes", "size", "licence", "here", ""], rows)
+    """Tokenizers, then generators, each kind below its own line."""
+    rows: list[tuple[str, ...]] = []
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        rows += [("",) * 6] * bool(rows) + [(f"{kind}s", "codes", "size", "licence", "here", "")]
+        rows += [
+            (
+                entry.name,
+                f"{entry.codes:,}",
+                f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "",
+                entry.licence,
+                "yes" if entry.cached else "",
+                entry.summary,
+            )
+            for entry in entries
+            if entry.kind == kind
+        ]
+    return table([""] * 6, rows)
 
 
 def new(

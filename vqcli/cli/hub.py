@@ -65,7 +65,7 @@ def push(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Upload a model folder with a model card: recipe, utilization, licence, how to use it.
+    """Upload a model folder with a model card: what it is, recipe, licence, how to use it.
 
     Example: vqcli push runs/demo owner/my-tokenizer --private
     """
@@ -79,7 +79,6 @@ def push(
             raise typer.BadParameter("nobody can be asked here: give --yes")
         typer.confirm(f"Upload to {repository}?", abort=True, err=True)
     result = run(parcel, private=private, progress=out.progress())
+    use = "generate --prompt-class 0" if parcel.kind == "generator" else "encode IMAGES -o tokens.npy"
     text = f"{result.repository}  {len(result.files)} files, commit {result.commit[:12]}"
-    out.result(
-        result, f"{text}\nNext: vqcli encode IMAGES -o tokens.npy -m {result.repository}", result.repository
-    )
+    out.result(result, f"{text}\nNext: vqcli {use} -m {result.repository}", result.repository)

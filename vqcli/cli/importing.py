@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import ForceOpt, parse_size
+from vqcli.cli.models import NO_TOKENIZER, layout, network, sampling
+from vqcli.cli.options import ForceOpt, complete_model, parse_size
 from vqcli.cli.output import Out, table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def import_file(
             "--size",
             parser=parse_pixels,
             metavar="N|HxW",
-            help="Pixels it was trained at; as published otherwise.",
+            help="Pixels it was trained at; as published otherwise, 256 for a generator.",
         ),
     ] = None,
     scales: Annotated[
@@ -71,6 +72,25 @@ def import_file(
             help="Sides of VAR's squares of tokens; those for 256x256 otherwise.",
         ),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="MODEL",
+            help="Of a generator: the tokenizer whose tokens it makes; a copy goes into its folder.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None,
+        typer.Option(
+            "--heads", min=1, help="Of a generator's attention; as published, else one for 64 of the width."
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option("--classes", min=1, help="Of a GPT-LC file without its tokenizer; 1000 otherwise."),
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Make a model folder of a published checkpoint. Its system is told by its keys, sizes by its shapes.
@@ -80,26 +100,47 @@ def import_file(
     from vqcli.importers.base import ImportOptions
     from vqcli.jobs.convert import import_model
 
-    options = ImportOptions(metric.value if metric else None, size, scales)
+    options = ImportOptions(
+        metric.value if metric else None, size, scales, heads=heads, classes=classes, tokenizer=tokenizer
+    )
     result = import_model(file, out_dir, options, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
 
 
 def _text(result: ImportResult) -> str:
-    record, size = result.record, "x".join(map(str, result.image_size))
+    record = result.record
     where = f"'{record['container']}' of {record['file']}" if record["container"] else record["file"]
     rows = [
         ("folder", result.out),
         ("layout", result.layout),
         ("weights", f"{where}{', running averages' if record['averaged'] else ''}"),
-        ("codes", f"{result.codebook_size:,} of width {result.width}"),
-        *([("metric", _metric(result))] if result.metric else []),
-        ("images", f"{size} pixels, a token for {result.downsample}x{result.downsample}"),
-        ("fingerprint", result.fingerprint),
+        *(_generator(result) if result.kind == "generator" else _tokenizer(result)),
         ("licence", f"{record['licence']} (its authors' code)" if record["licence"] else "not told"),
     ]
     return table(["", ""], rows)
 
 
-def _metric(result: ImportResult) -> str:
-    return f"{result.metric}{' (the file does not tell: --metric)' if result.metric_assumed else ''}"
+def _tokenizer(result: Any) -> list[tuple[str, object]]:
+    size = "x".join(map(str, result.image_size))
+    return [
+        ("codes", f"{result.codebook_size:,} of width {result.width}"),
+        *([("metric", f"{result.metric}{_untold(result, 'metric')}")] if result.metric else []),
+        ("images", f"{size} pixels, a token for {result.downsample}x{result.downsample}"),
+        ("fingerprint", result.fingerprint),
+    ]
+
+
+def _generator(result: Any) -> list[tuple[str, object]]:
+    return [
+        ("network", f"{network(result.generator)}{_untold(result, 'heads')}"),
+        ("parameters", f"{result.parameters:,}"),
+        ("classes", f"{result.classes:,}{_untold(result, 'classes')}"),
+        ("images", f"{layout(result)}{_untold(result, 'size')}"),
+        ("tokenizer", result.tokenizer or NO_TOKENIZER),
+        ("sampling", sampling(result.generator)),
+    ]
+
+
+def _untold(result: Any, option: str) -> str:
+    """What stands behind a fact that neither the file nor the user told."""
+    return f" (the file does not tell: --{option})" if option in result.assumptions() else ""

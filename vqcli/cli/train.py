@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import DeviceOpt, OutOpt, Precision, SplitOpt
+from vqcli.cli.options import DeviceOpt, OutOpt, Precision, SplitOpt, complete_model
 from vqcli.cli.output import Out
 
 if TYPE_CHECKING:
@@ -24,7 +24,19 @@ def train(
             autocompletion=complete_recipe,
         ),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="IMAGES", help="Images to train on.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="MODEL",
+            help="Of a generator: the tokenizer whose tokens it learns.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
     split: SplitOpt = None,
     out_dir: OutOpt = None,
     resume: Annotated[
@@ -49,6 +61,9 @@ def train(
     precision: Annotated[
         Precision | None, typer.Option("--precision", help="Autocast of the networks.")
     ] = None,
+    compile_networks: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks: slow first steps, faster others.")
+    ] = False,
     num_workers: Annotated[
         int | None, typer.Option("--num-workers", min=0, metavar="N", help="Processes that read images.")
     ] = None,
@@ -60,9 +75,11 @@ def train(
         bool, typer.Option("--accept-changes", help="Resume though data, versions or threads changed.")
     ] = False,
 ) -> None:
-    """Train a tokenizer. Without a recipe: the demo, on images that vqcli draws.
+    """Train a tokenizer, or a generator on its tokens. Without a recipe: the demo, on drawn images.
 
     Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
+
+    Example: vqcli train gpt-b --data tokens.npy --tokenizer llamagen-vq16
     """
     from vqcli.config import quoted
     from vqcli.jobs.train import TrainOptions
@@ -72,11 +89,13 @@ def train(
         raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
     given = {
         "init": init and quoted(init),
+        "tokenizer": tokenizer and quoted(tokenizer),
         "data.source": data and quoted(data),
         "data.split": split and quoted(split),
         "data.num_workers": num_workers,
         "seed": seed,
         "training.precision": precision.value if precision else None,
+        "training.compile": "true" if compile_networks else None,
     }
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
     options = TrainOptions(
@@ -98,9 +117,17 @@ def _text(result: TrainResult) -> str:
             f"{measured['images']:,} held-out images "
             f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
         )
+    if "cross_entropy" in measured:
+        lines.append(
+            f"cross-entropy {measured['cross_entropy']:.4f} nats a token, perplexity "
+            f"{measured['perplexity']:.1f}, over {measured['images']:,} held-out images"
+        )
     if result.rejected:
         lines.append(f"{result.rejected} images were rejected")
-    lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
+    if result.task == "generator":
+        lines.append(f"Next: vqcli generate --prompt-class 0 -m {result.run}")
+    else:
+        lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
     return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
 FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
-AGAIN = "run the same vqcli encode again: it continues, and makes damaged shards anew"
+AGAIN = "run the same command again: it continues, and makes damaged shards anew"
 
 
 @dataclass(frozen=True)

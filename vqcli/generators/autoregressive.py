@@ -25,8 +25,6 @@ class AutoregressiveGenerator(Generator):
     """Position 0 is the class, position i token i - 1; position i predicts token i."""
 
     makes: ClassVar[Literal["tokens", "latents"]] = "tokens"
-    null_class: int | None = None
-    """The label that stands for no class; None where guidance is not possible."""
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
         super().__init__(config, spec)
@@ -91,5 +89,4 @@ class AutoregressiveGenerator(Generator):
         return Tokens(torch.stack(ids, dim=1), self.grid)
 
     def compile_step(self) -> None:
-        """Compile what is done for each token; the first image pays for it."""
         self.compiled = torch.compile(self.run, dynamic=True)

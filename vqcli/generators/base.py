@@ -42,6 +42,8 @@ class Generator(nn.Module, ABC):
     TINY: ClassVar[dict[str, Any]]
     makes: ClassVar[Literal["tokens", "latents"]]
     config: Any
+    null_class: int | None = None
+    """The label that stands for no class; None where guidance is not possible."""
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
         """Raises ValueError where the tokenizer's images have no fixed grid."""
@@ -59,6 +61,10 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses of images given as tokens (B, L) with labels (B,)."""
+
+    @abstractmethod
+    def compile_step(self) -> None:
+        """Compile what sampling does again and again; the first images pay for it."""
 
     @abstractmethod
     def sample(

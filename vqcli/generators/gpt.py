@@ -18,6 +18,7 @@ from vqcli.config import PartConfig
 from vqcli.generators.autoregressive import AutoregressiveGenerator
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
+from vqcli.nn.linear import Linear
 from vqcli.nn.llama import Dropouts, LlamaBlock, RmsNorm
 from vqcli.nn.precision import float32
 from vqcli.nn.rotary import rotary_table
@@ -104,7 +105,7 @@ class Gpt(AutoregressiveGenerator):
             LlamaBlock(width, config.heads, config.hidden, self._dropouts(i)) for i in range(config.layers)
         )
         self.norm = RmsNorm(width)
-        self.head = nn.Linear(width, spec.codebook_size, bias=False)
+        self.head = Linear(width, spec.codebook_size, bias=False)
         self.tables: dict[torch.device, Tensor] = {}
         self.apply(_start)
         nn.init.zeros_(self.head.weight)

@@ -18,6 +18,7 @@ from vqcli.config import PartConfig
 from vqcli.generators.autoregressive import AutoregressiveGenerator
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
+from vqcli.nn.linear import Linear
 from vqcli.nn.mingpt import MinGptBlock
 from vqcli.types import TokenizerSpec
 
@@ -65,7 +66,7 @@ class GptLc(AutoregressiveGenerator):
             MinGptBlock(config.width, config.heads, config.dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, self.words, bias=False)
+        self.head = Linear(config.width, self.words, bias=False)
         self.apply(_start)
 
     def embed_labels(self, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The importer contract: a published checkpoint becomes a configuration and weights of ours.
+"""What all importers share: a published checkpoint is known by its keys, and every key is accounted for.
 
 No importer knows a size: levels, blocks, channels and codes are read from keys and shapes. What neither tells
 is an option, with the published value as its default.
@@ -7,7 +7,7 @@ is an option, with the published value as its default.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from vqcli.errors import VqcliError
-from vqcli.importers.layouts import Layout, turned
+from vqcli.importers.layouts import Layout, begins, turned
 
 State = dict[str, Tensor]
 """Tensors by key."""
 AVERAGE = "model_ema."
 """What Lightning files put before a running average; its key has no dots."""
-TOGETHER = re.compile(r"((?:encoder|decoder)\..*)\.([qkv])\.(weight|bias)")
+TOGETHER = re.compile(r"(.*)\.([qkv])\.(weight|bias)")
 """Our names for the three parts of an attention that ours has in one."""
+NO_PLACE = "it has keys that its sizes leave no place for:"
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,20 @@ class ImportOptions:
     """Sides of a multi-scale tokenizer's squares of tokens."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """``config.json`` that lies beside the file, if one does."""
+    heads: int | None = None
+    """Of a generator's attention."""
+    classes: int | None = None
+    """What a generator makes images of, where its vocabulary holds codes and classes."""
+    tokenizer: str | None = None
+    """The model, as a user names it, whose tokens a generator makes."""
+    bring: bool = True
+    """Whether the generator's folder gets a copy of that."""
 
     @property
     def given(self) -> set[str]:
         """Names of the options that were given and do not fit every layout."""
-        return {name for name in ("metric", "scales") if getattr(self, name) is not None}
+        names = ("metric", "scales", "heads", "classes", "tokenizer")
+        return {name for name in names if getattr(self, name) is not None}
 
 
 def unfit(message: str) -> VqcliError:
@@ -51,7 +61,7 @@ def unfit(message: str) -> VqcliError:
 
 
 class Importer(ABC):
-    """Recognises a published layout by its keys, and converts it."""
+    """Recognises a published layout by its keys, and brings its weights under our names."""
 
     HAS: ClassVar[tuple[str | tuple[str, ...], ...]]
     """What its keys start with, each of these; of a group one is enough."""
@@ -59,13 +69,13 @@ class Importer(ABC):
     """What none of its keys starts with."""
     LAYOUT: ClassVar[Layout]
     IGNORED: ClassVar[tuple[str, ...]] = ()
-    """What keys start with that no tokenizer needs: losses, counters."""
+    """What keys start with that no model needs: losses, counters, masks; ``#`` stands for a number."""
     FROZEN: ClassVar[tuple[str, ...]] = ()
     """What keys start with that are not trained, and so have no running average."""
+    APART: ClassVar[tuple[str, ...]] = ()
+    """What our names start with where we have an attention's three maps in one, and they have them apart."""
     OPTIONS: ClassVar[frozenset[str]] = frozenset()
     """The options that its files leave open."""
-    SETTINGS: ClassVar[bool] = False
-    """Whether it asks what ``config.json`` beside the file says."""
     LICENCE: ClassVar[str] = ""
     """Of the authors' code, where they give one; weights may have another."""
 
@@ -75,54 +85,56 @@ class Importer(ABC):
         has = all(any(key.startswith(mark) for key in keys) for mark in self.HAS)
         return has and not any(key.startswith(self.LACKS) for key in keys)
 
-    def convert(self, state: State, options: ImportOptions) -> tuple[dict[str, Any], State]:
-        """The tokenizer's configuration, and its weights in our names, not baked.
+    def weights(self, state: State, options: ImportOptions) -> State:
+        """A file's weights under our names: averages where it has them, attention in one piece.
 
-        Raises VqcliError that names a key which is unknown, or without which sizes cannot be told.
+        Raises VqcliError that names a key which is unknown or missing, or an option that the file answers.
         """
         wrong = sorted(options.given - self.OPTIONS)
         if wrong:
             raise VqcliError(f"its layout leaves no --{wrong[0]} open", hint="leave it out", reason="usage")
         state = self._rename(self._average(state))
         if self.LAYOUT.upwards:
-            levels = count(state, r"encoder\.levels\.")
+            levels = levels_in(state)
             state = {turned(name, levels): tensor for name, tensor in state.items()}
-        state = self.arrange(self._fuse(state), options)
-        return {**self._network(state), **self.parts(state, options)}, state
+        return self._fuse(state)
 
-    @abstractmethod
-    def parts(self, state: State, options: ImportOptions) -> dict[str, Any]:
-        """The ``codebook`` and ``quantizer`` of the configuration, from weights in our names."""
-
-    def arrange(self, state: State, options: ImportOptions) -> State:
-        """The weights in our shapes, where theirs are others. Raises VqcliError on what cannot be ours."""
-        return state
-
-    def image_size(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """(height, width) of the images that its published files were trained on."""
-        improved = config["name"] == "improved"  # published ones have 16 x 16 tokens
-        side = 16 * 2 ** (len(config["multipliers"]) - 1) if improved else 256
-        return side, side
-
-    def published(self, name: str, levels: int) -> str:
+    def published(self, name: str, levels: int = 0) -> str:
         """Their key for a weight of ours, in a network of so many levels."""
-        if name.startswith(("encoder.", "decoder.")):
+        if name.startswith(self.APART):
             name = name.replace(".qkv.", ".q.")  # the first of three
         return self.LAYOUT.theirs(name, levels)
 
     def shape(self, state: State, name: str, rank: int) -> torch.Size:
         """The shape of a weight that must be there. Raises VqcliError."""
-        key = self.published(name, count(state, r"encoder\.levels\."))
+        key = self.published(name, levels_in(state))
         if name not in state:
             raise unfit(f"it lacks '{key}'")
         if state[name].ndim != rank:
             raise unfit(f"'{key}' has shape {tuple(state[name].shape)}, not one of {rank} numbers")
         return state[name].shape
 
-    def table(self, state: State, name: str) -> dict[str, int]:
-        """Size and width of a table of codes (K, D)."""
-        size, width = self.shape(state, name, 2)
-        return {"size": size, "width": width}
+    def check_fit(self, weights: State, wanted: State) -> None:
+        """Raises VqcliError that names a weight which is missing, unknown, of another shape or not finite."""
+        levels = levels_in(wanted)
+
+        def key(name: str) -> str:
+            return f"'{self.published(name, levels)}'"
+
+        missing = [name for name in wanted if name not in weights]
+        unknown = [name for name in weights if name not in wanted]
+        for what, names in {"it lacks": missing, NO_PLACE: unknown}.items():
+            if names:
+                more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+                raise unfit(f"{what} {', '.join(map(key, names[:3]))}{more}")
+        for name, tensor in weights.items():
+            found, shape = tuple(tensor.shape), tuple(wanted[name].shape)
+            if found != shape:
+                raise unfit(f"{key(name)} has shape {found}, its other sizes ask for {shape}")
+            strided = tensor.layout == torch.strided and tensor.device.type == "cpu"
+            plain = tensor.is_floating_point() and strided
+            if not plain or not torch.isfinite(tensor.float()).all():
+                raise unfit(f"{key(name)} holds NaN, Inf, or other things than numbers")
 
     def _average(self, state: State) -> State:
         """Running averages in place of the weights they are of, where the file has them."""
@@ -135,7 +147,7 @@ class Importer(ABC):
         for key, tensor in state.items():
             if not key.startswith(AVERAGE):
                 average = averages.pop(key.replace(".", ""), None)
-                if average is None and not key.startswith((*self.IGNORED, *self.FROZEN)):
+                if average is None and not begins(key, (*self.IGNORED, *self.FROZEN)):
                     raise unfit(f"it has running averages, but none of '{key}'")
                 out[key] = tensor if average is None else average
         if averages:
@@ -145,7 +157,7 @@ class Importer(ABC):
     def _rename(self, state: State) -> State:
         out: State = {}
         for key, tensor in state.items():
-            if key.startswith(self.IGNORED):
+            if begins(key, self.IGNORED):
                 continue
             name = self.LAYOUT.ours(key)
             if name is None:
@@ -158,9 +170,9 @@ class Importer(ABC):
     def _fuse(self, state: State) -> State:
         """Attention with its three maps in one."""
         out: State = {}
-        levels = count(state, r"encoder\.levels\.")
+        levels = levels_in(state)
         for name, tensor in state.items():
-            found = TOGETHER.fullmatch(name)
+            found = TOGETHER.fullmatch(name) if name.startswith(self.APART) else None
             if found is None:
                 out[name] = tensor
                 continue
@@ -176,36 +188,12 @@ class Importer(ABC):
                 out[whole] = torch.cat([state[part] for part in names])
         return out
 
-    def _network(self, state: State) -> dict[str, Any]:
-        """The network's part of the configuration."""
-        channels = self.shape(state, "encoder.stem.weight", 4)[0]
-        levels = range(count(state, r"encoder\.levels\."))
-        widths = [self.shape(state, f"encoder.levels.{i}.res.0.conv1.weight", 4)[0] for i in levels]
-        if not channels or any(width % channels for width in widths):
-            raise unfit(f"its levels have {widths} channels, not multiples of the {channels} it begins with")
-        config = {
-            "name": self.LAYOUT.network,
-            "channels": channels,
-            "multipliers": [width // channels for width in widths],
-            "res_blocks": count(state, r"encoder\.levels\.0\.res\."),
-        }
-        if self.LAYOUT.network == "improved":
-            return config | {"adaptive": any(name.startswith("decoder.levels.0.adapt.") for name in state)}
-        attention = [i for i in levels if count(state, rf"encoder\.levels\.{i}\.attn\.")]
-        return config | {
-            "attention_levels": attention,
-            "z_channels": self.shape(state, "encoder.head.weight", 4)[0],
-            "quant_conv": self.shape(state, "quant_conv.weight", 4)[-1],
-        }
-
-
-def quantizer_for(metric: str) -> dict[str, Any]:
-    """The quantizer that compares so."""
-    if metric == "dot":
-        return {"name": "index_propagation"}
-    return {"name": "nearest", "metric": metric}
-
 
 def count(state: Iterable[str], prefix: str) -> int:
     """How many different numbers follow a pattern in names."""
     return len({found[1] for name in state if (found := re.match(prefix + r"(\d+)\.", name))})
+
+
+def levels_in(state: Iterable[str]) -> int:
+    """Levels of the convolutional network that has these names of ours; 0 of others."""
+    return count(state, r"encoder\.levels\.")

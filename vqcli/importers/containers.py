@@ -15,7 +15,7 @@ from torch import Tensor
 from vqcli.errors import VqcliError
 from vqcli.importers.pickles import CONVERT, CUT, check_zip, unpickle
 
-CONTAINERS = ("ema", "model", "state_dict")
+CONTAINERS = ("ema", "model", "module", "state_dict")
 """Keys under which files hold weights, best first: authors evaluate averages."""
 WRAPPERS = ("module.", "_orig_mod.")
 """What data parallelism and compilation put before every key."""
@@ -36,7 +36,7 @@ class Checkpoint:
     state: dict[str, Tensor]
     """By key, as the authors name them."""
     container: str
-    """Where in the file they were: ``ema``, ``model``, ``state_dict``; empty where they are all it holds."""
+    """Where in the file they were, of ``CONTAINERS``; empty where they are all it holds."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

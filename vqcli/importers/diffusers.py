@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from vqcli.errors import VqcliError
-from vqcli.importers.base import Importer, ImportOptions, State
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import DIFFUSERS
+from vqcli.importers.tokenizer import TokenizerImporter
 
 KNOWN = {"norm_num_groups": 32, "act_fn": "silu", "norm_type": "group", "mid_block_add_attention": True}
 """Of ``config.json``: what our network has. No shape tells the first two."""
 
 
-class DiffusersImporter(Importer):
+class DiffusersImporter(TokenizerImporter):
     """VQModel of diffusers, with the group norms and the attention in the middle that ours has."""
 
     HAS = (("encoder.down_blocks.", "decoder.up_blocks."),)

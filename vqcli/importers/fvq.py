@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State, count
+from vqcli.importers.base import ImportOptions, State, count
 from vqcli.importers.layouts import LLAMAGEN
+from vqcli.importers.tokenizer import TokenizerImporter
 
 THEIRS, OURS = "quantize.qbridge.", "quantizer.codebook."
 BRIDGE = f"{OURS}bridge."
 CONDITION = f"{BRIDGE}condition"
 
 
-class FvqImporter(Importer):
+class FvqImporter(TokenizerImporter):
     """FVQ as trained, with either form of VQBridge; codes of no class where they depend on one."""
 
     HAS = (("encoder.conv_blocks.", "decoder.conv_blocks."), THEIRS)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.tokenizer import TokenizerImporter
 
 
-class GumbelImporter(Importer):
+class GumbelImporter(TokenizerImporter):
     """VQGAN with a Gumbel quantizer: a projection picks the code."""
 
     HAS = ("encoder.down.", "quantize.proj.")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,7 +16,7 @@ class Layout:
     """A published layout: its names and ours, both ways."""
 
     network: str
-    """The tokenizer of ours that has this network."""
+    """The tokenizer or generator of ours that has this network."""
     names: Mapping[str, str]
     """Their names of modules, and ours."""
     leaves: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +55,11 @@ def turned(name: str, levels: int) -> str:
     return re.sub(
         r"^(decoder\.levels\.)(-?\d+)", lambda found: f"{found[1]}{levels - 1 - int(found[2])}", name
     )
+
+
+def begins(key: str, names: Iterable[str]) -> bool:
+    """Whether a key begins with one of these names, in which ``#`` stands for a number."""
+    return any(re.match("[0-9]{1,4}".join(map(re.escape, name.split("#"))), key) for name in names)
 
 
 def _pattern(name: str) -> re.Pattern[str]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State, quantizer_for
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import LLAMAGEN
+from vqcli.importers.tokenizer import TokenizerImporter, quantizer_for
 
 WIDEST_COSINE = 32
 """No key tells the metric. Published are 8 wide and cosine (LlamaGen), 256 wide and l2 (FVQ)."""
 
 
-class LlamaGenImporter(Importer):
+class LlamaGenImporter(TokenizerImporter):
     """LlamaGen VQ of any size, as a checkpoint or safetensors, and baked FVQ."""
 
     HAS = (("encoder.conv_blocks.", "decoder.conv_blocks."),)

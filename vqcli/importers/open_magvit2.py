@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import IMPROVED
+from vqcli.importers.tokenizer import TokenizerImporter
 
 
-class OpenMagvit2Importer(Importer):
+class OpenMagvit2Importer(TokenizerImporter):
     """Open-MAGVIT2's image tokenizers; running averages are taken where the file has them."""
 
     HAS = ("encoder.mid_block.", "decoder.adaptive.")

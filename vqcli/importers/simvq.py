@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import IMPROVED
+from vqcli.importers.tokenizer import TokenizerImporter
 
 
-class SimVqImporter(Importer):
+class SimVqImporter(TokenizerImporter):
     """SimVQ; running averages are taken where the file has them."""
 
     HAS = ("encoder.mid_block.", "quantize.embedding_proj.")

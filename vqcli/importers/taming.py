@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from vqcli.importers.base import Importer, ImportOptions, State, quantizer_for
+from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.tokenizer import TokenizerImporter, quantizer_for
 
 NETWORK: tuple[str, ...] = ("encoder.down.", "encoder.mid.attn_1.q.")
 OTHERS: tuple[str, ...] = (
@@ -21,7 +22,7 @@ DEEPER = "encoder.down.0.block.3."
 tell them apart: latent diffusion keeps them too, and a file of IBQ may have lost them."""
 
 
-class TamingImporter(Importer):
+class TamingImporter(TokenizerImporter):
     """VQGAN of taming-transformers, of any size."""
 
     HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = NETWORK

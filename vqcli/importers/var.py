@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State, count
+from vqcli.importers.base import ImportOptions, State, count
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.tokenizer import TokenizerImporter
 
 SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 """Published for 256x256 images. No key tells them: for 512x512 they are 1 2 3 4 6 9 13 18 24 32."""
 
 
-class VarImporter(Importer):
+class VarImporter(TokenizerImporter):
     """VAR's tokenizer; its scales are those for 256x256 images unless others are given."""
 
     HAS = ("encoder.down.", "quantize.quant_resi.")
@@ -26,6 +27,7 @@ class VarImporter(Importer):
         }
     )
     IGNORED = ("quantize.ema_vocab_hit_SV",)
+    APART = ()
     OPTIONS = frozenset({"scales"})
     LICENCE = "MIT"
 
@@ -38,6 +40,3 @@ class VarImporter(Importer):
     def image_size(self, config: Mapping[str, Any]) -> tuple[int, int]:
         side = config["quantizer"]["scales"][-1] * 2 ** (len(config["multipliers"]) - 1)
         return side, side
-
-    def published(self, name: str, levels: int) -> str:
-        return self.LAYOUT.theirs(name, levels)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import Importer, ImportOptions, State, count, unfit
+from vqcli.importers.base import ImportOptions, State, count, unfit
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.tokenizer import TokenizerImporter
 
 BASE, MAP = "quantizer.codebook.base", "quantizer.codebook.map."
 
 
-class VqganLcImporter(Importer):
+class VqganLcImporter(TokenizerImporter):
     """VQGAN-LC, and the VQGAN-FC and VQGAN-EMA of its paper, which have no projector."""
 
     HAS = ("encoder.down.", ("tok_embeddings.", "codebook_projection."))

@@ -30,24 +30,25 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     source = published(named) if named else None
     if source is None:
         return locate(reference)
-    from vqcli.jobs.pull import published_folder
+    from vqcli.jobs.published import published_folder
 
     return published_folder(source, progress)
 
 
-def imported(path: Path, progress: Progress = silent) -> Path:
+def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: Path | None = None) -> Path:
     """The model folder of a published file, by the hash of its bytes; made again where it is damaged.
 
-    Raises VqcliError if it is no published file.
+    Of a generator it also depends on what no file tells: the ``size`` of its images in pixels a side, and the
+    folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
     """
     digest = files.sha256(path)
-    kept, folder = cache_folder() / KIND, kept_folder(path, digest)
+    kept, folder = cache_folder() / KIND, kept_folder(path, digest + variant(size, tokenizer))
     while not files.verified(folder):
         try:
             with files.locked(kept):
                 files.clean(kept)
                 if not files.verified(folder):
-                    _import(path, folder, digest, progress)
+                    _import(path, folder, digest, size, tokenizer, progress)
                 return folder
         except VqcliError as e:
             if e.reason != "locked":
@@ -56,25 +57,37 @@ def imported(path: Path, progress: Progress = silent) -> Path:
     return folder
 
 
-def kept_folder(path: Path, digest: str) -> Path:
-    """Where the import of a file of this SHA-256 is kept; a ``config.json`` beside it makes another of it."""
+def variant(size: int, tokenizer: Path | None) -> str:
+    """What the names of a generator's imports end with; nothing without a tokenizer."""
+    if tokenizer is None:
+        return ""
+    return f"-{size}-{files.read_json(tokenizer / 'config.json')['fingerprint'][:16]}"
+
+
+def kept_folder(path: Path, name: str) -> Path:
+    """Where the import of a file of this name is kept; a ``config.json`` beside it makes another of it."""
     beside = path.with_name("config.json")
     settings = ""
     with suppress(OSError):  # one that cannot be read counts where it is needed
         settings = f"-{files.sha256(beside)[:16]}"
-    return cache_folder() / KIND / f"{digest}{settings}"
+    return cache_folder() / KIND / f"{name}{settings}"
 
 
-def _import(path: Path, folder: Path, digest: str, progress: Progress) -> None:
+def _import(
+    path: Path, folder: Path, digest: str, size: int, tokenizer: Path | None, progress: Progress
+) -> None:
+    from vqcli.importers.base import ImportOptions
     from vqcli.jobs.convert import import_model
 
     if folder.exists():
         progress.say(f"{folder} is damaged: {path} is imported again")
         files.remove_folder(folder)
-    made = import_model(path, folder, expected=digest)
-    if made.metric_assumed:
-        told = f"{path.name} is imported with codes compared by {made.metric}"
-        progress.say(f"{told}; the file does not tell: vqcli import --metric")
+    options = ImportOptions()
+    if tokenizer:
+        options = ImportOptions(size=(size, size), tokenizer=str(tokenizer), bring=False)
+    made = import_model(path, folder, options, expected=digest)
+    for option, what in made.assumptions().items():
+        progress.say(f"{path.name} is imported with {what}; the file does not tell: vqcli import --{option}")
 
 
 def cache_folder() -> Path:

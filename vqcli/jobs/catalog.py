@@ -27,14 +27,19 @@ class Entry:
 class Model(Entry):
     """A published model with a short name."""
 
+    kind: str
+    """``tokenizer`` or ``generator``."""
     codes: int
+    """Of its codebook; of a generator, of the tokenizer whose tokens it makes."""
     repository: str
     file: str
     bytes: int | None
     """Of its file, as published or else as it lies here; None where neither is known."""
     licence: str
     cached: bool
-    """Whether it can be used without network."""
+    """Whether it can be used without network; of a generator, its tokenizer too."""
+    tokenizer: str
+    """Of a generator: the short name of the tokenizer whose tokens it makes."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,20 @@ def _model(name: str, published: Published) -> Model:
     return Model(
         name,
         published.what,
+        "generator" if published.tokenizer else "tokenizer",
         published.codes,
         published.repository,
         published.file,
         published.bytes or sum(path.stat().st_size for path in here) or None,
         published.licence,
-        bool(here) or bool(published.sha256 and (cache_folder() / KIND / published.sha256).is_dir()),
+        _is_here(published) and (not published.tokenizer or _is_here(ALIASES[published.tokenizer])),
+        published.tokenizer,
     )
+
+
+def _is_here(published: Published) -> bool:
+    known = published.sha256 and (cache_folder() / KIND / published.sha256).is_dir()
+    return bool(known or _weights(published))
 
 
 def _weights(published: Published) -> list[Path]:

@@ -22,7 +22,7 @@ from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.data.token_store import INDEX, Row
 from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.jobs.models import autocast, open_tokenizer, pick_device
+from vqcli.jobs.models import autocast, decodable, open_tokenizer, pick_device
 from vqcli.pixels import to_pil, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Grid, Progress, Tokens, grid_length, silent
@@ -134,13 +134,13 @@ def decode_rows(tokenizer: Tokenizer, rows: list[Row], precision: str, device: t
 def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokenizer, *, force: bool) -> None:
     """Raises VqcliError if the tokens are not this tokenizer's, or not tokens of its codebook."""
     spec = tokenizer.spec
-    if found.info and found.info.fingerprint != spec.fingerprint and not force:
+    if found.info and found.info.fingerprint not in ("", spec.fingerprint) and not force:
         raise VqcliError(
             f"{path} is of tokenizer {found.info.fingerprint[:8]}, the model is {spec.fingerprint[:8]}",
             hint="give the model that made it with -m, or --force",
             reason="fingerprint",
         )
-    if found.grid and not _decodable(found.grid, tokenizer):
+    if found.grid and not decodable(found.grid, tokenizer):
         sides = " + ".join(f"{h}x{w}" for h, w in found.grid)
         raise VqcliError(
             f"{path} holds {sides} tokens an image, which this model cannot decode",
@@ -151,14 +151,6 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
     for block in found.blocks():
         check_range(path, block, start, spec.codebook_size, "give the model that made it with -m")
         start += len(block)
-
-
-def _decodable(grid: Grid, tokenizer: Tokenizer) -> bool:
-    h, w = grid[-1]
-    try:
-        return tokenizer.grid(h * tokenizer.downsample, w * tokenizer.downsample) == grid
-    except ValueError:
-        return False
 
 
 def default_grid(tokenizer: Tokenizer) -> Grid | None:

@@ -56,12 +56,13 @@ def encode(
     start, state = time.monotonic(), PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
     leads = state.is_main_process
     folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
+    check_form(options, out)
     if leads:
-        check_out(options, out, folder, force=force)
+        check_out(out, folder, force=force)
     encoder = Encoder(options, state.local_process_index, progress)
     with files.locked(folder) if leads else nullcontext():
         if leads:
-            check_out(options, out, folder, force=force)  # another process may have come first
+            check_out(out, folder, force=force)  # another process may have come first
             begin(folder, make_plan(encoder), force=force)
         state.wait_for_everyone()
         mine = range(state.process_index, encoder.shards, state.num_processes)
@@ -142,14 +143,18 @@ def make_plan(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def check_out(options: ImageOptions, out: Path, folder: Path, *, force: bool) -> None:
-    """Raises VqcliError if the place is taken by something that is not a job of ours."""
-    if out != folder and options.size == "native":
+def check_form(options: ImageOptions, out: Path) -> None:
+    """Raises VqcliError if images of many sizes are to go into one array."""
+    if out.suffix == ".npy" and options.size == "native":
         raise VqcliError(
             f"{out} holds images of one size only",
             hint="--size native needs a folder: -o tokens/",
             reason="size",
         )
+
+
+def check_out(out: Path, folder: Path, *, force: bool) -> None:
+    """Raises VqcliError if the place is taken by something that is not a job of ours."""
     if (folder / store.PLAN).is_file():
         return  # begin() tells whether it is this job
     if folder.exists() and not (folder.is_dir() and all(map(_passing, folder.iterdir()))):

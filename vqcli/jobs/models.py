@@ -11,13 +11,15 @@ from typing import Literal
 
 import torch
 
-from vqcli.aliases import ALIASES, DEFAULT
-from vqcli.checkpoint import load_tokenizer
+from vqcli.aliases import ALIASES, DEFAULT, GENERATOR
+from vqcli.checkpoint import load_generator, load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.hub import ENVIRONMENT
+from vqcli.generators.base import Generator
+from vqcli.hub import ENVIRONMENT, published
 from vqcli.jobs.cache import model_folder
+from vqcli.jobs.published import published_folder
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import Progress, silent
+from vqcli.types import Grid, Progress, silent
 
 Size = tuple[int, int] | Literal["native"]
 """(height, width) in pixels, or each image's own."""
@@ -70,6 +72,33 @@ def open_tokenizer(
     return load_tokenizer(folder, device), folder
 
 
+def open_generator(
+    reference: str | None, device: torch.device, progress: Progress = silent
+) -> tuple[Generator, Path]:
+    """The generator a user named, ready, and its folder; a published one for who names none."""
+    if not reference and not os.environ.get(ENVIRONMENT):
+        reference = GENERATOR
+        progress.say(f"no --model: {GENERATOR}, {ALIASES[GENERATOR].what}")
+    folder = model_folder(reference, progress)
+    return load_generator(folder, device), folder
+
+
+def generator_tokenizer(
+    folder: Path, reference: str | None, named: str | None, progress: Progress = silent
+) -> Path | None:
+    """The folder of the tokenizer that decodes what a generator makes; None where nobody tells.
+
+    ``named`` goes first, then what lies in the generator's folder, then what belongs to ``reference``, the
+    short name it was opened by. Whether the two fit is not looked at.
+    """
+    if named:
+        return model_folder(named, progress)
+    if (folder / "tokenizer" / "config.json").is_file():
+        return folder / "tokenizer"
+    source = published(reference or os.environ.get(ENVIRONMENT) or GENERATOR)
+    return published_folder(ALIASES[source.tokenizer], progress) if source and source.tokenizer else None
+
+
 def target_size(size: Size | None, tokenizer: Tokenizer) -> tuple[int, int] | None:
     """(height, width) that images are brought to: as asked, else the model's own; None for ``native``.
 
@@ -96,3 +125,12 @@ def check_size(tokenizer: Tokenizer, height: int, width: int) -> None:
             f"--size N, HxW or native; it was trained at {own[0]}x{own[1]}" if own else "give another --size"
         )
         raise VqcliError(f"the model takes no {height}x{width} pixels: {e}", hint=hint, reason="size") from e
+
+
+def decodable(grid: Grid, tokenizer: Tokenizer) -> bool:
+    """Whether tokens of this grid are an image's."""
+    h, w = grid[-1]
+    try:
+        return tokenizer.grid(h * tokenizer.downsample, w * tokenizer.downsample) == grid
+    except ValueError:
+        return False

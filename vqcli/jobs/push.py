@@ -15,19 +15,20 @@ import yaml
 
 from vqcli import files
 from vqcli.aliases import ABOUT, ALIASES, Published
-from vqcli.checkpoint import read_config
+from vqcli.checkpoint import kind_of, read_config
 from vqcli.downloads.client import client, endpoint, token
 from vqcli.downloads.problems import explained, status_of
 from vqcli.errors import VqcliError
 from vqcli.hub import check_repository
 from vqcli.jobs.cache import model_folder
-from vqcli.jobs.pull import CARD, MANIFEST, check_whole, model_files
+from vqcli.jobs.contents import CARD, MANIFEST, check_whole, model_files
 from vqcli.types import Progress, silent
 
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
 """What a card tells machines, before its text."""
 LICENSE = re.compile(r"^license:.*\n(?:(?: |- ).*\n)*", re.MULTILINE)
-USE = """## Use
+USE = {
+    "tokenizer": """## Use
 
     vqcli encode IMAGES -o tokens.npy -m {repository}
     vqcli decode tokens.npy -o images/ -m {repository}
@@ -38,7 +39,19 @@ from vqcli.jobs.cache import model_folder
 
 tokenizer = load_tokenizer(model_folder("{repository}"))
 ```
-"""
+""",
+    "generator": """## Use
+
+    vqcli generate --prompt-class 0 -o images/ -m {repository}{apart}
+
+```python
+from vqcli.checkpoint import load_generator
+from vqcli.jobs.cache import model_folder
+
+generator = load_generator(model_folder("{repository}"))
+```
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class Parcel:
     """What would be sent: a model folder's files, and its card and manifest as they will be there."""
 
     folder: Path
+    kind: str
+    """``tokenizer`` or ``generator``."""
     repository: str
     files: list[str]
     """Names, of the card and the manifest too."""
@@ -72,7 +87,8 @@ def pack(
     """
     check_repository(repository)
     folder = model_folder(reference, progress)
-    config = read_config(folder)
+    kind = kind_of(folder)
+    config = read_config(folder, kind)
     if (folder / "state.json").exists():
         raise VqcliError(
             f"{folder} is a training checkpoint", hint="push the run's exported model", reason="wrong-kind"
@@ -80,13 +96,8 @@ def pack(
     names = [name for name in model_files(folder) if name not in (CARD, MANIFEST)]
     check_whole(folder)
     size = sum((folder / name).stat().st_size for name in names)
-    return Parcel(
-        folder,
-        repository,
-        [*names, CARD, MANIFEST],
-        size,
-        model_card(folder, repository, config["tokenizer"], licence),
-    )
+    card = model_card(folder, repository, {kind: config[kind]}, licence)
+    return Parcel(folder, kind, repository, [*names, CARD, MANIFEST], size, card)
 
 
 def push(parcel: Parcel, *, private: bool = False, progress: Progress = silent) -> PushResult:
@@ -134,25 +145,26 @@ def _facts(size: int, path: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256": files.sha256(path)}
 
 
-def model_card(folder: Path, repository: str, tokenizer: dict[str, Any], licence: str | None) -> str:
+def model_card(folder: Path, repository: str, model: dict[str, Any], licence: str | None) -> str:
     """The folder's card with how to use it from there, its recipe, and a licence.
 
-    The licence is the one given, else the card's own, else that of a published file that is known. Raises
-    VqcliError if the card is no UTF-8.
+    ``model`` is its configuration under its kind. The licence is the one given, else the card's own, else
+    that of a published file that is known. Raises VqcliError if the card is no UTF-8.
     """
-    path = folder / CARD
+    path, (kind, *_) = folder / CARD, model
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else "# A tokenizer\n"
+        text = path.read_text(encoding="utf-8") if path.is_file() else f"# A {kind}\n"
     except UnicodeDecodeError as e:
         raise VqcliError(
             f"{path} is no UTF-8 text", hint="write it anew, or remove it", reason="damaged"
         ) from e
     text = _licensed(text, licence, _known_licence(folder))
-    text = re.sub(r"\n+ +vqcli encode .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
+    text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
-        text += "\n" + USE.format(repository=repository)
+        apart = "" if (folder / "tokenizer").is_dir() else " --tokenizer TOKENIZER"
+        text += "\n" + USE[kind].format(repository=repository, apart=apart)
     if "## Recipe" not in text:
-        text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, tokenizer), sort_keys=False)}```\n"
+        text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, model), sort_keys=False)}```\n"
     return text
 
 
@@ -176,11 +188,11 @@ def _known_licence(folder: Path) -> str:
     return next((licence for licence in known if licence != ABOUT), "")
 
 
-def _recipe(folder: Path, tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """The run's recipe without the places of this machine; of a model without a run its tokenizer."""
+def _recipe(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
+    """The run's recipe without the places of this machine; of a model without a run its configuration."""
     path = folder.parent / "recipe.yaml"
     if folder.name != "model" or not path.is_file():
-        return {"tokenizer": tokenizer}
+        return model
     recipe: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     data = recipe.get("data")
     if isinstance(data, dict) and isinstance(data.get("source"), str):

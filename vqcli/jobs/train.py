@@ -53,6 +53,8 @@ class TrainResult:
 
     run: Path
     model: Path
+    task: str
+    """What the recipe trains: ``tokenizer`` or ``generator``."""
     steps: int
     seconds: float
     """Of this process; a resumed run counts from its resumption."""
@@ -87,7 +89,15 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
     measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
     rejected = len(trainer.rejections())
     run = trainer.run
-    return TrainResult(run.folder, run.model, trainer.steps, time.monotonic() - start, rejected, measured)
+    return TrainResult(
+        run=run.folder,
+        model=run.model,
+        task=trainer.recipe.task,
+        steps=trainer.steps,
+        seconds=time.monotonic() - start,
+        rejected=rejected,
+        measured=measured,
+    )
 
 
 def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:

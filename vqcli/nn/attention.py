@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcli.nn.linear import Linear
 from vqcli.nn.rotary import rotate
 
 
@@ -40,8 +41,8 @@ class CausalAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, bias: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
+        self.qkv = Linear(width, 3 * width, bias=bias)
+        self.out = Linear(width, width, bias=bias)
 
     def forward(
         self, x: Tensor, table: Tensor | None, cache: KeyValueCache | None, layer: int, start: int

@@ -71,8 +71,6 @@ def training_images(config: DataConfig) -> Division:
     try:
         return divide(config)
     except VqcliError as e:
-        if e.reason != "input-missing":
-            raise
-        raise VqcliError(
-            f"data.source: {e}", hint="--data names the images to train on", reason=e.reason
-        ) from e
+        absent = e.reason == "input-missing"
+        hint = "--data names the images to train on" if absent else e.hint
+        raise VqcliError(f"data.source: {e}", hint=hint, reason=e.reason) from e

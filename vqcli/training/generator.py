@@ -80,6 +80,7 @@ class GeneratorTask(Task):
     """Trains ``recipe.generator``; one part, ``model``. The tokenizer stands beside it, frozen."""
 
     Config: ClassVar[type[Recipe]] = GeneratorRecipe
+    SHARDS: ClassVar[bool] = True
 
     def __init__(
         self,

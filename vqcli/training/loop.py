@@ -23,6 +23,7 @@ from vqcli.training.recipe import Recipe, steps_in
 from vqcli.training.resume import save
 from vqcli.training.run import Run
 from vqcli.training.schedules import rate_factor
+from vqcli.training.shard import fill, outline, shard, whole_tensor
 from vqcli.training.stop import stop_signals
 from vqcli.training.task import Losses, Task
 from vqcli.training.window import Window
@@ -53,10 +54,18 @@ class Trainer:
         self.modules = dict(task.parts)
         self.optimizers: dict[str, Any] = {}
         self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
+        self.sharded = config.shard and accelerator.num_processes > 1
+        if self.sharded:
+            self.outline = outline(self.modules["model"])
+            if self.average is not None:
+                shard(self.average.module, accelerator)
+        elif config.shard:
+            progress.say("training.shard has no effect on one process")
         for name, module in self.modules.items():
+            called = shard(module, accelerator) if self.sharded else module
             optimizer = make_optimizer(module, recipe.optimizer, config.batch_size)
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
-                task.parts[name], self.optimizers[name] = accelerator.prepare(module, optimizer)
+                task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
 
     def fit(self) -> dict[str, Any]:
         """Train to the last step, measure, export; returns the measurements. Raises Interrupted."""
@@ -143,7 +152,7 @@ class Trainer:
         """Clip, step and clear one part."""
         optimizer, clip = self.optimizers[part], self.recipe.optimizer.clip
         self.accelerator.unscale_gradients(optimizer)
-        norm = nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf)
+        norm = whole_tensor(nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf))
         if not self.accelerator.scaler:  # which skips such a step and lowers its scale
             self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
             self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
@@ -211,18 +220,30 @@ class Trainer:
         """Measurements on held-out images, logged."""
         loaded = self.data.held_out(self.recipe.training.validation_images)
         with evaluating(self.best()) as model:
-            measured = self.task.validate(model, (self.load_eval(b) for b in loaded if len(b)))
+            batches = (self.load_eval(b) for b in loaded if len(b))
+            measured = self.task.validate(model, self.in_step(model, batches) if self.sharded else batches)
         numbers = {f"validation/{k}": v for k, v in measured.items() if isinstance(v, int | float)}
         if self.accelerator.is_main_process and numbers:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
         return measured
 
+    def in_step(self, model: nn.Module, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches of this process; while only others have more, the model is called along with theirs."""
+        while self.anywhere((batch := next(batches, None)) is not None):
+            if batch is None:
+                model(*self.task.example(1))
+            else:
+                yield batch
+
     def finish(self) -> dict[str, Any]:
         """Measure and export."""
         self.look()
-        if self.accelerator.is_main_process:
-            with files.writing_folder(self.run.model) as folder, evaluating(self.best()) as model:
+        main, best = self.accelerator.is_main_process, self.best()
+        if self.sharded:
+            best = fill(self.outline, best, keep=main)
+        if main:
+            with files.writing_folder(self.run.model) as folder, evaluating(best) as model:
                 self.task.export(model, folder, self.measured)
         self.accelerator.wait_for_everyone()
         return self.measured

@@ -87,6 +87,8 @@ class TrainingConfig(PartConfig):
     """Autocast of the networks; weights and codes stay float32."""
     compile: bool = False
     """Compile the networks with ``torch.compile``: the first steps are slow, the others faster."""
+    shard: bool = False
+    """Spread weights, gradients and moments over the processes (FSDP), for models that do not fit one device."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, ramped as min(decay, (1+n)/(10+n)); the export takes it."""
     log_every: int = Field(50, ge=1)
@@ -101,6 +103,13 @@ class TrainingConfig(PartConfig):
     """Steps between checkpoints."""
     keep: int = Field(2, ge=1)
     """Checkpoints kept."""
+
+    @model_validator(mode="after")
+    def shard_fits(self) -> TrainingConfig:
+        """Gradients of a spread model are not scaled."""
+        if self.shard and self.precision == "fp16":
+            raise ValueError("shard does not go with precision: fp16, choose bf16")
+        return self
 
 
 class Recipe(PartConfig):
@@ -138,4 +147,12 @@ def parse_recipe(raw: dict[str, Any], name: str) -> Recipe:
     """The checked recipe of a mapping; ``task`` in it tells which kind."""
     if "task" not in raw:
         raise VqcliError(f"{name}: a recipe needs a 'task'", hint="task: tokenizer", reason="config")
-    return parse(resolve("tasks", raw["task"]).Config, raw, name)
+    kind = resolve("tasks", raw["task"])
+    recipe: Recipe = parse(kind.Config, raw, name)
+    if recipe.training.shard and not kind.SHARDS:
+        raise VqcliError(
+            f"{name}: training.shard does not spread a {recipe.task}",
+            hint="leave it away: every process then holds the whole model",
+            reason="config",
+        )
+    return recipe

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.training.shard import whole
 from vqcli.training.state import (
     check_same,
     environment,
@@ -31,21 +34,29 @@ def save(trainer: Trainer) -> None:
     """Write a checkpoint. A collective call."""
     own = rng_tensors() | {f"task.{k}": v for k, v in trainer.task.tensors().items()}
     tensors = gathered(trainer.accelerator, own | trainer.window.tensors())
-    rejected = trainer.rejections()
-    if trainer.accelerator.is_main_process:
-        with trainer.run.checkpoint(trainer.step, trainer.recipe.training.keep) as folder:
+    rejected, main = trainer.rejections(), trainer.accelerator.is_main_process
+    written = trainer.run.checkpoint(trainer.step, trainer.recipe.training.keep) if main else nullcontext()
+    with written as folder:
+        for name, each in _learned(trainer):
+            whole_each = whole(each, keep=main)
+            if folder:
+                files.write_tensors(folder / f"{name}.safetensors", whole_each)
+        if folder:
             _write(trainer, folder, tensors, rejected)
     trainer.accelerator.wait_for_everyone()
 
 
+def _learned(trainer: Trainer) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Weights, moments and averages by the names of their files, spread where the model is."""
+    for part, module in trainer.modules.items():
+        yield part, module.state_dict()
+        yield f"{part}.optimizer", optimizer_tensors(trainer.optimizers[part].optimizer)
+    if trainer.average is not None:
+        yield "average", trainer.average.module.state_dict()
+
+
 def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected: list[str]) -> None:
     files.write_json(folder / "config.json", trainer.task.describe(trainer.modules["model"]))
-    for part, module in trainer.modules.items():
-        files.write_tensors(folder / f"{part}.safetensors", module.state_dict())
-        moments = optimizer_tensors(trainer.optimizers[part].optimizer)
-        files.write_tensors(folder / f"{part}.optimizer.safetensors", moments)
-    if trainer.average is not None:
-        files.write_tensors(folder / "average.safetensors", trainer.average.module.state_dict())
     files.write_tensors(folder / "state.safetensors", tensors)
     scaler = trainer.accelerator.scaler
     state = {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import vqcli
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import Recipe, parse_recipe
+from vqcli.training.shard import placed
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -30,11 +31,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Take ``optimizer_tensors`` back; rates and betas stay what the recipe says."""
+    """Take ``optimizer_tensors`` back, spread as the parameters are; rates and betas stay the recipe's."""
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = placed(tensor, parameters[int(index)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -87,8 +89,9 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], what: str) -> No
 
 def load_module(module: nn.Module, path: Path) -> None:
     """Load weights, every one of them. Raises VqcliError that names what does not fit."""
+    own = module.state_dict()
     try:
-        module.load_state_dict(load_file(path))
+        module.load_state_dict({k: placed(x, own.get(k, x)) for k, x in load_file(path).items()})
     except (OSError, RuntimeError) as e:
         first = str(e).strip().splitlines()
         raise VqcliError(

@@ -1,0 +1,151 @@
+"""``vqcli generate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, Precision, complete_model
+from vqcli.cli.output import Out
+
+if TYPE_CHECKING:
+    from vqcli.jobs.generate import GenerateResult
+
+NAMED = 5
+"""Classes that the result names."""
+
+
+def _option(*names: str, help: str, **rest: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **rest)
+
+
+def generate(
+    out: Out,
+    prompt_class: Annotated[
+        list[str],
+        _option(
+            "--prompt-class",
+            metavar="CLASS",
+            help="A number (207), a range (0-9), or a name or its beginning; may repeat.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        _option(
+            "--model",
+            "-m",
+            metavar="GENERATOR",
+            help="A model or run folder, a published file, owner/name, or an alias [$VQCLI_MODEL].",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, metavar="N", help="Images of each class.")
+    ] = 8,
+    out_file: Annotated[
+        Path | None,
+        _option("--out", "-o", metavar="PATH", help="Folder for the images [generated]; or for tokens."),
+    ] = None,
+    cfg: Annotated[
+        float | None,
+        _option("--cfg", min=0, metavar="FLOAT", help="Scale of guidance towards the class; 1 for none."),
+    ] = None,
+    cfg_interval: Annotated[
+        int | None,
+        _option("--cfg-interval", min=-1, metavar="N", help="Guide the first token and N + 1 more; -1: all."),
+    ] = None,
+    top_k: Annotated[
+        int | None, _option("--top-k", min=0, metavar="K", help="Draw from the K likeliest codes; 0 for all.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        _option("--top-p", min=0, max=1, metavar="P", help="Draw from the likeliest that reach this share."),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        _option(
+            "--temperature",
+            min=0,
+            metavar="FLOAT",
+            help="Below 1 the likely codes get likelier; 0: the best.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Other images of the same classes.")
+    ] = 0,
+    tokenizer: Annotated[
+        str | None,
+        _option(
+            "--tokenizer",
+            metavar="MODEL",
+            help="Decodes the tokens; the generator's own otherwise.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    batch_size: BatchSizeOpt = 32,
+    device: DeviceOpt = None,
+    precision: Annotated[
+        Precision, _option("--precision", help="Number format of the generator and the computation.")
+    ] = Precision.fp32,
+    compile: Annotated[
+        bool, _option("--compile", help="Compile the step of a token: slow to begin, then faster.")
+    ] = False,
+    npz: Annotated[
+        Path | None, _option("--npz", metavar="FILE", help="Also write all images as one array, arr_0.")
+    ] = None,
+    tokens_only: Annotated[
+        bool, _option("--tokens-only", help="Write tokens, as encode does, to -o [generated.npy].")
+    ] = False,
+    force: ForceOpt = False,
+) -> None:
+    """Make images of classes. The same command continues; a larger -n or further classes add to a folder.
+
+    What is not said of sampling is as the generator's makers chose it.
+
+    Example: vqcli generate --prompt-class 207 --prompt-class "red panda" -n 8 --cfg 2
+    """
+    if npz and tokens_only:
+        raise typer.BadParameter("--npz is of images, --tokens-only makes none")
+    from vqcli.jobs.generate import generate as run
+    from vqcli.jobs.generate_tokens import generate_tokens
+    from vqcli.jobs.sampler import GenerateOptions
+
+    sampling = {
+        "cfg": cfg, "cfg_interval": cfg_interval, "top_k": top_k, "top_p": top_p, "temperature": temperature
+    }  # fmt: skip
+    options = GenerateOptions(
+        classes=prompt_class,
+        model=model,
+        tokenizer=tokenizer,
+        count=count,
+        seed=seed,
+        sampling={name: value for name, value in sampling.items() if value is not None},
+        batch_size=batch_size,
+        device=device,
+        precision=precision.value,
+        compile=compile,
+        force=force,
+    )
+    if tokens_only:
+        result = generate_tokens(options, out_file or Path("generated.npy"), out.progress())
+    else:
+        result = run(options, out_file or Path("generated"), npz=npz, progress=out.progress())
+    out.result(result, lambda: _text(result), essential=result.out)
+
+
+def _text(result: GenerateResult) -> str:
+    named = [f"{name} ({label})" if name else f"class {label}" for label, name in result.classes.items()]
+    more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+    what = f"{result.images:,} images of {', '.join(named[:NAMED])}{more}"
+    if result.tokenizer is None:
+        what = f"tokens of {what}"
+    if result.kept:
+        what += f", {result.kept:,} of them were there already"
+    lines = [f"{result.out}  {what}, model {result.model}"]
+    if result.sheet:
+        lines.append(f"{result.sheet}  some of them on one sheet")
+    if result.npz:
+        lines.append(f"{result.npz}  all of them as one array")
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""Models of the Hub become model folders: ours are fetched whole, others are imported once."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from vqcli import files
+from vqcli.aliases import ALIASES, Published
+from vqcli.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
+from vqcli.downloads.problems import title
+from vqcli.errors import VqcliError
+from vqcli.jobs.cache import KIND, cache_folder, imported, variant
+from vqcli.jobs.contents import OURS
+from vqcli.types import Progress, silent
+
+DIFFUSERS = "diffusion_pytorch_model."
+"""How names of its files of weights begin."""
+HALVES = re.compile(r"\.(?:fp16|bf16|non_ema)\.")
+"""Further forms of weights that lie beside."""
+
+
+def published_folder(source: Published, progress: Progress = silent) -> Path:
+    """The model folder of what was named on the Hub; nothing is asked for where a file of known hash is here.
+
+    A file is read with the ``config.json`` beside it if it has diffusers' own name; under other names its
+    layout is taken to have the usual settings.
+    A generator comes with its tokenizer, whose folder is another one in the cache.
+    Raises VqcliError where ``fetch`` and ``import_model`` do, and if what is meant is not clear.
+    """
+    tokenizer = published_folder(ALIASES[source.tokenizer], progress) if source.tokenizer else None
+    known = cache_folder() / KIND / f"{source.sha256}{variant(source.size, tokenizer)}"
+    if source.sha256 and files.verified(known):
+        return known
+    named = source.file.endswith(HEAVY)
+    if named and not PurePosixPath(source.file).name.startswith(DIFFUSERS):
+        return imported(fetch(source, memory(), progress).path, progress, source.size, tokenizer)
+    found = listing(source, progress)
+    if not source.file and "config.json" in found.names:
+        config = fetch(replace(source, file="config.json"), memory(), progress)
+        if is_ours(config.path):
+            return _whole(replace(source, revision=config.folder.name), found, config, progress)
+    name = source.file if named else only_candidate(source, found)
+    beside = PurePosixPath(name).with_name("config.json").as_posix()
+    if beside in found.names:  # diffusers' tells what shapes do not
+        fetch(replace(source, file=beside), memory(), progress)
+    path = fetch(replace(source, file=name), memory(), progress).path
+    return imported(path, progress, source.size, tokenizer)
+
+
+def memory() -> Path:
+    """The file that remembers which downloads were verified."""
+    return cache_folder() / "verified.json"
+
+
+def is_ours(config: Path) -> bool:
+    """Whether a ``config.json`` is of a model folder; others' need not even be JSON."""
+    try:
+        found = json.loads(config.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("kind") in ("tokenizer", "generator") and "format" in found
+
+
+def only_candidate(source: Published, found: Listing) -> str:
+    """The one file of weights that can be meant. Raises VqcliError that lists them if there are several."""
+    below = f"{source.file}/" if source.file else ""
+    names = [name for name in found.names if name.startswith(below) and name.endswith(HEAVY)]
+    safe = {PurePosixPath(name).with_suffix("") for name in names if name.endswith(".safetensors")}
+    usable = [
+        name
+        for name in names
+        if not HALVES.search(name)
+        and (name.endswith(".safetensors") or PurePosixPath(name).with_suffix("") not in safe)
+    ]
+    if len(usable) == 1:
+        return usable[0]
+    first = f"hf://{source.repository}/{usable[0] if usable else 'FILE'}"
+    what = ", ".join(usable[:8]) + (f" and {len(usable) - 8:,} more" if len(usable) > 8 else "")
+    raise VqcliError(
+        f"{title(source)} holds several models: {what}" if usable else f"{title(source)} holds no weights",
+        hint=f"name one: {first}" if usable else "is it a model? name its file: " + first,
+        reason="ambiguous" if usable else "layout",
+    )
+
+
+def _whole(source: Published, found: Listing, config: Fetched, progress: Progress) -> Path:
+    """All files of a model folder, at one commit, as its manifest says."""
+    hashes = {"config.json": config.sha256}
+    for name in found.names:
+        if OURS.fullmatch(name) and name not in hashes:
+            hashes[name] = fetch(replace(source, file=name), memory(), progress).sha256
+    if "manifest.json" in hashes:
+        told = files.read_json(config.folder / "manifest.json")
+        listed = told.get("files") if isinstance(told, dict) else None
+        for name, facts in listed.items() if isinstance(listed, dict) else ():
+            right = not OURS.fullmatch(name) or (
+                isinstance(facts, dict) and hashes.get(name) == facts.get("sha256")
+            )
+            if not right:
+                message = f"{title(source)}: {name} is missing or is not what manifest.json says"
+                raise VqcliError(message, hint="its owner should push it again", reason="damaged")
+    return config.folder

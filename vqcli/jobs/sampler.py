@@ -1,0 +1,213 @@
+"""Classes in, tokens of images out: what every way of generating shares.
+
+Shape letters: B images of a batch, L tokens an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from vqcli import files
+from vqcli.checkpoint import load_tokenizer, read_classes
+from vqcli.config import PartConfig
+from vqcli.data.classes import find_classes, readable
+from vqcli.errors import VqcliError
+from vqcli.generators.base import Generator, image_stream
+from vqcli.jobs.models import autocast, decodable, generator_tokenizer, open_generator, pick_device
+from vqcli.pixels import to_uint8
+from vqcli.tokenizers.base import Tokenizer
+from vqcli.types import Progress, Tokens, grid_length, silent
+
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LONGEST = 40
+"""Characters of a class's name in the name of a file."""
+IMAGE = re.compile(r"(\d+)(?:-\w+)?-s(\d+)-(\d{5,})\.png")
+"""Names of generated images: class, seed, index."""
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Which images of which generator."""
+
+    classes: Sequence[str]
+    """Numbers, ranges and names, as users write them."""
+    model: str | None = None
+    tokenizer: str | None = None
+    """What decodes the tokens; the one that came with the generator otherwise."""
+    count: int = 8
+    """Images of each class."""
+    seed: int = 0
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What is to differ from the generator's own sampling."""
+    batch_size: int = 32
+    device: str | None = None
+    precision: str = "fp32"
+    """Number format of the generator's weights, as published ones are run; the tokenizer has autocast."""
+    compile: bool = False
+    force: bool = False
+    """Take a tokenizer of another fingerprint too, and replace what is there."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image: number ``index`` of a class."""
+
+    label: int
+    index: int
+
+
+class Sampler:
+    """A generator with the images that are asked of it, and with what decodes them where that is wanted."""
+
+    tokenizer: Tokenizer
+    """Set by ``add_tokenizer``."""
+
+    def __init__(self, options: GenerateOptions, rank: int = 0, progress: Progress = silent) -> None:
+        self.options, self.device = options, pick_device(options.device, rank)
+        self.generator, self.folder = open_generator(options.model, self.device, progress)
+        self.sampling = check_sampling(self.generator, options.sampling)
+        self.generator.to(FORMATS[options.precision])
+        if options.compile:
+            self.generator.compile_step()
+        self.classes = read_classes(self.folder)
+        names, count = readable(self.classes), self.generator.config.classes
+        self.labels = list(
+            dict.fromkeys(c for text in options.classes for c in find_classes(text, names, count))
+        )
+        self.names = dict(enumerate(names))
+        self.digits = len(str(count - 1))
+        self.length = grid_length(self.generator.grid)
+        """Tokens of an image."""
+        self.pictures = [Picture(label, i) for i in range(options.count) for label in self.labels]
+        """In the order of work: one of every class, then the next; evaluators split what they are given."""
+        self.rows = min(options.batch_size, len(self.pictures))
+
+    @property
+    def asked(self) -> dict[int, str]:
+        """Number and name of every class that was meant."""
+        return {label: self.names.get(label, "") for label in self.labels}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides the tokens of a picture, as JSON values."""
+        options = self.options
+        own = {"model": weights_hash(self.folder), "precision": options.precision, "seed": options.seed}
+        return own | self.sampling.model_dump(mode="json")
+
+    def key(self, picture: Picture) -> str:
+        """Name of a picture's tokens: ``207/s0/00003``."""
+        return f"{picture.label:0{self.digits}d}/s{self.options.seed}/{picture.index:05d}"
+
+    def file(self, picture: Picture) -> str:
+        """Name of a picture: ``207-golden_retriever-s0-00003.png``, harmless whatever a class is called."""
+        label, seed, index = self.key(picture).split("/")
+        name = re.sub(r"\W+", "_", self.names.get(picture.label, "")).strip("_")[:LONGEST]
+        return "-".join(filter(None, [label, name, seed, f"{index}.png"]))
+
+    def work(self, pictures: int) -> int:
+        """Tokens that are computed for this many pictures."""
+        return -(-pictures // self.rows) * self.rows * self.length
+
+    def batches(
+        self, pictures: Sequence[Picture], progress: Progress = silent
+    ) -> Iterator[tuple[Sequence[Picture], Tokens]]:
+        """Pictures and their tokens (B, L), which may have further rows; ``progress`` advances by ``work``.
+
+        All batches of a job are filled up to one size: a matrix product rounds by its shape, which at times
+        picks another token, and pictures must not depend on which others are still to be made.
+        """
+        for start in range(0, len(pictures), self.rows):
+            some = pictures[start : start + self.rows]
+            full = [*some] + [some[0]] * (self.rows - len(some))
+            labels = torch.tensor([picture.label for picture in full], device=self.device)
+            streams = [image_stream(self.options.seed, picture.label, picture.index) for picture in full]
+            yield some, self.generator.sample(labels, streams, self.sampling, progress)
+
+    def add_tokenizer(self, progress: Progress = silent) -> Path:
+        """Open what decodes the tokens; its folder. Raises VqcliError where there is none that fits."""
+        options = self.options
+        folder = generator_tokenizer(self.folder, options.model, options.tokenizer, progress)
+        if folder is None:
+            hint = "name it with --tokenizer MODEL, or keep the tokens: --tokens-only -o tokens.npy"
+            raise VqcliError(f"{self.folder} comes without its tokenizer", hint=hint, reason="input-missing")
+        self.tokenizer = load_tokenizer(folder, self.device)
+        check_pair(self, folder)
+        return folder
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of an image in pixels."""
+        (h, w), f = self.generator.grid[-1], self.tokenizer.downsample
+        return h * f, w * f
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tokens) -> Tensor:
+        """8-bit images (B, 3, H, W) of tokens."""
+        with autocast(self.options.precision, self.device):
+            images = self.tokenizer.decode(tokens)
+        return to_uint8(images).cpu()
+
+
+def check_sampling(generator: Generator, given: Mapping[str, float]) -> PartConfig:
+    """The generator's sampling with what is ``given``. Raises VqcliError where it cannot be."""
+    name, defaults = generator.config.name, generator.config.sampling
+    known = type(defaults).model_fields
+    for option, value in given.items():
+        if option not in known or not math.isfinite(value):
+            refused = "" if option not in known else f" {value}"
+            hint = f"it takes {', '.join(map(_flag, known))}"
+            raise VqcliError(f"{name} takes no {_flag(option)}{refused}", hint=hint, reason="option")
+    try:
+        sampling = type(defaults)(**(defaults.model_dump() | given))
+    except ValidationError as e:
+        error = e.errors()[0]
+        said = error["msg"].removeprefix("Input ")
+        raise VqcliError(
+            f"{_flag(str(error['loc'][0]))} {error['input']}: it {said}",
+            hint="vqcli generate --help tells what each option is",
+            reason="option",
+        ) from e
+    if getattr(sampling, "cfg", 0) > 1 and generator.null_class is None:
+        message = f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above 1"
+        raise VqcliError(message, hint="--cfg 1 samples without guidance", reason="option")
+    return sampling
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def check_pair(sampler: Sampler, folder: Path) -> None:
+    """Raises VqcliError where the tokenizer of ``folder`` is not the generator's."""
+    tokenizer, made, own = sampler.tokenizer, sampler.generator.spec, sampler.tokenizer.spec
+    wrong, hint, reason = "", "name another with --tokenizer", "tokenizer"
+    if made.codebook_size != own.codebook_size:
+        counts = f"{made.codebook_size:,} codes, {folder} has {own.codebook_size:,}"
+        wrong = f"{sampler.folder} makes tokens of {counts}"
+    elif not decodable(sampler.generator.grid, tokenizer):
+        sides = " + ".join(f"{h}x{w}" for h, w in sampler.generator.grid)
+        wrong = f"{sampler.folder} makes {sides} tokens an image, which {folder} cannot decode"
+    elif made.fingerprint not in ("", own.fingerprint) and not sampler.options.force:
+        tokens = f"tokenizer {made.fingerprint[:8]}, {folder} is {own.fingerprint[:8]}"
+        wrong, hint = f"{sampler.folder} makes tokens of {tokens}", f"{hint}, or --force"
+        reason = "fingerprint"
+    if wrong:
+        raise VqcliError(wrong, hint=hint, reason=reason)
+
+
+def weights_hash(folder: Path) -> str:
+    """Identity of a model as it lies in its folder."""
+    paths = [folder / f"{name}.safetensors" for name in ("average", "model", "codebook")]
+    paths = [folder / "config.json", *(path for path in paths if path.exists())]
+    return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
