@@ -7,6 +7,7 @@ Shape letters: B images, T positions, L tokens an image, K codes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,26 @@ def golden() -> dict[str, Tensor]:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
+def vqcli(*arguments) -> None:
+    done = CliRunner().invoke(app, [*map(str, arguments)], prog_name="vqcli")
+    assert done.exit_code == 0, done.output
+
+
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory) -> Gpt:
+def model(tmp_path_factory) -> Iterator[Path]:
     """The checkpoint, imported by the command."""
     folder = tmp_path_factory.mktemp("gpt")
     write_checkpoint(CASE, folder / "c2i_B_256.pt")
-    arguments = ["import", str(folder / "c2i_B_256.pt"), "-o", str(folder / "model")]
-    done = CliRunner().invoke(app, arguments, prog_name="vqcli")
-    assert done.exit_code == 0, done.output
+    vqcli("import", folder / "c2i_B_256.pt", "-o", folder / "model")
     (folder / "c2i_B_256.pt").unlink()
-    found = load_generator(folder / "model")
-    assert isinstance(found, Gpt)
+    yield folder / "model"
     (folder / "model" / "model.safetensors").unlink()
+
+
+@pytest.fixture(scope="module")
+def generator(model) -> Gpt:
+    found = load_generator(model)
+    assert isinstance(found, Gpt)
     return found
 
 
@@ -86,6 +95,16 @@ def test_greedy_tokens(generator, golden, cfg, monkeypatch):
     assert torch.equal(greedy(generator, labels, cfg), want)
     assert torch.equal(greedy(generator, labels[1:], cfg), want[1:])
     assert torch.equal(greedy(generator, labels.repeat(4), cfg), want.repeat(4, 1))
+
+
+def test_greedy_tokens_through_the_command(model, golden, tmp_path):
+    """Whole images, and no tokenizer is needed."""
+    classes = [word for label in golden["labels"].tolist() for word in ("--prompt-class", label)]
+    greedily = ("--top-k", 1, "--cfg", 2, "-n", 1, "--tokens-only")
+    vqcli("generate", *classes, *greedily, "-m", model, "-o", tmp_path / "tokens.npy", "--device", "cpu")
+    tokens = np.load(tmp_path / "tokens.npy")
+    assert tokens.shape == (2, 16, 16)
+    assert np.array_equal(tokens.reshape(2, 256)[:, :GREEDY], golden["greedy_tokens_cfg2"])
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
