@@ -161,3 +161,22 @@ def test_push_says_how_to_go_on(hub, tmp_path):
     done = vqcli("push", alone, "me/gpt", "--yes")
     assert "Next: vqcli generate --prompt-class 0 -m me/gpt" in done.stdout
     assert "-m me/gpt --tokenizer TOKENIZER\n" in hub.repositories["me/gpt"][0]["README.md"].decode()
+
+
+def test_generate_from_a_cold_cache_then_offline(hub, names, tmp_path, monkeypatch):
+    """All that a first user types: the class. 1,000 of them, told by name too."""
+    hub.commit("them/gpt", {FILE: saved({"model": gpt_state(gpt(classes=1000))})})
+    monkeypatch.setattr(models, "GENERATOR", "tiny-gpt-32")
+    monkeypatch.chdir(tmp_path)
+    done = vqcli("generate", "--prompt-class", "207", "-n", 2, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert all(said in done.stderr for said in ("no --model: tiny-gpt-32", "download vq.pt", f"download {FILE}"))
+    first = {path.name: path.read_bytes() for path in Path("generated").glob("*.png")}
+    assert sorted(first) == [f"207-golden_retriever-s0-0000{i}.png" for i in range(2)]
+
+    hub.log.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    done = vqcli("generate", "--prompt-class", "golden ret", "-n", 2, "-o", "offline", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert hub.log == []
+    assert {path.name: path.read_bytes() for path in Path("offline").glob("*.png")} == first
