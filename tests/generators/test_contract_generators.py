@@ -57,6 +57,7 @@ def generator(request):
 
 def test_gradient_reaches_every_parameter(generator):
     losses = generator.train()(*images(generator, 32))
+    assert tuple(losses) == generator.LOSSES
     assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
     assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.any()] == []

@@ -1,16 +1,12 @@
-"""Generators trained by all processes of one launch: ``torchrun spread.py FOLDER RUNS``.
-
-``RUNS`` is JSON, a list of ``[name, settings, options]``; each goes to ``FOLDER/name``, and what a process held of
-it to ``FOLDER/name-RANK.json``.
-"""
+"""Runs of two processes, and what each of them holds."""
 
 import json
 import os
-import sys
-from pathlib import Path
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch.distributed.tensor import DTensor
 
 from tests.training.tiny import Recorded
@@ -18,48 +14,65 @@ from vqcli.errors import Interrupted
 from vqcli.jobs import train as job
 from vqcli.training.loop import Trainer
 
+PATIENCE = timedelta(seconds=120)
+"""A process whose fellow does not come along gives up after it."""
 
-def local(tensors):
-    """Numbers that this process holds."""
-    return sum(x.to_local().numel() if isinstance(x, DTensor) else x.numel() for x in tensors)
+
+def launch(folder, *runs):
+    """Train ``folder/recipe.yaml`` on two processes, as each run (name, settings, options) says.
+
+    ``folder/name`` is the run, ``folder/name-RANK.json`` tells what a process held in the end.
+    """
+    mp.spawn(_process, (folder, runs), nprocs=2)
+
+
+def _process(rank, folder, runs):
+    torch.set_num_threads(1)
+    job.Trainer = Watched
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    for number, (name, settings, options) in enumerate(runs):
+        store = dist.FileStore(str(folder / f"store-{number}"), 2)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=PATIENCE)
+        _train(folder / name, list(settings), dict(options))
+
+
+def _train(folder, settings, options):
+    stop_at = options.pop("stop_at", None)
+    recipe = None if options.get("resume") else str(folder.parent / "recipe.yaml")
+    asked = job.TrainOptions(recipe, folder, settings=settings, device="cpu", **options)
+    try:
+        job.train(asked, Recorded(stop_at))
+    except Interrupted:
+        assert stop_at
 
 
 class Watched(Trainer):
     """A trainer that writes down what its process holds, when it has trained."""
 
-    held: Path
-
     def finish(self):
         measured = super().finish()
-        model, optimizer = self.modules["model"], self.optimizers["model"]
-        held = {
-            "weights": local(model.parameters()),
-            "moments": local(state["exp_avg"] for state in optimizer.state.values()),
-            "unlike": len({type(p).__name__ for p in model.parameters()}),
-            "measured": measured,
+        file = self.run.folder.with_name(f"{self.run.folder.name}-{self.accelerator.process_index}.json")
+        moments = self.optimizers["model"].state.values()
+        parts = {
+            "weights": self.modules["model"].parameters(),
+            "first moments": [values["exp_avg"] for values in moments],
+            "second moments": [values["exp_avg_sq"] for values in moments],
+            "average": self.average.module.parameters() if self.average else (),
         }
-        self.held.with_name(f"{self.held.name}-{self.accelerator.process_index}.json").write_text(
-            json.dumps(held)
-        )
+        held = {name: _held(tensors) for name, tensors in parts.items()}
+        file.write_text(json.dumps({"held": held, "saved": _saved(self)}))
         return measured
 
 
-def main(folder, runs):
-    torch.set_num_threads(1)
-    job.Trainer = Watched
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))  # the launcher's
-    for number, (name, settings, options) in enumerate(runs):
-        dist.init_process_group("gloo", store=dist.PrefixStore(str(number), store), rank=rank, world_size=world)
-        Watched.held = folder / name
-        progress = Recorded(stop_at=options.pop("stop_at", None))
-        recipe = None if options.get("resume") else str(folder / "gpt.yaml")
-        asked = job.TrainOptions(recipe, folder / name, settings=settings, device="cpu", **options)
-        try:
-            job.train(asked, progress)
-        except Interrupted as e:
-            print(name, e, flush=True)
+def _saved(trainer):
+    """Bytes that the forward pass of one image keeps for the backward pass."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        losses = trainer.modules["model"](*trainer.task.example(1))
+    storages = [x.untyped_storage() for x in kept]
+    assert losses
+    return sum({each.data_ptr(): each.nbytes() for each in storages}.values())
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+def _held(tensors):
+    return sum((x.to_local() if isinstance(x, DTensor) else x).numel() for x in tensors)

@@ -25,6 +25,7 @@ class AutoregressiveGenerator(Generator):
     """Position 0 is the class, position i token i - 1; position i predicts token i."""
 
     makes: ClassVar[Literal["tokens", "latents"]] = "tokens"
+    LOSSES: ClassVar[tuple[str, ...]] = ("cross_entropy",)
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
         super().__init__(config, spec)

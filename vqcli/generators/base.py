@@ -41,6 +41,8 @@ class Generator(nn.Module, ABC):
     """Its ``sampling`` holds the defaults of ``sample``, exported with the model."""
     TINY: ClassVar[dict[str, Any]]
     makes: ClassVar[Literal["tokens", "latents"]]
+    LOSSES: ClassVar[tuple[str, ...]]
+    """Names of what ``forward`` gives."""
     config: Any
     null_class: int | None = None
     """The label that stands for no class; None where guidance is not possible."""

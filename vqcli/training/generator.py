@@ -153,21 +153,19 @@ class GeneratorTask(Task):
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """Mean losses over held-out images, without dropout; perplexity is exp of the cross-entropy."""
-        sums: dict[str, float] = {}
-        images = 0
+        names = self.generator.LOSSES
+        sums = torch.zeros(len(names) + 1, dtype=torch.float64)
         for batch in batches:
-            for name, value in model(batch.ids, batch.labels).items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(batch.ids)
-            images += len(batch.ids)
-        names = sorted(sums) or ["cross_entropy"]
-        local = [*(sums.get(name, 0.0) for name in names), float(images)]
-        *totals, total = all_reduce_sum(torch.tensor(local, device=self.device)).tolist()
-        if not total:
+            losses = model(batch.ids, batch.labels)
+            means = [losses[name].item() for name in names]
+            sums += torch.tensor([*means, 1.0], dtype=torch.float64) * len(batch.ids)
+        *totals, images = all_reduce_sum(sums.float().to(self.device)).tolist()
+        if not images:
             return {}
-        measured: dict[str, Any] = {name: value / total for name, value in zip(names, totals)}
+        measured: dict[str, Any] = {name: total / images for name, total in zip(names, totals)}
         if "cross_entropy" in measured:
             measured["perplexity"] = math.exp(measured["cross_entropy"])
-        return measured | {"images": int(total)}
+        return measured | {"images": int(images)}
 
     def picture(self, model: nn.Module, batch: Batch | None) -> Image:
         """A row of images of each of a few classes, always from the same random numbers."""

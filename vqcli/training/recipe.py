@@ -88,7 +88,7 @@ class TrainingConfig(PartConfig):
     compile: bool = False
     """Compile the networks with ``torch.compile``: the first steps are slow, the others faster."""
     shard: bool = False
-    """Spread weights, gradients and moments over the processes (FSDP), for models that do not fit one device."""
+    """Spread weights, gradients and moments over the processes (FSDP), where one device is too small."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, ramped as min(decay, (1+n)/(10+n)); the export takes it."""
     log_every: int = Field(50, ge=1)

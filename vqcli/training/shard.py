@@ -34,9 +34,9 @@ def fill(empty: nn.Module, module: nn.Module, *, keep: bool) -> nn.Module:
 def shard(module: nn.Module, accelerator: Accelerator) -> nn.Module:
     """Spread a module over the processes, in place; returns what to call in training.
 
-    Every entry of its lists of modules is gathered by itself, the rest together, for ``forward`` and ``sample``.
-    Autocast would keep a half-precision copy of every weight until the backward pass; so entries are gathered
-    in the format that it would cast them to.
+    Weights are gathered for ``forward`` and ``sample``: every entry of a list of modules by itself, the rest
+    together. Autocast would keep a bfloat16 copy of each until the backward pass: entries come in that format
+    instead. Gradients are spread after every pass, accumulated or not: none is kept whole.
     """
     from torch.distributed.device_mesh import init_device_mesh  # half a second, for those who need it
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -72,10 +72,11 @@ def whole(tensors: Tensors, *, keep: bool) -> Tensors:
 
 
 def placed(x: Tensor, like: Tensor) -> Tensor:
-    """This process's share of a whole tensor that all have read, spread as ``like``; itself if that is whole."""
+    """This process's share of a whole tensor, as it has of ``like``; itself where that is not spread."""
     if x.shape != like.shape or not hasattr(like, "placements"):
         return x
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
-    share = distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    assert isinstance(like, DTensor)
+    share = distribute_tensor(x, like.device_mesh, like.placements, src_data_rank=None)
     return share.clone()  # it was a view into the whole

@@ -31,8 +31,8 @@ class Task(ABC):
 
     Config: ClassVar[type[Recipe]]
     SHARDS: ClassVar[bool] = False
-    """Whether its parts may be spread over processes. They are then called by ``forward`` and ``sample`` alone:
-    in ``validate`` once a batch, in ``picture`` equally often on every process."""
+    """Whether parts may be spread over processes: they are called by ``forward`` and ``sample`` alone, in
+    ``validate`` once a batch, in ``picture`` equally often on every process."""
     parts: dict[str, nn.Module]
 
     @abstractmethod
