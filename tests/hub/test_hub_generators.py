@@ -170,9 +170,8 @@ def test_generate_from_a_cold_cache_then_offline(hub, names, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     done = vqcli("generate", "--prompt-class", "207", "-n", 2, "--device", "cpu")
     assert done.exit_code == 0, done.output
-    assert all(
-        said in done.stderr for said in ("no --model: tiny-gpt-32", "download vq.pt", f"download {FILE}")
-    )
+    said = ("no --model: tiny-gpt-32", "download vq.pt", f"download {FILE}")
+    assert all(text in done.stderr for text in said)
     first = {path.name: path.read_bytes() for path in Path("generated").glob("*.png")}
     assert sorted(first) == [f"207-golden_retriever-s0-0000{i}.png" for i in range(2)]
 
