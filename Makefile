@@ -1,4 +1,4 @@
-# make demo: train, encode, decode and report on drawn images. make test: the tests. Each sets up .venv by itself.
+# make demo: train, encode, decode, report and generate on drawn images. make test: the tests. Each sets up .venv by itself.
 
 PYTHON ?= python3
 BIN := .venv/bin

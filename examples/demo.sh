@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main job in one go, on drawn images: train, encode, decode, report. Usage: examples/demo.sh FOLDER
+# The main jobs in one go, on drawn images: train, encode, decode, report; train a generator, generate.
+# Usage: examples/demo.sh FOLDER
 set -euo pipefail
 out=${1:-out/demo}
 rm -rf "$out"
@@ -7,4 +8,8 @@ vqcli train demo --out "$out/run"
 vqcli encode demo:10000 --split test -o "$out/tokens.npy" -m "$out/run"
 vqcli decode "$out/tokens.npy" -o "$out/reconstructions" -m "$out/run" --limit 64
 vqcli usage-report "$out/tokens.npy" -o "$out/usage.html" --fail-below 0.99
-echo "Pictures: $out/run/samples (originals above, reconstructions below), $out/reconstructions, $out/usage.html"
+vqcli encode demo:20000 --split train -o "$out/train.npy" -m "$out/run"
+vqcli train gpt-demo --data "$out/train.npy" --tokenizer "$out/run" --out "$out/gpt"
+vqcli generate --prompt-class 0-9 -n 8 -m "$out/gpt" -o "$out/generated"
+echo "Pictures: $out/run/samples (originals above, reconstructions below), $out/reconstructions, $out/usage.html,"
+echo "  $out/gpt/samples while it trained, $out/generated and $out/generated-sheet.png (a row of each class)"

@@ -115,7 +115,7 @@ def test_generators_of_tokenizers_that_are_not_here_can_be_looked_at(name, tmp_p
     missing = check_recipe(name, FEW).missing
     assert missing
     tokenizer = read_recipe(name).tokenizer
-    said = f"there is no tokenizer {tokenizer} yet: vqcli train {Path(tokenizer).name}"
+    said = f"there is no model {tokenizer} yet: vqcli train {Path(tokenizer).name} makes it"
     assert (said in missing) == tokenizer.startswith("runs/")
 
 

@@ -95,3 +95,21 @@ def test_what_is_refused(tmp_path, generator, tokenizer):
     assert (both.exit_code, generate(*ask).exit_code) == (2, 2)
     assert "--tokens-only makes none" in both.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out-sheet.png"]
+
+
+def test_the_folder_one_is_in(tmp_path, generator, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert generate("--prompt-class", "1", "-n", 1, "-m", generator, "-o", ".").exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["place-sheet.png"]
+
+
+def test_more_names_than_classes(tmp_path, tokenizer):
+    """Tokens of the first classes keep the names of all."""
+    model = make_generator(tmp_path / "gpt", tokenizer)
+    names = json.loads((model / "classes.json").read_text())
+    (model / "classes.json").write_text(json.dumps([*names, "unicorn", "griffin"]))
+    for name in ("unicorn", "griffin"):
+        asked = generate("--prompt-class", name, "-m", model, "-o", tmp_path / "out")
+        assert refused(asked, f"no class '{name}'", "0 to")

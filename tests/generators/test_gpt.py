@@ -107,6 +107,18 @@ def test_a_fresh_network_knows_nothing():
     assert losses["cross_entropy"].item() == pytest.approx(math.log(12), abs=1e-6)
 
 
+def test_angles_stay_float32_in_half_precision():
+    gpt = make("gpt").bfloat16()
+    assert gpt.table(torch.device("cpu")).dtype == torch.float32
+    assert gpt.logits(torch.tensor([0]), torch.zeros(1, 3, dtype=torch.int64)).dtype == torch.float32
+
+
+def test_who_always_sees_the_class_cannot_be_guided():
+    assert make("gpt", class_dropout=0.0).null_class is None
+    with pytest.raises(VqcliError, match="needs a class_dropout above 0"):
+        _parse("generators", {"name": "gpt", "class_dropout": 0, "sampling": {"cfg": 2}})
+
+
 def test_training_hides_classes():
     """With every class hidden, what is learned is what the null class says."""
     gpt = make("gpt", class_dropout=1.0, token_dropout=0, residual_dropout=0, ffn_dropout=0, drop_path=0)

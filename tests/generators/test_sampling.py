@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.generators.test_contract_generators import make, streams
+from tests.generators.test_contract_generators import GRIDS, NAMES, make, streams
+from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream
 from vqcli.generators.sampling import SamplingConfig, draw, guide, keep_top
 
@@ -70,30 +71,41 @@ def test_guidance():
 
 def slow_sample(generator, label, stream, sampling):
     """One image without a cache: the whole prefix again for every token."""
-    labels, null = torch.tensor([label]), torch.tensor([generator.null_class])
+    labels = torch.tensor([label])
     numbers = stream.random(generator.length, dtype=np.float32)
     ids = torch.empty(1, 0, dtype=torch.int64)
     for position in range(generator.length):
         logits = generator.logits(labels, ids)[:, -1]
         on = sampling.cfg > 1 and (sampling.cfg_interval < 0 or position - 1 <= sampling.cfg_interval)
         if on:
+            null = torch.tensor([generator.null_class])
             logits = guide(logits, generator.logits(null, ids)[:, -1], sampling.cfg)
         token = draw(logits, torch.tensor(numbers[position : position + 1]), sampling)
         ids = torch.cat([ids, token[:, None]], dim=1)
     return ids[0]
 
 
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("interval", [-1, 0, 3])
-@pytest.mark.parametrize("cfg", [1.0, 2.5])
-def test_the_cache_changes_nothing(cfg, interval):
-    generator = make("gpt", classes=6)
+@torch.no_grad()
+def test_the_cache_changes_nothing(name, grid, interval):
+    generator = make(name, grid)
+    cfg = 1.0 if generator.null_class is None else 2.5
     sampling = SamplingConfig(cfg=cfg, cfg_interval=interval, top_k=9, top_p=0.95, temperature=0.9)
-    labels = torch.tensor([0, 3, 5])
+    labels = torch.tensor([0, 3, 2])
     fast = generator.sample(labels, streams(labels), sampling)
-    with torch.no_grad():
-        for i, label in enumerate(labels.tolist()):
-            slow = slow_sample(generator, label, image_stream(0, label, i), sampling)
-            assert torch.equal(fast.ids[i], slow)
+    for i, label in enumerate(labels.tolist()):
+        slow = slow_sample(generator, label, image_stream(0, label, i), sampling)
+        assert torch.equal(fast.ids[i], slow)
+
+
+def test_logits_that_are_not_finite_make_no_image():
+    generator = make("gpt")
+    generator.norm.weight.data[0] = torch.nan
+    with pytest.raises(VqcliError, match="not finite") as raised:
+        generator.sample(torch.tensor([0]), streams([0]), SamplingConfig())
+    assert "--precision" in raised.value.hint
 
 
 def test_an_image_of_a_network_without_a_null_class_is_not_guided():

@@ -1,23 +1,31 @@
 """A generator's run: on tokens or on images, stopped and resumed, exported with its tokenizer."""
 
+import io
 import json
 import math
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 from tests.models import make_model
+from tests.training import tiny
 from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
 from vqcli.checkpoint import load_generator, load_tokenizer, read_classes, read_spec
 from vqcli.data.demo import CLASSES
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.generators.base import image_stream
+from vqcli.hub import newest_checkpoint
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
+from vqcli.jobs.generate import generate
+from vqcli.jobs.sampler import GenerateOptions
 from vqcli.jobs.train import TrainOptions, train
 
 RECIPE = {
@@ -115,17 +123,13 @@ def test_a_run_sees_every_view(tokenizer, tokens, tmp_path):
 def test_a_generator_starts_from_another(tokenizer, tokens, tmp_path):
     first = start(tmp_path / "first", tokenizer, f"data.source={tokens}")
     recorded = Recorded()
-    second = start(
-        tmp_path / "second",
-        tokenizer,
-        f"data.source={tokens}",
-        f"init={first.model}",
-        "optimizer.lr=1e-9",
-        progress=recorded,
-    )
-    assert recorded.said[0] == f"starting from {first.model}"
-    ours, theirs = (load_file(r.model / "model.safetensors") for r in (first, second))
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in ours)
+    still = (f"data.source={tokens}", "optimizer.lr=1e-9")
+    newest = newest_checkpoint(first.run)
+    for i, (named, found) in enumerate([(first.model, first.model), (first.run, newest), (newest, newest)]):
+        second = start(tmp_path / f"{i}", tokenizer, *still, f"init={named}", progress=recorded)
+        assert recorded.said[-1] == f"starting from {found}"
+        ours, theirs = (load_file(r.model / "model.safetensors") for r in (first, second))
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in ours)
     with pytest.raises(VqcliError, match="does not fit the recipe: class_embedding"):
         start(tmp_path / "third", tokenizer, f"init={first.model}", "generator.width=24")
     with pytest.raises(VqcliError, match="holds a tokenizer, not a generator"):
@@ -156,8 +160,75 @@ def test_classes_that_are_missing_or_too_many_are_refused(tokenizer, tokens, tmp
     refused("demo/train/000003 has no label", tokenizer, tmp_path, f"data.source={other}")
 
 
+def test_held_out_images_need_classes_too(tokenizer, tmp_path):
+    for name in ("train/a", "train/b", "validation"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(16):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "data" / name / f"{i}.png")
+    refused("has no label", tokenizer, tmp_path, f"data.source={tmp_path / 'data'}", "generator.classes=2")
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    write_tar(tars / "train-0.tar", [i % 10 for i in range(16)])
+    write_tar(tars / "validation-0.tar", [12] * 4)
+    refused("have a class 12 .*the recipe 10 classes", tokenizer, tmp_path, f"data.source={tars}")
+
+
+def write_tar(path, labels):
+    with tarfile.open(path, "w") as tar:
+        for i, label in enumerate(labels):
+            held = io.BytesIO()
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(held, format="PNG")
+            for name, data in ((f"{i:06d}.png", held.getvalue()), (f"{i:06d}.cls", str(label).encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def test_a_run_notices_other_tokens_and_another_tokenizer(tokenizer, tokens, tmp_path):
+    own = make_model(tmp_path / "own")
+    with pytest.raises(Interrupted):
+        start(tmp_path / "images", own, progress=Recorded(stop_at=5))
+    shutil.rmtree(own)
+    make_model(own, seed=1)
+    with pytest.raises(VqcliError, match="the training images changed since the checkpoint: tokenizer"):
+        resume(tmp_path / "images")
+    mine = encoded(tokenizer, tmp_path / "mine.npy")
+    with pytest.raises(Interrupted):
+        start(tmp_path / "tokens", tokenizer, f"data.source={mine}", progress=Recorded(stop_at=5))
+    encoded(tokenizer, tmp_path / "other.npy", augment="flip")
+    for suffix in (".npy", ".json"):
+        (tmp_path / f"other{suffix}").replace(mine.with_suffix(suffix))
+    with pytest.raises(VqcliError, match="the training images changed since the checkpoint: tokens"):
+        resume(tmp_path / "tokens")
+
+
+def test_a_tokenizer_that_is_still_trained_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        tiny.start(tmp_path / "tokenizer", progress=Recorded(stop_at=5))
+    refused("is a training checkpoint", tmp_path / "tokenizer", tmp_path, "data.size=8")
+
+
+def test_a_run_that_is_not_finished_can_be_sampled(tokenizer, tokens, tmp_path):
+    """Its checkpoint names the classes, its recipe the tokenizer."""
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, tokenizer, f"data.source={tokens}", progress=Recorded(stop_at=5))
+    made = generate(GenerateOptions(["disc"], str(run), count=2, device="cpu"), tmp_path / "images")
+    assert made.model.name == "step-00000005"
+    assert sorted(path.name for path in (tmp_path / "images").glob("*.png")) == [
+        f"0-disc-s0-0000{i}.png" for i in range(2)
+    ]
+
+
+def test_tokens_have_no_split_and_size_of_their_own(tokenizer, tokens, tmp_path):
+    for name, value in (("split", "test"), ("size", 16)):
+        said = f"data.{name}: .* are tokens, whose {name} was settled"
+        refused(said, tokenizer, tmp_path, f"data.source={tokens}", f"data.{name}={value}")
+
+
 def test_a_tokenizer_that_is_not_there_is_told_before_there_is_a_run(tmp_path):
     refused("there is no model at nowhere", "nowhere", tmp_path)
+    refused("there is no model runs/demo yet", "runs/demo", tmp_path)
 
 
 def test_the_second_generator_trains_too(tokenizer, tokens, tmp_path):

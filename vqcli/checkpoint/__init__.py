@@ -11,6 +11,7 @@ from vqcli.checkpoint.generator import (
     read_classes,
     read_generator,
     save_generator,
+    write_classes,
 )
 from vqcli.checkpoint.tokenizer import (
     describe_tokenizer,
@@ -37,4 +38,5 @@ __all__ = [
     "read_tokenizer_outline",
     "save_generator",
     "save_tokenizer",
+    "write_classes",
 ]

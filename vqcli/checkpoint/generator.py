@@ -46,8 +46,7 @@ def save_generator(
     if tokenizer is not None:
         (folder / TOKENIZER).mkdir()
         save_tokenizer(tokenizer, folder / TOKENIZER)
-    if classes:
-        files.write_json(folder / CLASSES, list(classes))
+    write_classes(folder, classes)
     files.write_text(folder / "README.md", _card(generator, note))
     files.write_json(folder / "config.json", describe_generator(generator))
 
@@ -89,6 +88,12 @@ def read_generator(folder: Path) -> Generator:
     generator.to_empty(device="cpu")
     load_state(generator, read_tensors(weights_file(folder), spec.fingerprint), folder)
     return generator
+
+
+def write_classes(folder: Path, names: Sequence[str]) -> None:
+    """Put the names of a generator's classes into its folder, where there are any."""
+    if names:
+        files.write_json(folder / CLASSES, list(names))
 
 
 def read_classes(folder: Path) -> list[str]:

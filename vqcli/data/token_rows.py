@@ -7,6 +7,8 @@ Shape letters: n images, B images of a batch, L tokens an image.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +32,18 @@ class TokenRows:
     """The tokens of images, all of one grid, by index."""
 
     def __init__(
-        self, info: TokensInfo, grid: Grid, ids: np.ndarray, keys: list[str] | None, labels: list[int | None]
+        self,
+        info: TokensInfo,
+        grid: Grid,
+        ids: np.ndarray,
+        keys: list[str] | None,
+        labels: list[int | None],
+        digest: str,
     ) -> None:
         """``ids`` has a row for every view, those of an image together; ``keys`` are the images' first rows',
         ``labels`` the images'."""
+        self.digest = digest
+        """Tells whether they are the same as before; empty where nobody wrote a hash down."""
         self.info, self.grid, self.views = info, grid, info.views
         self._ids, self._count = ids, len(ids) // info.views
         ending = "#0" if self.views > 1 else ""
@@ -75,8 +85,8 @@ def _of_file(found: TokensFile, info: TokensInfo) -> TokenRows:
         check_range(found.path, block, start, info.codebook_size, AGAIN)
         start += len(block)
     keys, labels = found.side.get("keys"), found.side.get("labels", [None] * len(found))
-    views = info.views
-    return TokenRows(info, grid, np.asarray(found.array), keys and keys[::views], labels[::views])
+    views, digest = info.views, found.side.get("sha256", "")
+    return TokenRows(info, grid, np.asarray(found.array), keys and keys[::views], labels[::views], digest)
 
 
 def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
@@ -101,7 +111,8 @@ def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
         keys += [line["key"] for line in rows[:: info.views]]
         labels += [line["label"] for line in rows[:: info.views]]
     assert at == len(ids)
-    return TokenRows(info, found.grid, ids, keys, labels)
+    digest = hashlib.sha256(json.dumps(found.index["sha256"], sort_keys=True).encode()).hexdigest()
+    return TokenRows(info, found.grid, ids, keys, labels, digest)
 
 
 def _check_views(path: Path, rows: int, views: int) -> None:
@@ -137,10 +148,11 @@ def token_batches(
 
 
 def token_eval_batches(rows: TokenRows, indices: np.ndarray, batch_size: int) -> Iterator[TokenBatch]:
-    """The first view of every image once, in order; nothing padded or dropped."""
+    """One view of every image, in order: of ten crops the centre, else the first; none padded or dropped."""
+    view = max(0, rows.views // 2 - 1)
     for at in range(0, len(indices), batch_size):
         some = indices[at : at + batch_size]
-        yield _batch(rows, some, np.zeros_like(some))
+        yield _batch(rows, some, np.full_like(some, view))
 
 
 def view_choice(seed: int, epoch: int, n: int, views: int) -> NDArray[np.int64]:

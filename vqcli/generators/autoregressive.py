@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqcli.config import PartConfig
+from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, Streams
 from vqcli.generators.sampling import SamplingConfig, draw, guide
 from vqcli.nn.attention import KeyValueCache
@@ -26,6 +27,8 @@ class AutoregressiveGenerator(Generator):
 
     makes: ClassVar[Literal["tokens", "latents"]] = "tokens"
     LOSSES: ClassVar[tuple[str, ...]] = ("cross_entropy",)
+
+    head: nn.Linear
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
         super().__init__(config, spec)
@@ -45,9 +48,11 @@ class AutoregressiveGenerator(Generator):
     def run(self, x: Tensor, start: int = 0, cache: KeyValueCache | None = None) -> Tensor:
         """Positions (B, T, C) from ``start`` on -> float32 logits (B, T, K) of the tokens after them."""
 
-    @abstractmethod
     def cache(self, batch: int) -> KeyValueCache:
         """Empty slots for the sequences of a batch."""
+        config = self.config
+        shape = (batch, config.heads, self.length, config.width // config.heads)
+        return KeyValueCache(config.layers, shape, like=self.head.weight)
 
     def logits(self, labels: Tensor, ids: Tensor) -> Tensor:
         """Teacher-forced logits (B, T + 1, K) of the tokens after the class and after each of ids (B, T)."""
@@ -63,7 +68,8 @@ class AutoregressiveGenerator(Generator):
     ) -> Tokens:
         """Tokens of images of these labels (B,); of each stream, number i in [0, 1) picks token i.
 
-        Raises ValueError where guidance is asked for and the network knows no null class.
+        Raises ValueError where guidance is asked for and the network knows no null class, VqcliError where
+        its logits are not finite.
         """
         assert isinstance(sampling, SamplingConfig)
         count, guided = len(labels), sampling.cfg > 1
@@ -74,6 +80,9 @@ class AutoregressiveGenerator(Generator):
         if guided:
             labels = torch.cat([labels, torch.full_like(labels, self.null_class or 0)])
         step, cache, ids = self.compiled or self.run, self.cache(len(labels)), []
+        finite = torch.ones(
+            (), dtype=torch.bool, device=labels.device
+        )  # looked at once: no step waits for it
         x = self.embed_labels(labels)
         for position in range(self.length):
             if guided and 0 <= sampling.cfg_interval < position - 1:
@@ -82,12 +91,27 @@ class AutoregressiveGenerator(Generator):
             logits = step(x, position, cache)[:, -1]
             if guided:
                 logits = guide(logits[:count], logits[count:], sampling.cfg)
+            finite &= logits.isfinite().all()
             ids.append(draw(logits, uniforms_bl[:, position], sampling))
             progress.advance(count)
             if position + 1 < self.length:
                 latest = ids[-1][:, None]
                 x = self.embed_tokens(torch.cat([latest, latest]) if guided else latest, position + 1)
+        if not finite:
+            raise VqcliError(
+                "the generator's logits are not finite",
+                hint="try --precision bf16 or fp32",
+                reason="not-finite",
+            )
         return Tokens(torch.stack(ids, dim=1), self.grid)
 
     def compile_step(self) -> None:
         self.compiled = torch.compile(self.run, dynamic=True)
+
+
+def start_small(module: nn.Module) -> None:
+    """Weights of maps and embeddings from N(0, 0.02^2), biases 0: GPT-2's start."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

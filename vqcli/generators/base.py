@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vqcli.config import PartConfig
 from vqcli.types import Grid, Progress, TokenizerSpec, Tokens, silent
 
-SAMPLE = 2
-"""What a random stream is for: ``data.loader`` has 0 and 1."""
+SAMPLE = 3
+"""What a random stream is for: ``data.loader`` has 0 to 2, and two purposes never share one."""
 Streams = Sequence[np.random.Generator]
 """A stream of random numbers for every image, so that none depends on the others of its batch."""
 

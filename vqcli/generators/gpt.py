@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
-from vqcli.generators.autoregressive import AutoregressiveGenerator
+from vqcli.generators.autoregressive import AutoregressiveGenerator, start_small
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
 from vqcli.nn.linear import Linear
@@ -23,9 +23,6 @@ from vqcli.nn.llama import Dropouts, LlamaBlock, RmsNorm
 from vqcli.nn.precision import float32
 from vqcli.nn.rotary import rotary_table
 from vqcli.types import TokenizerSpec
-
-DEVIATION = 0.02
-"""Standard deviation of weights at the start."""
 
 
 def _size(layers: int, heads: int, width: int) -> dict[str, Any]:
@@ -55,7 +52,8 @@ class GptConfig(PartConfig):
     class_dropout: float = Field(0.1, ge=0, le=1)
     """Share of training images whose class is hidden: what makes guidance possible."""
     drop_path: float = Field(0.0, ge=0, lt=1)
-    """Share of branches left out in the last block; rising linearly from 0 in the first."""
+    """Share of branches left out in the last block; rising linearly from 0 in the first. The official script
+    sets ``residual_dropout`` and ``ffn_dropout`` to 0 with it."""
     sampling: SamplingConfig = SamplingConfig()
     """Defaults of ``vqcli generate``."""
 
@@ -83,6 +81,13 @@ class GptConfig(PartConfig):
             raise ValueError(f"width must be a multiple of 4 x heads = {4 * self.heads}, not {self.width}")
         return self
 
+    @model_validator(mode="after")
+    def guidance_is_learned(self) -> GptConfig:
+        """Who is never trained without a class cannot be guided by it."""
+        if self.sampling.cfg > 1 and not self.class_dropout:
+            raise ValueError("sampling.cfg above 1 needs a class_dropout above 0")
+        return self
+
 
 class Gpt(AutoregressiveGenerator):
     """Llama with 2-D rotary positions over an image's tokens, LlamaGen's; sizes B to 7B."""
@@ -95,7 +100,7 @@ class Gpt(AutoregressiveGenerator):
 
     def __init__(self, config: GptConfig, spec: TokenizerSpec) -> None:
         super().__init__(config, spec)
-        self.null_class = config.classes
+        self.null_class = config.classes if config.class_dropout else None
         width, entries = config.width, len(self.grid)
         self.class_embedding = nn.Embedding(config.classes + 1, width)
         self.token_embedding = nn.Embedding(spec.codebook_size, width)
@@ -107,7 +112,7 @@ class Gpt(AutoregressiveGenerator):
         self.norm = RmsNorm(width)
         self.head = Linear(width, spec.codebook_size, bias=False)
         self.tables: dict[torch.device, Tensor] = {}
-        self.apply(_start)
+        self.apply(start_small)
         nn.init.zeros_(self.head.weight)
 
     def _dropouts(self, layer: int) -> Dropouts:
@@ -143,13 +148,3 @@ class Gpt(AutoregressiveGenerator):
                 made = rotary_table(self.grid, config.width // config.heads, config.rope_base, device)
             self.tables[device] = made
         return self.tables[device]
-
-    def cache(self, batch: int) -> KeyValueCache:
-        config = self.config
-        shape = (batch, config.heads, self.length, config.width // config.heads)
-        return KeyValueCache(config.layers, shape, like=self.head.weight)
-
-
-def _start(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=DEVIATION)

@@ -15,15 +15,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
-from vqcli.generators.autoregressive import AutoregressiveGenerator
+from vqcli.generators.autoregressive import AutoregressiveGenerator, start_small
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
 from vqcli.nn.linear import Linear
 from vqcli.nn.mingpt import MinGptBlock
 from vqcli.types import TokenizerSpec
-
-DEVIATION = 0.02
-"""Standard deviation of weights at the start."""
 
 
 class GptLcConfig(PartConfig):
@@ -67,7 +64,7 @@ class GptLc(AutoregressiveGenerator):
         )
         self.norm = nn.LayerNorm(config.width)
         self.head = Linear(config.width, self.words, bias=False)
-        self.apply(_start)
+        self.apply(start_small)
 
     def embed_labels(self, labels: Tensor) -> Tensor:
         return self.word_embedding(labels[:, None] + self.codes)
@@ -92,15 +89,3 @@ class GptLc(AutoregressiveGenerator):
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         x = torch.cat([self.embed_labels(labels), self.embed_tokens(ids[:, :-1], 1)], dim=1)
         return {"cross_entropy": F.cross_entropy(self.run_words(x).flatten(0, 1), ids.flatten())}
-
-    def cache(self, batch: int) -> KeyValueCache:
-        config = self.config
-        shape = (batch, config.heads, self.length, config.width // config.heads)
-        return KeyValueCache(config.layers, shape, like=self.head.weight)
-
-
-def _start(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=DEVIATION)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)

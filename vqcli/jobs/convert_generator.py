@@ -11,6 +11,7 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint import read_config, save_generator
+from vqcli.checkpoint.contents import tokenizer_files
 from vqcli.checkpoint.tokenizer import build_tokenizer
 from vqcli.config import parse
 from vqcli.data.classes import imagenet
@@ -19,7 +20,6 @@ from vqcli.generators.base import Generator
 from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.jobs.cache import model_folder
-from vqcli.jobs.contents import tokenizer_files
 from vqcli.jobs.convert_tokenizer import convert_tokenizer
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer

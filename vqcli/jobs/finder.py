@@ -25,11 +25,28 @@ class Finder:
 
     def folder(self, reference: str) -> Path:
         """The model folder of a reference. Raises VqcliError where there is none."""
-        return model_folder(reference, self.progress)
+        try:
+            return model_folder(reference, self.progress)
+        except VqcliError as e:
+            name = Path(reference).name
+            if e.reason != "input-missing" or name not in recipe_names():
+                raise
+            raise VqcliError(
+                f"there is no model {reference} yet",
+                hint=f"vqcli train {name} makes it",
+                reason=e.reason,
+            ) from e
 
     def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
         """What a tokenizer is, for images of ``size`` or else its own. Raises VqcliError."""
-        tokenizer = read_tokenizer_outline(self.folder(reference))
+        folder = self.folder(reference)
+        tokenizer = read_tokenizer_outline(folder)
+        if (folder / "state.json").exists():
+            raise VqcliError(
+                f"{folder} is a training checkpoint: its tokens are still to change",
+                hint=f"finish it: vqcli train --resume {reference}",
+                reason="unfinished",
+            )
         try:
             tokenizer.image_size = size or tokenizer.image_size
             return tokenizer.spec
@@ -57,7 +74,7 @@ class Onlooker(Finder):
             name = Path(reference).name
             if e.reason != "input-missing" or name not in recipe_names():
                 raise
-            told = f"there is no tokenizer {reference} yet: vqcli train {name}"
+            told = f"{e}: {e.hint}"
             self.missing += [told] if told not in self.missing else []
             recipe = read_recipe(name)
             with torch.device("meta"):

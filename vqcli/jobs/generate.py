@@ -68,7 +68,8 @@ def generate(
     sampler = Sampler(options, state.local_process_index, progress)
     folder = sampler.add_tokenizer(progress)
     paths = {picture: out / sampler.file(picture) for picture in sampler.pictures}
-    sheet = out.with_name(f"{out.name}-sheet.png")  # not among the images: they are for others to measure
+    place = out if out.name else out.resolve()
+    sheet = place.with_name(f"{place.name}-sheet.png")  # not among the images: they are for others to measure
     with files.locked(out) if leads else nullcontext():
         if leads:
             mark = make_mark(sampler, folder)
@@ -176,6 +177,7 @@ def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path)
         "fingerprint": sampler.tokenizer.spec.fingerprint,
         "sampling": sampler.sampling.model_dump(mode="json"),
         "precision": options.precision,
+        "batch_size": sampler.rows,
         "classes": {label: sampler.names.get(label) for label in labels},
     }
     images = [

@@ -13,6 +13,7 @@ import torch
 
 from vqcli.aliases import ALIASES, DEFAULT, GENERATOR
 from vqcli.checkpoint import load_generator, load_tokenizer
+from vqcli.config import read_yaml
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator
 from vqcli.hub import ENVIRONMENT, published
@@ -88,13 +89,16 @@ def generator_tokenizer(
 ) -> Path | None:
     """The folder of the tokenizer that decodes what a generator makes; None where nobody tells.
 
-    ``named`` goes first, then what lies in the generator's folder, then what belongs to ``reference``, the
-    short name it was opened by. Whether the two fit is not looked at.
+    ``named`` goes first, then what lies in the generator's folder, or what its run trains on, then what
+    belongs to ``reference``, the short name it was opened by. Whether the two fit is not looked at.
     """
     if named:
         return model_folder(named, progress)
     if (folder / "tokenizer" / "config.json").is_file():
         return folder / "tokenizer"
+    recipe = folder.parent.parent / "recipe.yaml"
+    if (folder / "state.json").is_file() and recipe.is_file():  # a checkpoint: its run knows
+        return model_folder(read_yaml(recipe)["tokenizer"], progress)
     source = published(reference or os.environ.get(ENVIRONMENT) or GENERATOR)
     return published_folder(ALIASES[source.tokenizer], progress) if source and source.tokenizer else None
 

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from vqcli import files
 from vqcli.aliases import ALIASES, Published
+from vqcli.checkpoint.contents import OURS
 from vqcli.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
 from vqcli.downloads.problems import title
 from vqcli.errors import VqcliError
 from vqcli.jobs.cache import KIND, cache_folder, imported, variant
-from vqcli.jobs.contents import OURS
 from vqcli.types import Progress, silent
 
 DIFFUSERS = "diffusion_pytorch_model."

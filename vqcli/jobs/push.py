@@ -16,12 +16,12 @@ import yaml
 from vqcli import files
 from vqcli.aliases import ABOUT, ALIASES, Published
 from vqcli.checkpoint import kind_of, read_config
+from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
 from vqcli.downloads.client import client, endpoint, token
 from vqcli.downloads.problems import explained, status_of
 from vqcli.errors import VqcliError
 from vqcli.hub import check_repository
 from vqcli.jobs.cache import model_folder
-from vqcli.jobs.contents import CARD, MANIFEST, check_whole, model_files
 from vqcli.types import Progress, silent
 
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)

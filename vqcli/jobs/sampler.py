@@ -48,7 +48,7 @@ class GenerateOptions:
     count: int = 8
     """Images of each class."""
     seed: int = 0
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     """What is to differ from the generator's own sampling."""
     batch_size: int = 32
     device: str | None = None
@@ -81,7 +81,8 @@ class Sampler:
         if options.compile:
             self.generator.compile_step()
         self.classes = read_classes(self.folder)
-        names, count = readable(self.classes), self.generator.config.classes
+        count = self.generator.config.classes
+        names = readable(self.classes)[:count]
         self.labels = list(
             dict.fromkeys(c for text in options.classes for c in find_classes(text, names, count))
         )
@@ -159,12 +160,12 @@ class Sampler:
         return to_uint8(images).cpu()
 
 
-def check_sampling(generator: Generator, given: Mapping[str, float]) -> PartConfig:
+def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig:
     """The generator's sampling with what is ``given``. Raises VqcliError where it cannot be."""
     name, defaults = generator.config.name, generator.config.sampling
     known = type(defaults).model_fields
     for option, value in given.items():
-        if option not in known or not math.isfinite(value):
+        if option not in known or (isinstance(value, float) and not math.isfinite(value)):
             refused = "" if option not in known else f" {value}"
             hint = f"it takes {', '.join(map(_flag, known))}"
             raise VqcliError(f"{name} takes no {_flag(option)}{refused}", hint=hint, reason="option")

@@ -55,6 +55,7 @@ class CausalAttention(nn.Module):
             q, k = qkv[:, :, 0], qkv[:, :, 1]
         q, k, v = (part.transpose(1, 2) for part in (q, k, qkv[:, :, 2]))
         if cache is not None:
+            assert start == 0 or q.shape[2] == 1, "the causal mask is that of a sequence from its start"
             k, v = cache.extend(layer, k, v, start)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=q.shape[2] > 1)

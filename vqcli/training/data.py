@@ -72,5 +72,5 @@ def training_images(config: DataConfig) -> Division:
         return divide(config)
     except VqcliError as e:
         absent = e.reason == "input-missing"
-        hint = "--data names the images to train on" if absent else e.hint
+        hint = "--data names what to train on" if absent else e.hint
         raise VqcliError(f"data.source: {e}", hint=hint, reason=e.reason) from e

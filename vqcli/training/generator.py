@@ -7,7 +7,7 @@ Shape letters: B images, L tokens an image.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,15 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from vqcli.checkpoint import describe_generator, load_tokenizer, read_generator, save_generator
+from vqcli import files
+from vqcli.checkpoint import (
+    describe_generator,
+    load_tokenizer,
+    read_generator,
+    save_generator,
+    write_classes,
+)
+from vqcli.checkpoint.contents import copy_tokenizer
 from vqcli.data.base import identity
 from vqcli.data.classes import readable
 from vqcli.data.config import DataConfig, Side
@@ -30,6 +38,7 @@ from vqcli.data.token_rows import TokenBatch, TokenRows, open_token_rows, token_
 from vqcli.data.tokens import is_tokens
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
+from vqcli.hub import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.base import first_misfit
@@ -99,27 +108,34 @@ class GeneratorTask(Task):
         self.generator = self.generator.to_empty(device=device) if empty else self.generator.to(device)
         self.parts: dict[str, nn.Module] = {"model": self.generator}
         if device.type != "meta":
-            self.tokenizer = load_tokenizer(models.folder(recipe.tokenizer), device).requires_grad_(False)
+            self.folder = models.folder(recipe.tokenizer)
+            self.tokenizer = load_tokenizer(self.folder, device).requires_grad_(False)
 
     @classmethod
     def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
         assert isinstance(recipe, GeneratorRecipe)
         source, classes = recipe.data.source, recipe.generator.classes  # type: ignore[attr-defined]
+        spec = models.spec(recipe.tokenizer, recipe.data.wanted)
         if is_tokens(Path(source)):
+            check_settled(recipe)
             rows = open_token_rows(Path(source))
-            check_same_tokenizer(recipe, rows, models)
-            check_labels(rows.labels, rows, classes, f"tokens {source}")
+            check_same_tokenizer(recipe, rows, spec)
+            check_labels(rows.labels, rows.key, classes, f"tokens {source}")
             return token_data(rows, recipe.data.holdout, plan)
-        size = models.spec(recipe.tokenizer, recipe.data.wanted).image_size
-        config = recipe.data.model_copy(update={"size": size})
+        config = recipe.data.model_copy(update={"size": spec.image_size})
         images = training_images(config)
-        labels = (images.source.label(i) for i in images.training)
-        known = np.array([-1 if label is None else label for label in labels], np.int64)
-        check_labels(known, images.source, classes, f"images {source}", images.training)
-        return data_of(images, config, plan)
+        for part, indices in (
+            (images.source, images.training),
+            (images.held_out_source, images.held_out),
+        ):
+            labels = [part.label(i) for i in indices]
+            known = np.array([-1 if label is None else label for label in labels], np.int64)
+            check_labels(known, lambda i, s=part, at=indices: s.key(at[i]), classes, f"images {source}")  # type: ignore[misc]
+        data = data_of(images, config, plan)
+        return replace(data, identity=data.identity | {"tokenizer": spec.fingerprint})
 
     def start_from(self, model: str, progress: Progress) -> None:
-        folder = Path(model)
+        folder = locate(model, unbaked=True)
         source = read_generator(folder)
         misfit = first_misfit(source.state_dict(), self.generator.state_dict())
         if misfit:
@@ -171,16 +187,20 @@ class GeneratorTask(Task):
         """A row of images of each of a few classes, always from the same random numbers."""
         assert isinstance(model, Generator)
         classes = model.config.classes
-        rows = range(0, classes, max(1, -(-classes // PICTURED)))
-        wanted = [(label, index) for label in rows for index in range(PICTURED)]
-        labels = torch.tensor([label for label, _ in wanted], device=self.device)
-        streams = [image_stream(self.recipe.seed, *which) for which in wanted]
-        tokens = model.sample(labels, streams, model.config.sampling)
-        return contact_sheet(to_uint8(self.tokenizer.decode(tokens)), columns=PICTURED)
+        rows = []
+        for label in range(
+            0, classes, max(1, -(-classes // PICTURED))
+        ):  # a class at a time: caches are large
+            streams = [image_stream(self.recipe.seed, label, index) for index in range(PICTURED)]
+            labels = torch.full((PICTURED,), label, device=self.device)
+            tokens = model.sample(labels, streams, model.config.sampling)
+            rows.append(to_uint8(self.tokenizer.decode(tokens)))
+        return contact_sheet(torch.cat(rows), columns=PICTURED)
 
-    def describe(self, model: nn.Module) -> dict[str, Any]:
+    def describe(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, Generator)
-        return describe_generator(model)
+        files.write_json(folder / "config.json", describe_generator(model))
+        write_classes(folder, self.classes)
 
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         assert isinstance(model, Generator)
@@ -190,7 +210,8 @@ class GeneratorTask(Task):
                 f"Cross-entropy {measured['cross_entropy']:.4f} nats a token on {measured['images']:,} "
                 "held-out images."
             )
-        save_generator(model, folder, self.tokenizer, classes=self.classes, note=note)
+        save_generator(model, folder, None, classes=self.classes, note=note)
+        copy_tokenizer(self.folder, folder)
 
 
 def spec_of(recipe: GeneratorRecipe, models: Models, grid: Grid | None) -> TokenizerSpec:
@@ -211,48 +232,52 @@ def token_data(rows: TokenRows, share: float, plan: TrainPlan) -> Data:
             rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
         ),
         images=len(training),
-        identity=identity(rows.key(i) for i in training),
+        identity=identity(rows.key(i) for i in training) | {"tokens": rows.digest},
         classes=rows.info.classes,
         grid=rows.grid,
     )
 
 
-def check_same_tokenizer(recipe: GeneratorRecipe, rows: TokenRows, models: Models) -> None:
+def check_settled(recipe: GeneratorRecipe) -> None:
+    """Raises VqcliError if the recipe asks of tokens what was settled when they were made."""
+    for name in ("split", "size"):
+        if getattr(recipe.data, name) is not None:
+            raise VqcliError(
+                f"data.{name}: {recipe.data.source} are tokens, whose {name} was settled by vqcli encode",
+                hint=f"leave data.{name} out, or name images",
+                reason="config",
+            )
+
+
+def check_same_tokenizer(recipe: GeneratorRecipe, rows: TokenRows, spec: TokenizerSpec) -> None:
     """Raises VqcliError if the tokens are not those of the recipe's tokenizer."""
-    theirs, spec = rows.info, models.spec(recipe.tokenizer, None)
-    if theirs.fingerprint and spec.fingerprint and theirs.fingerprint != spec.fingerprint:
-        raise VqcliError(
-            f"the tokens {recipe.data.source} are not of the tokenizer {recipe.tokenizer}: fingerprint "
-            f"{theirs.fingerprint[:8]}, not {spec.fingerprint[:8]}",
-            hint="--tokenizer names the one that made them",
-            reason="fingerprint",
-        )
+    theirs, wrong = rows.info, ""
     if theirs.codebook_size != spec.codebook_size:
+        wrong = f"they are of {theirs.codebook_size:,} codes, it has {spec.codebook_size:,}"
+    elif theirs.fingerprint and spec.fingerprint and theirs.fingerprint != spec.fingerprint:
+        wrong = f"fingerprint {theirs.fingerprint[:8]}, not {spec.fingerprint[:8]}"
+    if wrong:
         raise VqcliError(
-            f"the tokens {recipe.data.source} are of {theirs.codebook_size:,} codes, the tokenizer "
-            f"{recipe.tokenizer} has {spec.codebook_size:,}",
+            f"the tokens {recipe.data.source} are not of the tokenizer {recipe.tokenizer}: {wrong}",
             hint="--tokenizer names the one that made them",
             reason="fingerprint",
         )
 
 
-def check_labels(
-    labels: np.ndarray, keys: Any, classes: int, what: str, indices: np.ndarray | None = None
-) -> None:
+def check_labels(labels: np.ndarray, key: Callable[[int], str], classes: int, what: str) -> None:
     """Raises VqcliError that names an image without a class, or of one that the generator does not have."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if not len(wrong):
         return
     first = int(wrong[0])
-    key = keys.key(first if indices is None else int(indices[first]))
     if labels[first] < 0:
         raise VqcliError(
-            f"{what} have no classes: {key} has no label",
-            hint="class-conditional training needs labels: folders of classes, .cls files, a label column",
+            f"{what} are not all of known classes: {key(first)} has no label",
+            hint="every split needs labels: folders of classes, .cls files, a label column",
             reason="labels",
         )
     raise VqcliError(
-        f"{what} have a class {labels[first]} ({key}), the recipe {classes} classes",
+        f"{what} have a class {labels[first]} ({key(first)}), the recipe {classes} classes",
         hint=f"--set generator.classes={int(labels.max()) + 1}",
         reason="labels",
     )

@@ -56,7 +56,7 @@ def _learned(trainer: Trainer) -> Iterator[tuple[str, dict[str, Tensor]]]:
 
 
 def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected: list[str]) -> None:
-    files.write_json(folder / "config.json", trainer.task.describe(trainer.modules["model"]))
+    trainer.task.describe(trainer.modules["model"], folder)
     files.write_tensors(folder / "state.safetensors", tensors)
     scaler = trainer.accelerator.scaler
     state = {

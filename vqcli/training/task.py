@@ -97,8 +97,8 @@ class Task(ABC):
         """What the model makes, of held-out images where it needs some; None if there are none."""
 
     @abstractmethod
-    def describe(self, model: nn.Module) -> dict[str, Any]:
-        """``config.json`` of the model as it is, unbaked."""
+    def describe(self, model: nn.Module, folder: Path) -> None:
+        """Write what tells of the model as it is, unbaked, into a checkpoint: ``config.json``, and more."""
 
     @abstractmethod
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from PIL.Image import Image
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from vqcli import files
 from vqcli.checkpoint import describe_tokenizer, save_tokenizer
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
@@ -185,9 +186,9 @@ class TokenizerTask(Task):
         reconstruction, _ = model(images)
         return contact_sheet(torch.cat([to_uint8(images), to_uint8(reconstruction)]), columns=len(images))
 
-    def describe(self, model: nn.Module) -> dict[str, Any]:
+    def describe(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, Tokenizer)
-        return describe_tokenizer(model)
+        files.write_json(folder / "config.json", describe_tokenizer(model))
 
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         assert isinstance(model, Tokenizer)

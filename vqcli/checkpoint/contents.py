@@ -42,3 +42,9 @@ def tokenizer_files(tokenizer: Path) -> dict[str, Path]:
     """
     check_whole(tokenizer)
     return {f"tokenizer/{name}": tokenizer / name for name in model_files(tokenizer) if name != MANIFEST}
+
+
+def copy_tokenizer(tokenizer: Path, folder: Path) -> None:
+    """Put a tokenizer's folder into a generator's. Raises VqcliError where ``check_whole`` does."""
+    for name, path in tokenizer_files(tokenizer).items():
+        files.write_copy(folder / name, path)
