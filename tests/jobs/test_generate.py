@@ -1,17 +1,12 @@
 """Generating: which images, of what they depend, continuing, and what is refused before anything is made."""
 
 import json
-import os
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from tests.jobs.drawn import contents, images, options
 from tests.locks import held_elsewhere
 from tests.models import make_generator, make_model
 from vqcli import files
@@ -20,36 +15,7 @@ from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
-from vqcli.jobs import generate_tokens as tokens_job
-from vqcli.jobs.decode import DecodeOptions, decode
-from vqcli.jobs.generate import generate, sheet_layout
-from vqcli.jobs.generate_tokens import generate_tokens
-from vqcli.jobs.sampler import GenerateOptions, Picture
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / "tokenizer")
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory, tokenizer):
-    return make_generator(tmp_path_factory.mktemp("models") / "generator", tokenizer)
-
-
-def options(generator, *classes, **other):
-    small = {"count": 3, "batch_size": 4, "device": "cpu"}
-    return GenerateOptions(classes or ("3", "0"), str(generator), **small | other)
-
-
-def images(out):
-    """Pixels of every generated image of a folder, by name."""
-    return {p.name: np.array(Image.open(p)) for p in out.glob("*-s*.png")}
-
-
-def contents(out):
-    """Bytes of everything a job left, but the lock."""
-    return {p.name: p.read_bytes() for p in out.iterdir() if p.name != ".lock"}
+from vqcli.jobs.generate import generate
 
 
 def expected(generator, tokenizer, label, index, seed=0, **sampling):
@@ -272,55 +238,6 @@ def test_half_precision_and_compiled_steps(tmp_path, generator, monkeypatch):
     assert len(images(tmp_path / "out")) == 6
 
 
-def test_npz_holds_all_images_in_the_order_of_work(tmp_path, generator):
-    npz, names = (
-        tmp_path / "deep" / "x.npz",
-        [f"{c}-s0-{i:05d}" for i in range(3) for c in ("3-owl", "0-tabby_cat")],
-    )
-    generate(options(generator), tmp_path / "out", npz=npz)
-    array, found = np.load(npz)["arr_0"], images(tmp_path / "out")
-    assert (array.dtype, array.shape) == (np.uint8, (6, 8, 8, 3))
-    assert all(np.array_equal(array[i], found[f"{name}.png"]) for i, name in enumerate(names))
-    with zipfile.ZipFile(npz) as archive:
-        assert [(m.filename, m.compress_type) for m in archive.infolist()] == [
-            ("arr_0.npy", zipfile.ZIP_STORED)
-        ]
-    before = npz.read_bytes()
-    with pytest.raises(VqcliError, match=r"x.npz exists already"):
-        generate(options(generator), tmp_path / "out", npz=npz)
-    assert generate(options(generator, force=True), tmp_path / "out", npz=npz).kept == 6
-    assert npz.read_bytes() == before
-    for damage, told in ((b"?", "not-an-image"), (None, "4x8 pixels")):
-        victim = tmp_path / "out" / "3-owl-s0-00002.png"
-        Image.new("RGB", (8, 4)).save(victim) if damage is None else victim.write_bytes(damage)
-        with pytest.raises(VqcliError, match=f"00002.png is no generated image: {told}") as refused:
-            generate(options(generator, force=True), tmp_path / "out", npz=npz)
-        assert "delete it" in refused.value.hint
-    assert npz.read_bytes() == before
-    assert [p.name for p in npz.parent.iterdir()] == ["x.npz"]
-
-
-def test_sheet_shows_what_was_made(tmp_path, generator):
-    generate(options(generator), tmp_path / "out")
-    sheet, found = np.array(Image.open(tmp_path / "out-sheet.png")), images(tmp_path / "out")
-    assert sheet.shape == (18, 28, 3)  # a row of three for each class, gaps of two pixels
-    assert np.array_equal(sheet[:8, 20:28], found["3-owl-s0-00002.png"])
-    assert np.array_equal(sheet[10:18, :8], found["0-tabby_cat-s0-00000.png"])
-
-
-@pytest.mark.parametrize(
-    ("classes", "count", "columns", "shown"),
-    [(1, 8, 8, 8), (1, 35, 10, 30), (1, 500, 10, 100), (3, 25, 10, 60), (4, 2, 2, 8), (10, 50, 10, 100),
-     (30, 8, 8, 80), (30, 1, 10, 30), (1000, 1, 10, 100), (1000, 50, 10, 100), (1000, 3, 9, 90)],
-)  # fmt: skip
-def test_sheets_stay_small(classes, count, columns, shown):
-    pictures, wide = sheet_layout(range(classes), count)
-    assert (wide, len(pictures), len(set(pictures))) == (columns, shown, shown)
-    assert all(picture.label < classes and picture.index < count for picture in pictures)
-    across = min(count, 10)
-    assert pictures[:across] == [Picture(0, i) for i in range(across)]
-
-
 def test_what_does_not_fit_together(tmp_path, generator, tokenizer):
     out, bare = tmp_path / "out", make_generator(tmp_path / "bare", tokenizer, copied=False)
     with pytest.raises(VqcliError, match="bare comes without its tokenizer") as refused:
@@ -352,97 +269,3 @@ def test_what_does_not_fit_together(tmp_path, generator, tokenizer):
     generate(options(generator), tmp_path / "copied")
     assert named.tokenizer == tokenizer
     assert np.array_equal(*(images(tmp_path / name)["3-owl-s0-00001.png"] for name in ("named", "copied")))
-
-
-@pytest.mark.parametrize("form", ["t.npy", "t"])
-def test_tokens_decode_to_the_same_images(tmp_path, tokenizer, form):
-    bare = make_generator(tmp_path / "bare", tokenizer, copied=False)
-    result = generate_tokens(options(bare), tmp_path / form)
-    assert (result.images, result.kept, result.grid, result.tokenizer) == (6, 0, [[4, 4]], None)
-    generate(options(bare, tokenizer=str(tokenizer)), tmp_path / "images")
-    decode(tmp_path / form, tmp_path / "out", DecodeOptions(str(tokenizer), device="cpu"))
-    for name, pixels in images(tmp_path / "images").items():
-        decoded = np.array(Image.open(tmp_path / "out" / name[0] / "s0" / f"{name[-9:]}"))
-        assert np.array_equal(decoded, pixels)
-
-
-def test_tokens_are_as_encode_writes_them(tmp_path, generator):
-    generate_tokens(options(generator, seed=3), tmp_path / "t.npy")
-    array, side = np.load(tmp_path / "t.npy"), json.loads((tmp_path / "t.json").read_text())
-    assert (array.dtype, array.shape) == (np.uint8, (6, 4, 4))
-    assert side["keys"] == [f"{c}/s3/{i:05d}" for i in range(3) for c in (3, 0)]
-    assert side["labels"] == [3, 0] * 3
-    assert side["classes"] == ["tabby cat", "tiger cat", "Red Panda!", "owl"]
-    assert side["preprocessing"].startswith("generated by gpt ")
-    assert (
-        side["fingerprint"] == json.loads((generator / "config.json").read_text())["tokenizer"]["fingerprint"]
-    )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.npy"]
-    with pytest.raises(VqcliError, match=r"t.npy exists already"):
-        generate_tokens(options(generator, seed=3), tmp_path / "t.npy")
-
-
-def test_tokens_continue(tmp_path, generator, monkeypatch):
-    monkeypatch.setattr(tokens_job, "SHARD", 4)
-    generate_tokens(options(generator, count=5), tmp_path / "whole")
-    written, write = [], tokens_job.store.write_shard
-
-    def failing(folder, shard, *rest):
-        if written:
-            raise KeyboardInterrupt
-        written.append(shard)
-        write(folder, shard, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tokens_job.store, "write_shard", failing)
-        with pytest.raises(KeyboardInterrupt):
-            generate_tokens(options(generator, count=5), tmp_path / "cut")
-    assert not (tmp_path / "cut" / "index.json").exists()
-    assert generate_tokens(options(generator, count=5), tmp_path / "cut").kept == 4
-    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
-    with pytest.raises(VqcliError, match=r"tokens of another job: seed 0 -> 1, top_k 0 -> 3$"):
-        generate_tokens(options(generator, count=5, seed=1, sampling={"top_k": 3}), tmp_path / "cut")
-    with pytest.raises(VqcliError, match=r"another job: images 5 -> 6$"):
-        generate_tokens(options(generator, count=6), tmp_path / "cut")
-
-
-def test_tokens_of_a_named_tokenizer(tmp_path, generator, tokenizer, monkeypatch):
-    other = make_model(tmp_path / "other", seed=1)
-    with pytest.raises(VqcliError, match="makes tokens of tokenizer"):
-        generate_tokens(options(generator, tokenizer=str(other)), tmp_path / "t.npy")
-    generate_tokens(options(generator, tokenizer=str(tokenizer)), tmp_path / "t.npy")
-    assert generate(options(generator), tmp_path / "out").images == len(np.load(tmp_path / "t.npy"))
-    monkeypatch.setattr(Gpt, "makes", "latents")
-    with pytest.raises(VqcliError, match="generator makes latents, not tokens"):
-        generate_tokens(options(generator), tmp_path / "u.npy")
-
-
-SCRIPT = "from vqcli.cli.app import main; main()"
-
-
-@pytest.mark.parametrize("form", ["out", pytest.param("t.npy", marks=pytest.mark.slow)])
-def test_two_processes_make_what_one_does(tmp_path, generator, form):
-    torch.set_num_threads(1)
-    one, two = tmp_path / "one" / form, tmp_path / "two" / form
-    given = options(generator, "0-2", count=5)
-    generate(given, one, npz=tmp_path / "one.npz") if form == "out" else generate_tokens(given, one)
-    script = tmp_path / "vqcli_two.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
-    kind = ["--npz", tmp_path / "two.npz"] if form == "out" else ["--tokens-only"]
-    arguments = ["generate", "--prompt-class", "0-2", "-n", 5, "-m", generator, "-o", two, "-b", 4, *kind]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [*map(str, [*launch, *arguments, "--device", "cpu"])],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("15 images") == 1
-    assert contents(one.parent if form == "t.npy" else one) == contents(
-        two.parent if form == "t.npy" else two
-    )
-    if form == "out":
-        assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
