@@ -78,12 +78,12 @@ def test_every_recipe_parses_and_builds(name):
 def test_every_recipe_says_what_it_is_and_names_no_place(name):
     first, second = recipe_text(name).splitlines()[:2]
     assert first.startswith("# ")
-    assert second.startswith("# ") or name in ("demo", "gpt-demo")
+    assert second.startswith("# ") or name == "demo"
     if name in PUBLISHED:
         assert re.search(r"https://arxiv\.org/abs/\d{4}\.\d{5}$", first)
         assert name in GENERATORS or "LPIPS" in recipe_text(name)
     places = [v for v in settings(name).values() if isinstance(v, str) and ("/" in v or "~" in v)]
-    assert places in ([], ["runs/demo"], ["runs/fvq-cifar10"])
+    assert places in ([], ["runs/demo-256"], ["runs/fvq-cifar10"])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
