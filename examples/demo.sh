@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main jobs in one go, on drawn images: train, encode, decode, report; train a generator, generate.
-# Usage: examples/demo.sh FOLDER
+# The generator and its tokenizer train for less than their recipes say. Usage: examples/demo.sh FOLDER
 set -euo pipefail
 out=${1:-out/demo}
 rm -rf "$out"
@@ -8,9 +8,9 @@ vqcli train demo --out "$out/run"
 vqcli encode demo:10000 --split test -o "$out/tokens.npy" -m "$out/run"
 vqcli decode "$out/tokens.npy" -o "$out/reconstructions" -m "$out/run" --limit 64
 vqcli usage-report "$out/tokens.npy" -o "$out/usage.html" --fail-below 0.99
-vqcli train demo-256 --out "$out/run-256"
+vqcli train demo-256 --out "$out/run-256" --set training.steps=300
 vqcli encode demo:20000 --split train -o "$out/train.npy" -m "$out/run-256"
-vqcli train gpt-demo --data "$out/train.npy" --tokenizer "$out/run-256" --out "$out/gpt" --set training.steps=2000
+vqcli train gpt-demo --data "$out/train.npy" --tokenizer "$out/run-256" --out "$out/gpt" --set training.steps=2200
 vqcli generate --prompt-class 0-9 -n 8 -m "$out/gpt" -o "$out/generated"
 echo "Pictures: $out/run/samples (originals above, reconstructions below), $out/reconstructions, $out/usage.html,"
 echo "  $out/gpt/samples while it trained, $out/generated and $out/generated-sheet.png (a row of each class)"
