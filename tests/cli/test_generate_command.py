@@ -51,7 +51,10 @@ def test_what_is_said(tmp_path, generator, monkeypatch):
     assert "8 images of tabby cat (0), tiger cat (1), Red Panda! (2), owl (3), 4 of them were" in more.stdout
     assert more.stdout.splitlines()[2] == "x.npz  all of them as one array"
     tokens = generate("--prompt-class", "3", "-m", generator, "--tokens-only")
-    assert tokens.stdout == f"generated.npy  tokens of 8 images of owl (3), model {generator}\n"
+    assert tokens.stdout.splitlines() == [
+        f"generated.npy  tokens of 8 images of owl (3), model {generator}",
+        "Next: vqcli decode generated.npy -o images -m TOKENIZER",
+    ]
     assert len(np.load("generated.npy")) == 8
 
 
@@ -87,6 +90,9 @@ def test_what_is_refused(tmp_path, generator, tokenizer):
     assert refused(generate("--prompt-class", "1", "-m", tokenizer), "not a generator", "vqcli encode")
     image = generate("--prompt-class", "1", "-m", generator, "-o", tmp_path / "cat.png")
     assert refused(image, "cat.png is no name of a folder", "--npz")
+    image = generate("--prompt-class", "1", "-m", generator, "-o", tmp_path / "cat.png", "--tokens-only")
+    assert refused(image, "cat.png is no name for tokens", "NAME.npy")
+    assert refused(generate("--prompt-class", "1,2", *ask), "no class '1,2'", "may repeat")
     assert generate("--prompt-class", "1", "-n", 1, *ask).exit_code == 0
     other = generate("--prompt-class", "1", "-n", 1, *ask, "--cfg", 2)
     assert refused(other, "holds images of another job: cfg 1.0 -> 2.0", "--force")

@@ -180,7 +180,7 @@ def test_tokens_that_do_not_fit(tmp_path, model):
     other = make_model(tmp_path / "other", seed=1)
     encode("demo:2", "-o", tmp_path / "t.npy", "-m", other)
     out = ("-o", tmp_path / "out", "-m", model)
-    assert refused(decode(tmp_path / "t.npy", *out), "is of tokenizer ", "model that made it")
+    assert refused(decode(tmp_path / "t.npy", *out), "is of tokenizer ", "tokenizer that made it")
     np.save(tmp_path / "far.npy", np.full((3, 4, 4), 99))
     far = decode(tmp_path / "far.npy", *out)
     assert refused(far, "token 99 (image 0, position 0), the codebook ends at 15", "-m")

@@ -73,7 +73,10 @@ def generate(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="N", help="Other images of the same classes.")
+        int,
+        typer.Option(
+            "--seed", min=0, metavar="N", help="Other images of the same classes; a folder may have several."
+        ),
     ] = 0,
     tokenizer: Annotated[
         str | None,
@@ -96,7 +99,10 @@ def generate(
         Path | None, _option("--npz", metavar="FILE", help="Also write all images as one array, arr_0.")
     ] = None,
     tokens_only: Annotated[
-        bool, _option("--tokens-only", help="Write tokens, as encode does, to -o [generated.npy].")
+        bool,
+        _option(
+            "--tokens-only", help="Write tokens for vqcli decode: a file -o [generated.npy], or a folder."
+        ),
     ] = False,
     force: ForceOpt = False,
 ) -> None:
@@ -104,7 +110,7 @@ def generate(
 
     What is not said of sampling is as the generator's makers chose it.
 
-    Example: vqcli generate --prompt-class 207 --prompt-class "red panda" -n 8 --cfg 2
+    Example: vqcli generate --prompt-class 88 --prompt-class "golden retriever" -n 8 --cfg 2
     """
     if npz and tokens_only:
         raise typer.BadParameter("--npz is of images, --tokens-only makes none")
@@ -138,12 +144,14 @@ def generate(
 def _text(result: GenerateResult) -> str:
     named = [f"{name} ({label})" if name else f"class {label}" for label, name in result.classes.items()]
     more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
-    what = f"{result.images:,} images of {', '.join(named[:NAMED])}{more}"
+    what = f"{result.images:,} image{'s' if result.images > 1 else ''} of {', '.join(named[:NAMED])}{more}"
     if result.tokenizer is None:
         what = f"tokens of {what}"
     if result.kept:
         what += f", {result.kept:,} of them were there already"
     lines = [f"{result.out}  {what}, model {result.model}"]
+    if result.tokenizer is None:
+        lines.append(f"Next: vqcli decode {result.out} -o images -m TOKENIZER")
     if result.sheet:
         lines.append(f"{result.sheet}  some of them on one sheet")
     if result.npz:

@@ -98,4 +98,6 @@ def _unknown(text: str, names: Sequence[str], count: int) -> VqcliError:
         places.setdefault(_plain(name), i)
     near = [places[name] for name in difflib.get_close_matches(_plain(text), list(places), n=3)]
     hint = f"did you mean {_listed(near, names)}?" if near else f"{numbers}, or a class's name"
+    if re.fullmatch(r"\s*-?[0-9]+[,;\s-][0-9,;\s-]*|-[0-9]+", text):
+        hint = "--prompt-class takes one number, or a range such as 0-9, and may repeat"
     return VqcliError(f"there is no class '{text}'", hint=hint, reason="class")

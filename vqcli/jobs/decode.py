@@ -137,7 +137,7 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
     if found.info and found.info.fingerprint not in ("", spec.fingerprint) and not force:
         raise VqcliError(
             f"{path} is of tokenizer {found.info.fingerprint[:8]}, the model is {spec.fingerprint[:8]}",
-            hint="give the model that made it with -m, or --force",
+            hint="give the tokenizer that made it with -m (a generator's lies in its folder), or --force",
             reason="fingerprint",
         )
     if found.grid and not decodable(found.grid, tokenizer):

@@ -134,6 +134,7 @@ def begin(out: Path, mark: dict[str, Any], paths: Sequence[Path], *, force: bool
         for path in ours:
             if IMAGE.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+        (out / SAMPLES).unlink(missing_ok=True)
     files.write_json(out / MARK, mark)
 
 
@@ -177,14 +178,21 @@ def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path)
         "fingerprint": sampler.tokenizer.spec.fingerprint,
         "sampling": sampler.sampling.model_dump(mode="json"),
         "precision": options.precision,
-        "batch_size": sampler.rows,
         "classes": {label: sampler.names.get(label) for label in labels},
     }
+    rows = earlier_batches(out / SAMPLES)
     images = [
         {"file": name, "class": label, "name": sampler.names.get(label), "seed": seed, "index": index}
+        | {"batch_size": rows.get(name, sampler.rows)}
         for seed, index, label, name in found
     ]
     files.write_json(out / SAMPLES, record | {"images": images})
+
+
+def earlier_batches(path: Path) -> dict[str, int]:
+    """Of the images of earlier commands, how many were made at a time, by name: rounding depends on it."""
+    listed = files.read_json(path)["images"] if path.is_file() else []
+    return {image["file"]: image["batch_size"] for image in listed}
 
 
 def _names(folder: Path) -> list[str]:

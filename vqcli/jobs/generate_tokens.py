@@ -12,6 +12,7 @@ from accelerate import PartialState
 
 from vqcli import files
 from vqcli.data import token_store as store
+from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import PATIENCE, begin, check_out, finish
 from vqcli.jobs.generate import GenerateResult
@@ -29,6 +30,9 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
     """
     start, state = time.monotonic(), PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
     leads, kept = state.is_main_process, 0
+    if out.suffix.lower() in IMAGE_SUFFIXES | {".npz"}:
+        hint = "give NAME.npy, or a folder"
+        raise VqcliError(f"{out} is no name for tokens", hint=hint, reason="output")
     folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
     if leads:
         check_out(out, folder, force=options.force)
