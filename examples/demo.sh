@@ -10,7 +10,7 @@ vqcli decode "$out/tokens.npy" -o "$out/reconstructions" -m "$out/run" --limit 6
 vqcli usage-report "$out/tokens.npy" -o "$out/usage.html" --fail-below 0.99
 vqcli train demo-256 --out "$out/run-256" --set training.steps=300
 vqcli encode demo:20000 --split train -o "$out/train.npy" -m "$out/run-256"
-vqcli train gpt-demo --data "$out/train.npy" --tokenizer "$out/run-256" --out "$out/gpt" --set training.steps=2200
+vqcli train gpt-demo --data "$out/train.npy" --tokenizer "$out/run-256" --out "$out/gpt" --set training.steps=1800
 vqcli generate --prompt-class 0-9 -n 8 -m "$out/gpt" -o "$out/generated"
 echo "Pictures: $out/run/samples (originals above, reconstructions below), $out/reconstructions, $out/usage.html,"
 echo "  $out/gpt/samples while it trained, $out/generated and $out/generated-sheet.png (a row of each class)"
