@@ -66,10 +66,7 @@ def open_tokenizer(
     reference: str | None, device: torch.device, progress: Progress = silent
 ) -> tuple[Tokenizer, Path]:
     """The tokenizer a user named, baked and ready, and its folder; a published one for who names none."""
-    if not reference and not os.environ.get(ENVIRONMENT):
-        reference = DEFAULT
-        progress.say(f"no --model: {DEFAULT}, {ALIASES[DEFAULT].what}")
-    folder = model_folder(reference, progress)
+    folder = folder_or(DEFAULT, reference, progress)
     return load_tokenizer(folder, device), folder
 
 
@@ -77,11 +74,16 @@ def open_generator(
     reference: str | None, device: torch.device, progress: Progress = silent
 ) -> tuple[Generator, Path]:
     """The generator a user named, ready, and its folder; a published one for who names none."""
-    if not reference and not os.environ.get(ENVIRONMENT):
-        reference = GENERATOR
-        progress.say(f"no --model: {GENERATOR}, {ALIASES[GENERATOR].what}")
-    folder = model_folder(reference, progress)
+    folder = folder_or(GENERATOR, reference, progress)
     return load_generator(folder, device), folder
+
+
+def folder_or(default: str, reference: str | None, progress: Progress) -> Path:
+    """The folder of the model a user named; of the alias ``default``, which is said, for who names none."""
+    if not reference and not os.environ.get(ENVIRONMENT):
+        reference = default
+        progress.say(f"no --model: {default}, {ALIASES[default].what}")
+    return model_folder(reference, progress)
 
 
 def generator_tokenizer(
