@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli.said import refused
 from tests.models import make_generator, make_model
 from vqcli.cli.app import app
 
@@ -14,17 +15,6 @@ def generate(*arguments):
     return CliRunner().invoke(
         app, [*map(str, ["generate", *arguments, "--device", "cpu"])], prog_name="vqcli"
     )
-
-
-def refused(result, message, hint):
-    """One sentence and one hint, exit code 1, nothing on stdout, no traceback."""
-    said = [line for line in result.stderr.splitlines() if line.startswith(("error", "hint"))]
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert len(said) == 2
-    assert message in said[0]
-    assert hint in said[1]
-    assert "internal" not in result.stderr
-    return True
 
 
 @pytest.fixture(scope="module")

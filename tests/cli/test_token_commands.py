@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.cli.said import refused
 from tests.images import picture, save
 from tests.locks import held_elsewhere
 from tests.models import make_model
@@ -25,17 +26,6 @@ def encode(*arguments):
 
 def decode(*arguments):
     return vqcli("decode", *arguments, *HERE)
-
-
-def refused(result, message, hint):
-    """One sentence and one hint, exit code 1, nothing on stdout, no traceback."""
-    said = [line for line in result.stderr.splitlines() if line.startswith(("error", "hint"))]
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert len(said) == 2
-    assert message in said[0]
-    assert hint in said[1]
-    assert "internal" not in result.stderr
-    return True
 
 
 @pytest.fixture(scope="module")
