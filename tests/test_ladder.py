@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors"},
-    {"config", "files", "recipes", "parts", "aliases"},
+    {"config", "files", "recipes", "parts", "aliases", "networks"},
     {"registry", "hub"},
     {"nn", "pixels", "downloads"},
-    {"codebooks", "losses", "metrics", "data", "importers"},
+    {"codebooks", "losses", "discriminators", "metrics", "data", "importers"},
     {"quantizers"},
     {"tokenizers", "generators", "classifiers"},
     {"checkpoint"},

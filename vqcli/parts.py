@@ -35,6 +35,11 @@ PARTS: dict[str, dict[str, str]] = {
     "losses": {
         "l1": "vqcli.losses.pixel:L1Loss",
         "l2": "vqcli.losses.pixel:L2Loss",
+        "perceptual": "vqcli.losses.perceptual:PerceptualLoss",
+    },
+    "discriminators": {
+        "patchgan": "vqcli.discriminators.patchgan:PatchGan",
+        "stylegan": "vqcli.discriminators.stylegan:StyleGan",
     },
     "sources": {
         "folder": "vqcli.data.folder:FolderSource",

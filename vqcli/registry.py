@@ -45,8 +45,19 @@ def _parse(kind: str, value: Any) -> Any:
     return parse(resolve(kind, value["name"]).Config, value, f"{singular(kind)} '{value['name']}'")
 
 
+def _parse_losses(value: Any) -> Any:
+    """Losses by name, each with its options or only its weight."""
+    if not isinstance(value, dict):
+        raise ValueError("losses are names with weights, such as {l2: 1.0, perceptual: 1.0}")
+    sections = {name: each if isinstance(each, dict) else {"weight": each} for name, each in value.items()}
+    return {name: _parse("losses", section | {"name": name}) for name, section in sections.items()}
+
+
 CodebookConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "codebooks"))]
 QuantizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "quantizers"))]
 TokenizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "tokenizers"))]
 GeneratorConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "generators"))]
-LossConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "losses"))]
+LossesConfig = Annotated[dict[str, SerializeAsAny[PartConfig]], BeforeValidator(_parse_losses)]
+DiscriminatorConfig = Annotated[
+    SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "discriminators"))
+]

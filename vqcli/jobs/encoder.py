@@ -20,13 +20,13 @@ from vqcli.data.views import VIEWS, Augment, Views
 from vqcli.errors import VqcliError
 from vqcli.jobs.models import (
     Size,
-    autocast,
     check_size,
     open_tokenizer,
     pick_device,
     settle_allocator,
     target_size,
 )
+from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Grid, Progress, silent

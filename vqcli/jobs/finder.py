@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vqcli.checkpoint import read_tokenizer_outline
+from vqcli.downloads.web import check_online, size
 from vqcli.errors import VqcliError
 from vqcli.hub import published
 from vqcli.jobs.cache import model_folder
+from vqcli.jobs.weights import cannot_be_had, network_weights, to_download
 from vqcli.recipes import recipe_names
 from vqcli.registry import build
 from vqcli.tokenizers.base import Tokenizer
@@ -53,6 +56,10 @@ class Finder:
         except ValueError as e:
             raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
 
+    def network(self, name: str, given: str | None) -> dict[str, Tensor]:
+        """The weights of a published network, by key as published. Raises VqcliError."""
+        return network_weights(name, given, self.progress)
+
 
 class Onlooker(Finder):
     """As ``Finder``, but downloads nothing and lists what is not here yet."""
@@ -60,6 +67,9 @@ class Onlooker(Finder):
     def __init__(self) -> None:
         super().__init__()
         self.missing: list[str] = []
+        """What cannot be had, a sentence each."""
+        self.coming: list[str] = []
+        """What training would download first, a sentence each."""
 
     def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
         """Of a published model by the table of aliases, of a run that is still to come by its recipe."""
@@ -81,3 +91,15 @@ class Onlooker(Finder):
                 tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer)  # type: ignore[attr-defined]
             tokenizer.image_size = size or recipe.data.height_width
             return tokenizer.spec
+
+    def network(self, name: str, given: str | None) -> dict[str, Tensor]:
+        """None: it only notes what is not here. Raises VqcliError where what is ``given`` is not there."""
+        if files := to_download(name, given):
+            try:
+                check_online(files[0])
+                what = " and ".join(f"{file.name} ({size(file.bytes)})" for file in files)
+                self.coming.append(f"{name} needs {what}: downloaded once, when training starts")
+            except VqcliError as e:
+                told = cannot_be_had(name, files, e)
+                self.missing.append(f"{told}: {told.hint}")
+        return {}

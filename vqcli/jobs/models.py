@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -44,12 +44,6 @@ def pick_device(name: str | None, rank: int = 0) -> torch.device:
             f"device '{name}' cannot be used", hint="vqcli doctor lists devices", reason="environment"
         ) from e
     return device
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """What runs the networks in ``precision`` (fp32, bf16, fp16)."""
-    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    return torch.autocast(device.type, kinds[precision]) if precision in kinds else nullcontext()
 
 
 def settle_allocator() -> None:

@@ -24,7 +24,8 @@ from vqcli.config import PartConfig
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
-from vqcli.jobs.models import autocast, decodable, generator_tokenizer, open_generator, pick_device
+from vqcli.jobs.models import decodable, generator_tokenizer, open_generator, pick_device
+from vqcli.nn.precision import autocast
 from vqcli.pixels import to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, Tokens, grid_length, silent

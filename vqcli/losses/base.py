@@ -31,6 +31,15 @@ class ImageLoss(nn.Module, ABC):
         super().__init__()
         self.config = config
 
+    @property
+    def network(self) -> str:
+        """Name of the published network that it compares features of; empty where it has none."""
+        return ""
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of ``network``, as they were published. Raises VqcliError if they do not fit."""
+        raise NotImplementedError
+
     @abstractmethod
     def forward(self, reconstruction: Tensor, images: Tensor) -> Tensor:
         """The weighted loss, a scalar."""

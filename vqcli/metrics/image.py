@@ -1,9 +1,12 @@
-"""How far reconstructions are from their images, pixel by pixel."""
+"""How far reconstructions are from their images, pixel by pixel and by a network's features."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from vqcli.nn.lpips import Lpips
+from vqcli.pixels import normalize
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
@@ -19,3 +22,22 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     difference = a.cpu().double().round() - b.cpu().double().round()
     errors = difference.square().mean(dim=(1, 2, 3)).clamp(min=1 / difference[0].numel())
     return 10 * torch.log10(255**2 / errors)
+
+
+@torch.no_grad()
+def lpips(network: Lpips, a: Tensor, b: Tensor) -> Tensor:
+    """LPIPS 0.1 distance of each pair of images, (B,), on the CPU; 0 for equal images, lower is nearer.
+
+    Protocol: values in [0, 255], rounded to whole numbers, as an 8-bit image holds them, then x / 127.5 - 1;
+    images at the size they have; no dropout. A set's LPIPS is the mean over its images. Numbers of VGG and of
+    AlexNet cannot be compared.
+    ``a`` and ``b`` are (B, 3, H, W), uint8 or float. Raises ValueError on unequal shapes, and on images too
+    small for the network.
+    """
+    device, training = network.shift.device, network.training
+    network.eval()
+    try:
+        distances = network(*(normalize(images.to(device).float().round()) for images in (a, b)))
+    finally:
+        network.train(training)
+    return distances.cpu()

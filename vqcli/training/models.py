@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
 from vqcli.types import TokenizerSpec
 
 
@@ -18,4 +20,10 @@ class Models(Protocol):
         """What a tokenizer is, for images of ``size`` or else its own; no weights are read.
 
         Raises VqcliError where there is no tokenizer, or it takes no images of this size.
+        """
+
+    def network(self, name: str, given: str | None) -> dict[str, Tensor]:
+        """The weights of a published network, by key as published; ``given`` is a file or folder of them.
+
+        Empty where the recipe is only looked at. Raises VqcliError where they cannot be had.
         """

@@ -1,0 +1,180 @@
+"""Weights of published networks: the user's, those that are here, or downloaded; brought to one form once."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vqcli import files
+from vqcli.downloads import web
+from vqcli.errors import VqcliError
+from vqcli.importers.containers import read_checkpoint
+from vqcli.jobs.cache import cache_folder
+from vqcli.networks import NETWORKS, Network, NetworkFile
+from vqcli.types import Progress, silent
+
+FOLDER = "VQCLI_WEIGHTS_DIR"
+"""Names a folder of weights, as they are published or converted."""
+KIND, MODEL = "networks-1", "model.safetensors"
+"""The cache's folder of networks, and the file of one; the number changes with what is kept of them."""
+
+Weights = dict[str, Tensor]
+
+
+def network_weights(name: str, given: str | None = None, progress: Progress = silent) -> Weights:
+    """The weights of a network of the table, by key as published.
+
+    ``given`` is a file that holds all, or a folder with ``NAME.safetensors`` or the published files; what is
+    in there is believed. Otherwise they come from $VQCLI_WEIGHTS_DIR, the cache, torch's own downloads or the
+    published addresses; then published files must have their hash. Raises VqcliError where there are none.
+    """
+    network = NETWORKS[name]
+    if chosen := _chosen(network, given):
+        return _needed(chosen)
+    return _read(_kept(network, progress) / MODEL)
+
+
+def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
+    """What ``network_weights`` would download, by names: hashes of published files are not computed.
+
+    Raises VqcliError where what the user names is not there.
+    """
+    network = NETWORKS[name]
+    if _chosen(network, given) or files.verified(cache_folder() / KIND / name):
+        return []
+    return [file for file in network.files if not any((f / file.name).is_file() for f in _places())]
+
+
+def cannot_be_had(name: str, missing: Sequence[NetworkFile], why: VqcliError) -> VqcliError:
+    """The error of a network without weights: what is missing, where it is, and where to put it."""
+    network = NETWORKS[name]
+    names = " and ".join(file.name for file in missing)
+    addresses = " and ".join(file.url for file in missing)
+    hint = (
+        f"bring {addresses} into a folder and name it: {network.option} FOLDER, or ${FOLDER}; or go without: "
+        f"{network.without}"
+    )
+    return VqcliError(
+        f"{names}, which {name} needs, cannot be found on this machine; {why}", hint=hint, reason=why.reason
+    )
+
+
+def _chosen(network: Network, given: str | None) -> dict[NetworkFile, Path]:
+    """Where the user has what each file of a network holds, maybe all in one; nothing where none was named.
+
+    Raises VqcliError where what is named is not there.
+    """
+    whole = f"{network.name}.safetensors"
+    if not given:
+        named = _named_folder()
+        return dict.fromkeys(network.files, named / whole) if named and (named / whole).is_file() else {}
+    path = Path(given)
+    if not path.exists():
+        message = f"{path}, which should hold the weights of {network.name}, does not exist"
+        raise VqcliError(message, hint=f"check {network.option}", reason="input-missing")
+    if path.is_file():
+        return dict.fromkeys(network.files, path)
+    if (path / whole).is_file():
+        return dict.fromkeys(network.files, path / whole)
+    paths = {file: path / file.name for file in network.files}
+    if missing := [each.name for each in paths.values() if not each.is_file()]:
+        message = f"{path} holds neither {whole} nor {' and '.join(missing)}"
+        hint = f"{network.option} names a file that holds all, or a folder with the published files"
+        raise VqcliError(message, hint=hint, reason="input-missing")
+    return paths
+
+
+def _named_folder() -> Path | None:
+    if not (named := os.environ.get(FOLDER)):
+        return None
+    if not Path(named).is_dir():
+        raise VqcliError(
+            f"${FOLDER} is {named}, which is no folder", hint="correct or unset it", reason="input-missing"
+        )
+    return Path(named)
+
+
+def _places() -> list[Path]:
+    """Folders that may hold published files: the user's, and torch's own."""
+    named = _named_folder()
+    return [*([named] if named else []), Path(torch.hub.get_dir()) / "checkpoints"]
+
+
+def _read(path: Path) -> Weights:
+    try:
+        return read_checkpoint(path).state
+    except OSError as e:
+        hint = "name a .pth or .safetensors file, or a folder of them"
+        raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
+
+
+def _needed(paths: dict[NetworkFile, Path]) -> Weights:
+    """What is needed of published files, from files that hold at least that. Raises VqcliError."""
+    states = {path: _read(path) for path in set(paths.values())}
+    state: Weights = {}
+    for file, path in paths.items():
+        found = {key: x.detach() for key, x in states[path].items() if re.match(file.keys, key)}
+        if not found:
+            message = f"{path} has none of the weights that {file.name} has"
+            hint = "name a file that holds all of the network, or a folder with the published files"
+            raise VqcliError(message, hint=hint, reason="layout")
+        state |= found
+    return state
+
+
+def _kept(network: Network, progress: Progress) -> Path:
+    """The network's folder in the cache, made where it is not there or damaged, by one process at a time."""
+    kept, waiting = cache_folder() / KIND, False
+    folder = kept / network.name
+    while not files.verified(folder):
+        try:
+            with files.locked(kept):
+                files.clean(kept)
+                if not files.verified(folder):
+                    _make(network, folder, progress)
+                return folder
+        except VqcliError as e:
+            if e.reason != "locked":
+                raise
+        if not waiting:
+            progress.say(f"another process brings the weights of {network.name}: waiting for it")
+        waiting = True
+        time.sleep(0.2)
+    return folder
+
+
+def _make(network: Network, folder: Path, progress: Progress) -> None:
+    if folder.exists():
+        progress.say(f"{folder} is damaged: it is made again")
+        files.remove_folder(folder)
+    here = {file: path for file in network.files if (path := _found(file, progress))}
+    missing = sorted(set(network.files) - set(here), key=lambda file: file.bytes)
+    with files.writing_folder(folder) as made:
+        for file in missing:
+            try:
+                web.download(file, made / file.name, progress)
+            except VqcliError as e:
+                if e.reason == "output":
+                    raise
+                raise cannot_be_had(network.name, missing, e) from e
+        paths = {file: here.get(file, made / file.name) for file in network.files}
+        files.write_tensors(made / MODEL, _needed(paths))
+        for file in missing:
+            (made / file.name).unlink()
+
+
+def _found(file: NetworkFile, progress: Progress) -> Path | None:
+    """A published file on this machine; those of its name with another hash are passed over."""
+    for path in (folder / file.name for folder in _places()):
+        if not path.is_file():
+            continue
+        if files.sha256(path).startswith(file.sha256):
+            return path
+        progress.say(f"{path} has not the SHA-256 of the published file: it is passed over")
+    return None
