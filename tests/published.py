@@ -12,42 +12,82 @@ ADAM = {
     "optimizer.weight_decay": 0,
     "optimizer.lr_batch": None,
 }
-TAMING = ADAM | {
-    "data.size": 256,
-    "data.augment": "crop",
-    "losses": [("l1", 1)],
-    "optimizer.lr": 4.5e-6,
-    "optimizer.lr_batch": 1,
-    "optimizer.betas": (0.5, 0.9),
-    "optimizer.clip": 0,
-    "schedule.decay": "constant",
-    "schedule.warmup": 0,
-    "training.precision": "fp32",
-    "training.average": None,
-}
-LC = TAMING | {
-    "optimizer.lr": 5e-4,
-    "optimizer.lr_batch": None,
-    "optimizer.eps": 1e-7,
-    "schedule.decay": "cosine",
-    "schedule.warmup": "5 epochs",
-    "schedule.start": 0,
-    "schedule.hold": 0,
-    "schedule.floor": 0,
-    "training.steps": "100 epochs",
-    "training.batch_size": 2048,
-}
-LLAMAGEN = TAMING | {
-    "data.augment": "crop-flip",
-    "losses": [("l2", 1)],
-    "optimizer.lr": 1e-4,
-    "optimizer.lr_batch": None,
-    "optimizer.betas": (0.9, 0.95),
-    "optimizer.clip": 1,
-    "training.steps": "40 epochs",
-    "training.batch_size": 128,
-    "training.precision": "bf16",
-}
+
+
+def images(pixel, eps=1e-10):
+    """A pixel loss and LPIPS on VGG's features, its dropout on."""
+    lpips = {"weight": 1, "net": "vgg", "eps": eps, "dropout": 0.5}
+    names = {"losses": (pixel, "perceptual"), f"losses.{pixel}.weight": 1}
+    return names | {f"losses.perceptual.{key}": value for key, value in lpips.items()}
+
+
+def game(weight, layers, disc_start, *, loss="hinge", adaptive=False, own=1, lecam=0):
+    """A PatchGAN that is trained and heard from one and the same step, at the tokenizer's rate and schedule.
+
+    The schedule of VQGAN-LC's, IBQ's and Open-MAGVIT2's discriminators was not to be found.
+    """
+    discriminator = {"name": "patchgan", "layers": layers, "channels": 64, "norm": "batch"}
+    steps = {"disc_start": disc_start, "disc_warmup": 0, "ramp": 0}
+    kinds = {"generator_loss": loss, "discriminator_loss": "hinge", "adaptive": adaptive, "lecam": lecam}
+    rest = {"weight": weight, "discriminator_weight": own, "optimizer": None, "schedule": None}
+    return {f"adversarial.discriminator.{key}": value for key, value in discriminator.items()} | {
+        f"adversarial.{key}": value for key, value in (steps | kinds | rest).items()
+    }
+
+
+TAMING_1024 = game(0.8, 3, 0, adaptive=True)
+TAMING_16384 = game(0.75, 2, 0, adaptive=True)
+TAMING = (
+    ADAM
+    | images("l1")
+    | {
+        "data.size": 256,
+        "data.augment": "crop",
+        "optimizer.lr": 4.5e-6,
+        "optimizer.lr_batch": 1,
+        "optimizer.betas": (0.5, 0.9),
+        "optimizer.clip": 0,
+        "schedule.decay": "constant",
+        "schedule.warmup": 0,
+        "training.precision": "fp32",
+        "training.average": None,
+    }
+)
+LC = (
+    TAMING
+    | images("l1", eps=1e-7)
+    | game(0.1, 2, 50_000, adaptive=True)
+    | {
+        "optimizer.lr": 5e-4,
+        "optimizer.lr_batch": None,
+        "optimizer.eps": 1e-7,
+        "schedule.decay": "cosine",
+        "schedule.warmup": "5 epochs",
+        "schedule.start": 0,
+        "schedule.hold": 0,
+        "schedule.floor": 0,
+        "training.steps": "100 epochs",
+        "training.batch_size": 2048,
+    }
+)
+LLAMAGEN = (
+    ADAM
+    | images("l2")
+    | game(0.5, 3, 20_000, own=0.5)
+    | {
+        "data.size": 256,
+        "data.augment": "crop-flip",
+        "optimizer.lr": 1e-4,
+        "optimizer.betas": (0.9, 0.95),
+        "optimizer.clip": 1,
+        "schedule.decay": "constant",
+        "schedule.warmup": 0,
+        "training.steps": "40 epochs",
+        "training.batch_size": 128,
+        "training.precision": "bf16",
+        "training.average": None,
+    }
+)
 ANNEALED = LLAMAGEN | {
     "optimizer.lr_batch": 128,
     "schedule.decay": "linear",
@@ -56,16 +96,20 @@ ANNEALED = LLAMAGEN | {
     "schedule.hold": 0.3,
     "schedule.floor": 0.01,
 }
-SIMVQ = TAMING | {
-    "data.size": 128,
-    "optimizer.lr": 1e-4,
-    "optimizer.lr_batch": None,
-    "training.steps": "50 epochs",
-    "training.batch_size": 256,
-    "training.precision": "fp16",
-    "training.average": 0.999,
-}
-DROPS = SIMVQ | {"data.size": 256, "schedule.decay": "drops"}
+SIMVQ = (
+    TAMING
+    | game(0.1, 3, 0, loss="non_saturating")
+    | {
+        "data.size": 128,
+        "optimizer.lr": 1e-4,
+        "optimizer.lr_batch": None,
+        "training.steps": "50 epochs",
+        "training.batch_size": 256,
+        "training.precision": "fp16",
+        "training.average": 0.999,
+    }
+)
+DROPS = SIMVQ | {"data.size": 256, "schedule.decay": "drops", "adversarial.lecam": 0.05}
 IBQ = DROPS | {"training.steps": "330 epochs", "schedule.drops": ("250 epochs", "300 epochs")}
 MAGVIT = DROPS | {"training.steps": "270 epochs", "schedule.drops": ("200 epochs", "250 epochs")}
 
@@ -134,8 +178,8 @@ AVERAGES = {"decay": 0.99, "eps": 1e-5, "kmeans": 0}
 
 
 PUBLISHED = {  # what is missing of a system was not to be found, and is chosen in its recipe
-    "vqgan-f16-1024": VQ16 | TAMING | LEGACY | book("learned", 1024, 256, init="uniform"),
-    "vqgan-f16-16384": VQ16 | TAMING | LEGACY | book("learned", 16_384, 256, init="uniform"),
+    "vqgan-f16-1024": VQ16 | TAMING | TAMING_1024 | LEGACY | book("learned", 1024, 256, init="uniform"),
+    "vqgan-f16-16384": VQ16 | TAMING | TAMING_16384 | LEGACY | book("learned", 16_384, 256, init="uniform"),
     "vqgan-gumbel-f8": network(128, (1, 1, 2, 4), 2, 256)
     | TAMING
     | part("quantizer", "gumbel", kl_weight=1e-8)
@@ -150,7 +194,9 @@ PUBLISHED = {  # what is missing of a system was not to be found, and is chosen 
     "ibq-262k": RES4 | IBQ | PROPAGATION | book("learned", 262_144, 256, init="standard"),
     "open-magvit2": MAGVIT_NET | MAGVIT | LOOKUP_FREE | part("codebook", "sign", bits=18, first_bit="lowest"),
     "fsq-64k": FINITE | part("codebook", "levels", levels=(8, 8, 8, 5, 5, 5)),
-    "rq-vae": part("quantizer", "residual", depth=4) | book("ema", 16_384, 256, revive_below=1, **AVERAGES),
+    "rq-vae": part("quantizer", "residual", depth=4)
+    | book("ema", 16_384, 256, revive_below=1, **AVERAGES)
+    | {"training.steps": "50 epochs"},
     "var-tokenizer": VAR | MULTISCALE | book("learned", 4096, 32),
     "fvq-16k": VQ16 | ANNEALED | CLASSIC | book("bridged", 16_384, 256, **L4),
     "fvq-65k": VQ16 | ANNEALED | CLASSIC | book("bridged", 65_536, 256, **L8),
@@ -158,6 +204,16 @@ PUBLISHED = {  # what is missing of a system was not to be found, and is chosen 
     "fvq-rq": RESIDUAL | part("codebook", "bridged") | {"training.steps": "10 epochs"},
     "fvq-var": VAR | MULTISCALE | book("bridged", 4096, 32, patch=2, blocks="modulated", init="standard"),
 }
+
+FOLLOWED = {
+    "vqgan-gumbel-f8": "vqgan-f16-16384",
+    "rq-vae": "llamagen-vq16",
+    "var-tokenizer": "llamagen-vq16",
+    "fvq-rq": "fvq-16k",
+    "fvq-var": "fvq-16k",
+    "fsq-64k": "simvq-65k",
+}
+"""Whose training a recipe has where its own system's was not to be found."""
 
 VQ16_USERS = ("vqgan-f16-1024", "vqgan-f16-16384", "vqgan-ema", "vqgan-fc", "vqgan-lc-100k", "llamagen-vq16")
 ENCODER_DECODER = {

@@ -150,6 +150,18 @@ def override(raw: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     return raw
 
 
+def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the keys of ``own`` over it, section by section; a part of another name replaces it."""
+    result = {key: value for key, value in base.items() if key not in own}
+    for key, value in own.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            other = "name" in below and value.get("name", below["name"]) != below["name"]
+            value = value if other else merged(below, value)
+        result[key] = value
+    return result
+
+
 def _copy(value: Any) -> Any:
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
 

@@ -124,7 +124,7 @@ class Poison(L2Loss):
 )
 def test_what_is_not_finite_is_never_applied(trainer, what, term):
     made = trainer("training.checkpoint_every=4")
-    made.task.terms["l2"] = Poison(what)
+    made.task.objective.terms["l2"] = Poison(what)
     before = {}
     step = made.train_step
 
@@ -147,7 +147,7 @@ def test_what_is_not_finite_is_never_applied(trainer, what, term):
 
 def test_a_pass_of_an_accumulated_step_is_checked_too(trainer):
     made = trainer("training.accumulate=2")
-    made.task.terms["l2"] = Poison("nan")  # the first pass of the third step
+    made.task.objective.terms["l2"] = Poison("nan")  # the first pass of the third step
     with pytest.raises(VqcliError, match="step 3: l2 nan"):
         made.fit()
 

@@ -114,7 +114,7 @@ def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path, whole):
 def test_no_pickles(whole):
     names = [path.name for path in whole(RICH).rglob("*") if path.is_file()]
     assert {name.rpartition(".")[2] for name in names} == {
-        "yaml", "jsonl", "json", "safetensors", "png", "md", "lock"
+        "yaml", "jsonl", "json", "safetensors", "png", "svg", "md", "lock"
     }  # fmt: skip
 
 

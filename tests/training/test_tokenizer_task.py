@@ -9,9 +9,9 @@ SMALL = ["tokenizer.network=tiny", "tokenizer.codebook.size=16", "data.size=16"]
 
 
 def test_losses_are_told_apart_by_name():
-    with pytest.raises(VqcliError, match="one stands twice in l2, l2"):
-        read_recipe("demo", ["losses=[{name: l2}, {name: l2, weight: 3}]"])
-    recipe = read_recipe("demo", [*SMALL, "losses=[{name: l1}, {name: l2, weight: 3}]"])
+    with pytest.raises(VqcliError, match="losses are names with weights"):
+        read_recipe("demo", ["losses=[l1, l2]"])
+    recipe = read_recipe("demo", [*SMALL, "losses.l1=1", "losses.l2.weight=3"])
     task = TokenizerTask(recipe, torch.device("cpu"))
     images = torch.rand(2, 3, 16, 16) * 2 - 1
     ((part, losses),) = task.losses(Batch(images, torch.zeros(2)), 0)

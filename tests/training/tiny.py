@@ -23,7 +23,7 @@ RECIPE = {
         "codebook": {"name": "bridged", "size": 16, "width": 8, "hidden": 16, "patch": 2, "depth": 1},
         "quantizer": {"name": "nearest"},
     },
-    "losses": [{"name": "l2"}],
+    "losses": {"l2": 1.0},
     "optimizer": {"lr": 1e-3},
     "schedule": {"warmup": 2},
     "training": {

@@ -4,7 +4,7 @@
 codes (K, D). A generator's folder also holds its tokenizer's folder ``tokenizer/`` and ``classes.json``.
 """
 
-from vqcli.checkpoint.folder import kind_of, read_config
+from vqcli.checkpoint.folder import hash_of, kind_of, read_config
 from vqcli.checkpoint.generator import (
     describe_generator,
     load_generator,
@@ -27,6 +27,7 @@ __all__ = [
     "describe_generator",
     "describe_tokenizer",
     "fingerprint",
+    "hash_of",
     "kind_of",
     "load_generator",
     "load_tokenizer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,15 @@ def weights_file(folder: Path) -> Path:
     """The network's weights; in a training checkpoint their running average, where there is one."""
     average = folder / "average.safetensors"
     return average if average.exists() else folder / "model.safetensors"
+
+
+def hash_of(tensors: dict[str, Tensor], fields: str = "") -> str:
+    """SHA-256 of text and of tensors: names, shapes, and values in float32."""
+    digest = hashlib.sha256(fields.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:

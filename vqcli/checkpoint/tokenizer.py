@@ -7,7 +7,6 @@ Shape letters: K codes, D width.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,15 @@ import torch
 from pydantic import TypeAdapter
 
 from vqcli import files
-from vqcli.checkpoint.folder import FORMAT, damaged, load_state, read_config, read_tensors, weights_file
+from vqcli.checkpoint.folder import (
+    FORMAT,
+    damaged,
+    hash_of,
+    load_state,
+    read_config,
+    read_tensors,
+    weights_file,
+)
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
@@ -30,11 +37,8 @@ def fingerprint(tokenizer: Tokenizer) -> str:
 
     Computed before baking, once, when a model folder is made; stored, never recomputed.
     """
-    digest = hashlib.sha256(json.dumps(tokenizer.deciding_fields(), sort_keys=True).encode())
-    for name, tensor in sorted(tokenizer.deciding_tensors().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    fields = json.dumps(tokenizer.deciding_fields(), sort_keys=True)
+    return hash_of(tokenizer.deciding_tensors(), fields)
 
 
 def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
     ] = None,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--lpips-weights",
+            metavar="PATH",
+            help="Of the perceptual loss: a file, or a folder of published ones [$VQCLI_WEIGHTS_DIR].",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="N", help="Fixes everything random.")
     ] = None,
@@ -99,7 +108,14 @@ def train(
     }
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
     options = TrainOptions(
-        recipe, out_dir, resume, [*(settings or []), *flags], device, list(track or []), accept_changes
+        recipe=recipe,
+        out=out_dir,
+        resume=resume,
+        settings=[*(settings or []), *flags],
+        device=device,
+        trackers=list(track or []),
+        accept_changes=accept_changes,
+        lpips_weights=lpips_weights,
     )
 
     result = run(options, out.progress())

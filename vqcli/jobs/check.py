@@ -27,11 +27,13 @@ class RecipeInfo:
     """Training images; None where the data is not here."""
     missing: list[str]
     """Why it would not train here: images or files that cannot be had."""
+    downloads: list[str]
+    """What training would bring here first."""
     steps: int | None
     """Optimizer steps; None if they depend on data that is not here."""
     batch_size: int
     memory: dict[str, int]
-    """Bytes on one process: weights with gradients and moments, and activations of a step."""
+    """Bytes on one process: weights with gradients and moments, and activations of the model's pass."""
     settings: dict[str, Any]
     """The recipe, resolved."""
 
@@ -52,8 +54,9 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
     per_epoch = images // recipe.training.batch_size if images else None
     fixed = not str(recipe.training.steps).endswith("epochs")
     steps = steps_in(recipe.training.steps, per_epoch or 1) if per_epoch or fixed else None
-    trained = sum(p.numel() for m in task.parts.values() for p in m.parameters() if p.requires_grad)
-    still = [p for m in task.parts.values() for p in (*m.parameters(), *m.buffers()) if not p.requires_grad]
+    modules = [*task.parts.values(), *task.beside()]
+    trained = sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
+    still = [p for m in modules for p in (*m.parameters(), *m.buffers()) if not p.requires_grad]
     frozen = sum(tensor.numel() for tensor in still)
     return RecipeInfo(
         recipe=reference,
@@ -61,6 +64,7 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
         | {"total": count(model)},
         images=images,
         missing=[*missing, *models.missing, *task.missing()],
+        downloads=models.coming,
         steps=steps,
         batch_size=recipe.training.batch_size,
         memory={"weights": 4 * (4 * trained + frozen), "activations": activations(task, recipe)},
@@ -82,9 +86,9 @@ def activations(task: Task, recipe: Recipe) -> int:
         kept[storage._cdata] = storage
         return tensor
 
-    known = {p.untyped_storage()._cdata for m in task.parts.values() for p in m.parameters()}
-    inputs = task.example(recipe.training.batch_size // recipe.training.accumulate)
+    modules = (*task.parts.values(), *task.beside())
+    known = {p.untyped_storage()._cdata for m in modules for p in m.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = task.parts["model"](*inputs)
+        outputs = task.compute(recipe.training.batch_size // recipe.training.accumulate)
     del outputs
     return sum(storage.nbytes() for key, storage in kept.items() if key not in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
 from vqcli import files
+from vqcli.config import quoted
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.models import pick_device
 from vqcli.registry import resolve
+from vqcli.report.curves import curves
 from vqcli.training.data import Data
 from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
@@ -45,6 +48,8 @@ class TrainOptions:
     device: str | None = None
     trackers: list[str] = field(default_factory=list)
     accept_changes: bool = False
+    lpips_weights: Path | None = None
+    """File or folder with the weights of the perceptual loss's network."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,12 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
     """Train, from the start or from a checkpoint, to the end."""
     start = time.monotonic()
     begin(trainer, options, progress)
-    measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
+    trainer.onlook = partial(draw_curves, trainer.run, progress)
+    try:
+        measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
+    finally:  # what a run that stopped or diverged came to is worth seeing too
+        if trainer.accelerator.is_main_process:
+            trainer.onlook()
     rejected = len(trainer.rejections())
     run = trainer.run
     return TrainResult(
@@ -100,15 +110,40 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
     )
 
 
+def draw_curves(run: Run, progress: Progress) -> None:
+    """Write ``curves.svg``, which shows ``metrics.jsonl``; says so where it cannot, and never raises."""
+    try:
+        if run.metrics_file.exists():
+            picture = curves(list(files.read_lines(run.metrics_file)), run.folder.resolve().name)
+            files.write_text(run.folder / "curves.svg", picture)
+    except Exception as e:  # a picture must neither end a run nor hide why it ended
+        progress.say(f"{run.folder / 'curves.svg'} was not drawn: {e}")
+
+
 def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run folder and the recipe that holds for it."""
     if options.resume:
         return resumed(options)
     name = options.recipe or "demo"
-    recipe = read_recipe(name, options.settings)
+    recipe = recipe_of(name, options)
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe
+
+
+def recipe_of(reference: str, options: TrainOptions) -> Recipe:
+    """The recipe with what is overridden. Raises VqcliError if it has no use for what is given."""
+    recipe = read_recipe(reference, options.settings)
+    if options.lpips_weights is None:
+        return recipe
+    if "perceptual" not in getattr(recipe, "losses", {}):
+        raise VqcliError(
+            f"--lpips-weights: {reference} has no perceptual loss",
+            hint="leave the flag away, or add the loss: --set losses.perceptual=1",
+            reason="config",
+        )
+    place = quoted(str(options.lpips_weights))
+    return read_recipe(reference, [*options.settings, f"losses.perceptual.weights={place}"])
 
 
 def check_free(run: Run) -> None:
@@ -128,7 +163,7 @@ def check_free(run: Run) -> None:
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
-    return run, read_recipe(str(run.recipe_file), options.settings)
+    return run, recipe_of(str(run.recipe_file), options)
 
 
 def find_run(options: TrainOptions) -> Run:

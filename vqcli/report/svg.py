@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+NAMESPACE = "http://www.w3.org/2000/svg"
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 68, 20, 24, 48
 """Margins around the plotted area."""
@@ -52,12 +53,12 @@ class Scale:
         return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
 
     def ticks(self) -> list[float]:
-        """Round values inside the scale: powers of ten, or about five even steps."""
+        """Round values inside the scale: powers of ten, ten of them at most, or about five even steps."""
         if self.log:
             powers = range(
                 math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1
             )
-            return [10.0**power for power in powers]
+            return [10.0**power for power in powers[:: 1 + len(powers) // 11]]
         if self.high <= self.low:
             return [self.low]
         rough = (self.high - self.low) / 5
@@ -69,12 +70,22 @@ class Scale:
         ]
 
 
-def compact(value: float) -> str:
+def compact(value: float, digits: int = 3) -> str:
     """``950``, ``1.5k``, ``20M``: a number short enough for an axis."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{letter}"
+    return f"{value:.{digits}g}"
+
+
+def tick_names(ticks: Sequence[float]) -> list[str]:
+    """What stands at the ticks of an axis: no two alike, with as few digits as that takes."""
+    names: list[str] = []
+    for digits in range(3, 17):
+        names = [compact(tick, digits) for tick in ticks]
+        if len(set(names)) == len(ticks):
+            break
+    return names
 
 
 def text(x: float, y: float, content: str, anchor: str = "middle", kind: str = "") -> str:
@@ -88,38 +99,58 @@ def picture(parts: Iterable[str], label: str, width: float = WIDTH, height: floa
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
 
 
-def horizontal(low: float, high: float, log: bool = False) -> Scale:
-    """A scale along the x axis of a plot."""
-    return Scale(low, high, LEFT, WIDTH - RIGHT, log)
+def document(parts: Iterable[str], label: str, width: float, height: float, style: str = "") -> str:
+    """A picture that is a file of its own, with ``STYLE`` and more style inside."""
+    whole = picture([f"<style>{STYLE}{style}</style>", *parts], label, width, height)
+    return whole.replace("<svg ", f'<svg xmlns="{NAMESPACE}" ', 1) + "\n"
 
 
-def vertical(low: float, high: float, log: bool = False) -> Scale:
-    """A scale along the y axis of a plot, upwards."""
-    return Scale(low, high, HEIGHT - BOTTOM, TOP, log)
+def horizontal(low: float, high: float, log: bool = False, width: float = WIDTH) -> Scale:
+    """A scale along the x axis of a plot that is ``width`` wide with its margins."""
+    return Scale(low, high, LEFT, width - RIGHT, log)
 
 
-def y_axis(y: Scale, label: str) -> list[str]:
+def vertical(low: float, high: float, log: bool = False, height: float = HEIGHT) -> Scale:
+    """A scale along the y axis of a plot that is ``height`` high with its margins, upwards."""
+    return Scale(low, high, height - BOTTOM, TOP, log)
+
+
+def y_axis(y: Scale, label: str, width: float = WIDTH) -> list[str]:
     """Rules with numbers, and what they count above."""
     parts = [text(8, 14, label, "start", "label")]
-    for tick in y.ticks():
-        parts.append(f'<path class="rule" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(text(LEFT - 8, y(tick) + 4, compact(tick), "end"))
+    ticks = y.ticks()
+    for tick, name in zip(ticks, tick_names(ticks)):
+        parts.append(f'<path class="rule" d="M{LEFT} {y(tick):.1f}H{width - RIGHT}"/>')
+        parts.append(text(LEFT - 8, y(tick) + 4, name, "end"))
     return parts
 
 
-def x_axis(x: Scale, label: str) -> list[str]:
+def x_axis(x: Scale, label: str, height: float = HEIGHT) -> list[str]:
     """Numbers below the plot, and what they count."""
-    bottom = HEIGHT - BOTTOM
-    parts = [text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, label, kind="label")]
-    return parts + [text(x(tick), bottom + 18, compact(tick)) for tick in x.ticks()]
+    ticks = x.ticks()
+    parts = [text((x.start + x.end) / 2, height - 8, label, kind="label")]
+    named = zip(ticks, tick_names(ticks))
+    return parts + [text(x(tick), height - BOTTOM + 18, name) for tick, name in named]
+
+
+def line(points: Sequence[tuple[float, float]], x: Scale, y: Scale, kind: str = "line") -> str:
+    """A line through the points; a dot where there is but one."""
+    if len(points) == 1:
+        (a, b), *_ = points
+        return f'<circle class="{kind} dot" cx="{x(a):.1f}" cy="{y(b):.1f}" r="2"/>'
+    return f'<path class="{kind}" d="M{_path(points, x, y)}"/>'
+
+
+def _path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
+    return "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points)
 
 
 def curve(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> list[str]:
     """A line through the points, the area below it tinted."""
     if not points:
         return []
-    path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points)
-    first, last, bottom = x(points[0][0]), x(points[-1][0]), HEIGHT - BOTTOM
+    path, bottom = _path(points, x, y), HEIGHT - BOTTOM
+    first, last = x(points[0][0]), x(points[-1][0])
     area = f'<path class="area" d="M{first:.1f} {bottom}L{path}L{last:.1f} {bottom}z"/>'
     return [area, f'<path class="line" d="M{path}"/>']
 

@@ -31,6 +31,8 @@ from vqcli.types import Progress
 
 DRAWN = 8
 """Held-out images, of each process, that a grid may show."""
+HIDDEN = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity", "real", "fake", "lecam")
+"""What is logged and not shown on the way."""
 
 
 class Trainer:
@@ -51,6 +53,8 @@ class Trainer:
         self.step, self.window = 0, Window()
         self.rejected: set[str] = set()
         self.measured: dict[str, Any] = {}
+        self.onlook: Callable[[], None] = lambda: None
+        """Called on the first process when samples have been drawn."""
         self.modules = dict(task.parts)
         self.optimizers: dict[str, Any] = {}
         self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
@@ -63,7 +67,7 @@ class Trainer:
             progress.say("training.shard has no effect on one process")
         for name, module in self.modules.items():
             called = shard(module, accelerator) if self.sharded else module
-            optimizer = make_optimizer(module, recipe.optimizer, config.batch_size)
+            optimizer = make_optimizer(module, task.tuning(name)[0], config.batch_size)
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
                 task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
 
@@ -86,8 +90,8 @@ class Trainer:
     def train_step(self, batches: Iterator[Loaded]) -> None:
         """One optimizer step of every part, over ``accumulate`` passes."""
         accumulate = self.recipe.training.accumulate
-        factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.per_epoch)
-        for optimizer in self.optimizers.values():
+        for part, optimizer in self.optimizers.items():
+            factor = rate_factor(self.task.tuning(part)[1], self.step, self.steps, self.per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
         for index in range(accumulate):
@@ -101,6 +105,7 @@ class Trainer:
                     self.accelerator.backward(self.total(part, losses) / accumulate)
                     if last:
                         self.step_part(part)
+            self.window.add(self.task.observed())
         if self.average is not None:
             self.average.update_parameters(self.modules["model"])
 
@@ -127,7 +132,7 @@ class Trainer:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
         total = torch.stack([x.float() for x in losses.values()]).sum()
         self.require_finite(total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
-        self.window.add({name if part == "model" else f"{part}/{name}": x for name, x in losses.items()})
+        self.window.add({of(part, name): x for name, x in losses.items()})
         return total
 
     def require_finite(self, value: Tensor, what: Callable[[], str]) -> None:
@@ -150,12 +155,12 @@ class Trainer:
 
     def step_part(self, part: str) -> None:
         """Clip, step and clear one part."""
-        optimizer, clip = self.optimizers[part], self.recipe.optimizer.clip
+        optimizer, clip = self.optimizers[part], self.task.tuning(part)[0].clip
         self.accelerator.unscale_gradients(optimizer)
         norm = whole_tensor(nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf))
         if not self.accelerator.scaler:  # which skips such a step and lowers its scale
             self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
-            self.window.add({"gradient_norm" if part == "model" else f"{part}/gradient_norm": norm})
+            self.window.add({of(part, "gradient_norm"): norm})
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.task.stepped(part)
@@ -188,15 +193,16 @@ class Trainer:
 
     def log(self) -> None:
         """Write and show means since the last line."""
-        rate = self.optimizers["model"].param_groups[0]["lr"]
-        numbers = self.window.close() | {"learning_rate": rate} | self.task.numbers()
+        rates = {of(part, "learning_rate"): x.param_groups[0]["lr"] for part, x in self.optimizers.items()}
+        numbers = self.window.close() | rates | self.task.numbers()
         if rejected := len(self.rejections()):
             numbers["rejected"] = rejected
         if self.accelerator.is_main_process:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
-        hidden = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity")
-        self.progress.show(**{name: value for name, value in numbers.items() if name not in hidden})
+        self.progress.show(**{name: x for name, x in numbers.items() if name.split("/")[-1] not in HIDDEN})
+        for text in self.task.warnings(numbers):
+            self.progress.say(f"step {self.step}: {text}")
 
     def rejections(self) -> list[str]:
         """Names of all images rejected so far, on any process. A collective call."""
@@ -208,8 +214,10 @@ class Trainer:
         batch = self.load_eval(loaded) if loaded is not None and len(loaded) else None
         with evaluating(self.best()) as model:
             picture = self.task.picture(model, batch)
-        if picture is not None and self.accelerator.is_main_process:
-            self.run.sample(self.step, picture)
+        if self.accelerator.is_main_process:
+            if picture is not None:
+                self.run.sample(self.step, picture)
+            self.onlook()
 
     def load_eval(self, loaded: Loaded) -> Any:
         """A held-out batch on the device; rejected images are counted and named."""
@@ -251,6 +259,11 @@ class Trainer:
     def best(self) -> nn.Module:
         """The model as it is exported: the running average if there is one."""
         return self.average.module if self.average is not None else self.modules["model"]
+
+
+def of(part: str, name: str) -> str:
+    """What a number of a part is called in the log."""
+    return name if part == "model" else f"{part}/{name}"
 
 
 @contextmanager

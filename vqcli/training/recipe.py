@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vqcli.config import PartConfig, override, parse, parse_yaml, read_yaml
+from vqcli.config import PartConfig, merged, override, parse, parse_yaml, read_yaml
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
 from vqcli.recipes import recipe_text
@@ -135,12 +136,29 @@ class Recipe(PartConfig):
 
 def read_recipe(reference: str, assignments: list[str] | tuple[str, ...] = ()) -> Recipe:
     """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key."""
+    return parse_recipe(override(_keys(reference), assignments), reference)
+
+
+def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The keys of a recipe, over those of the one it ``extends``: a shipped name, or a file beside it."""
     path = Path(reference)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        raw = read_yaml(path)
-    else:
-        raw = parse_yaml(recipe_text(reference), reference)
-    return parse_recipe(override(raw, assignments), reference)
+    is_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    raw = dict(read_yaml(path) if is_file else parse_yaml(recipe_text(reference), reference))
+    if isinstance(raw.get("losses"), dict):  # a weight alone is short for a section, which --set may enter
+        weights = {name: {"weight": x} for name, x in raw["losses"].items() if not isinstance(x, dict)}
+        raw["losses"] = raw["losses"] | weights
+    if "extends" not in raw:
+        return raw
+    base = str(raw.pop("extends"))
+    if base.endswith((".yaml", ".yml")):
+        base = os.path.normpath(path.parent / base)
+    if base in (*above, reference):
+        raise VqcliError(
+            f"{reference}: it extends {base}, which extends it",
+            hint="extends names a complete recipe, such as demo",
+            reason="config",
+        )
+    return merged(_keys(base, (*above, reference)), raw)
 
 
 def parse_recipe(raw: dict[str, Any], name: str) -> Recipe:

@@ -66,6 +66,7 @@ def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected:
         "settings": fixed_settings(trainer.recipe),
         "environment": environment(trainer.accelerator),
         "data": trainer.data.identity,
+        "networks": trainer.task.identity(),
     }
     files.write_json(folder / "state.json", state)
 
@@ -78,6 +79,7 @@ def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
         check_same(stored, fixed_settings(trainer.recipe), "the recipe")
         check_same(state["environment"], environment(accelerator), "the environment")
         check_same(state["data"], trainer.data.identity, "the training images")
+        check_same(state.get("networks", {}), trainer.task.identity(), "what losses compare with")
     if state["step"] > trainer.steps:
         raise VqcliError(
             f"{folder} is past {trainer.steps} steps",

@@ -127,6 +127,8 @@ def fixed_settings(recipe: Recipe) -> dict[str, Any]:
     ):
         del raw["training"][key]
     del raw["data"]["num_workers"]
+    for loss in raw.get("losses", {}).values():
+        loss.pop("weights", None)  # where a network's weights lie; that they are the same is checked
     return dict(_leaves(raw))
 
 

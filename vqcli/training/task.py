@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vqcli.data.loader import TrainPlan
 from vqcli.training.data import Data
 from vqcli.training.models import Models
-from vqcli.training.recipe import Recipe
+from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from vqcli.types import Progress
 
 Losses = dict[str, Tensor]
@@ -33,6 +33,7 @@ class Task(ABC):
     SHARDS: ClassVar[bool] = False
     """Whether parts may be spread over processes: they are called by ``forward`` and ``sample`` alone, in
     ``validate`` once a batch, in ``picture`` equally often on every process."""
+    recipe: Recipe
     parts: dict[str, nn.Module]
 
     @abstractmethod
@@ -55,6 +56,10 @@ class Task(ABC):
     def open_data(cls, recipe: Any, plan: TrainPlan, models: Models) -> Data:
         """What the recipe trains on, as this process sees it. Raises VqcliError before anything is built."""
 
+    def tuning(self, part: str) -> tuple[OptimizerConfig, ScheduleConfig]:
+        """How a part is trained: as the recipe says, unless the task has other settings for it."""
+        return self.recipe.optimizer, self.recipe.schedule
+
     def missing(self) -> list[str]:
         """Why it would not train here, beside its data and its models: one sentence each."""
         return []
@@ -62,6 +67,14 @@ class Task(ABC):
     @abstractmethod
     def example(self, images: int) -> tuple[Tensor, ...]:
         """What the model is given of so many images, of no values in particular."""
+
+    def compute(self, images: int) -> object:
+        """What the model and its losses come to for ``example``: for counting what backward keeps."""
+        return self.parts["model"](*self.example(images))
+
+    def beside(self) -> list[nn.Module]:
+        """Networks that stand still beside the parts, and take memory too."""
+        return []
 
     @abstractmethod
     def load(self, loaded: Any) -> Any:
@@ -80,6 +93,14 @@ class Task(ABC):
 
         Raises VqcliError where there is no model, it is damaged, or it does not fit.
         """
+
+    def observed(self) -> dict[str, Tensor]:
+        """What the last pass showed beside its losses, scalars; logged as means, with the losses."""
+        return {}
+
+    def warnings(self, numbers: dict[str, float]) -> list[str]:
+        """What goes wrong by the means of a line of the log, a sentence each, when it begins to."""
+        return []
 
     def stepped(self, part: str) -> None:  # noqa: B027 (most tasks have nothing to do here)
         """After an optimizer step of a part."""
@@ -103,6 +124,10 @@ class Task(ABC):
     @abstractmethod
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         """Write the model folder, with the last measurements."""
+
+    def identity(self) -> dict[str, Any]:
+        """Tells whether a resumed run has the same networks beside its parts, as JSON."""
+        return {}
 
     def tensors(self) -> dict[str, Tensor]:
         """This process's state outside the parts' modules that a resumed run needs."""

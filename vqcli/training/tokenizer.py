@@ -6,8 +6,10 @@ Shape letters: B images, K codes, L tokens an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,19 +20,22 @@ from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.checkpoint import describe_tokenizer, save_tokenizer
+from vqcli.config import merged
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
-from vqcli.metrics.image import psnr
+from vqcli.metrics.image import lpips, psnr
 from vqcli.metrics.usage import UsageCounts
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
-from vqcli.registry import LossConfig, TokenizerConfig, build
+from vqcli.registry import LossesConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.training.adversary import AdversarialConfig
 from vqcli.training.data import Data, image_data
 from vqcli.training.initial import freeze, start_from
 from vqcli.training.models import Models
-from vqcli.training.recipe import Recipe
+from vqcli.training.objective import Objective
+from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from vqcli.training.task import Losses, Task
 from vqcli.types import Progress, Tokens
 
@@ -43,17 +48,40 @@ class TokenizerRecipe(Recipe):
 
     task: str = "tokenizer"
     tokenizer: TokenizerConfig
-    losses: tuple[LossConfig, ...] = Field(min_length=1)
-    """Losses on images and their reconstructions, each once; the quantizer adds its own."""
+    losses: LossesConfig = Field(min_length=1)
+    """Losses on images and their reconstructions by name, each with its weight or its options; 0 leaves one
+    out. The quantizer adds its own."""
+    adversarial: AdversarialConfig | None = None
+    """A discriminator that images are trained against; null for none."""
     freeze: tuple[str, ...] = ()
     """Parts of the tokenizer that stand still, such as ``encoder`` or ``quantizer.codebook``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def discriminator_inherits(cls, data: Any) -> Any:
+        """Optimizer and schedule of the discriminator say only what differs from the tokenizer's."""
+        own = data.get("adversarial")
+        if not isinstance(own, dict):
+            return data
+        given = {key: own[key] for key in ("optimizer", "schedule") if isinstance(own.get(key), dict)}
+        laid = {key: merged(data.get(key, {}), value) for key, value in given.items()}
+        return data | {"adversarial": own | laid}
+
     @model_validator(mode="after")
-    def losses_differ(self) -> TokenizerRecipe:
-        """Losses are told apart by their names."""
-        names = [getattr(config, "name", "") for config in self.losses]
-        if len(set(names)) < len(names):
-            raise ValueError(f"losses: one stands twice in {', '.join(names)}")
+    def losses_count(self) -> TokenizerRecipe:
+        """Something is left to learn from."""
+        if not any(getattr(config, "weight", 1) for config in self.losses.values()):
+            raise ValueError("losses: all weights are 0")
+        return self
+
+    @model_validator(mode="after")
+    def adversary_fits(self) -> TokenizerRecipe:
+        """One scale of fp16 gradients does not serve two parts over several passes."""
+        training = self.training
+        if self.adversarial and training.precision == "fp16" and training.accumulate > 1:
+            raise ValueError("adversarial does not go with fp16 and accumulate, choose precision: bf16")
+        if self.adversarial and self.adversarial.adaptive and training.compile:
+            raise ValueError("adversarial.adaptive does not go with training.compile: set one to false")
         return self
 
 
@@ -91,9 +119,22 @@ class TokenizerTask(Task):
         except ValueError as e:
             raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
         self.parts: dict[str, nn.Module] = {"model": self.tokenizer}
-        self.terms = {config.name: build("losses", config).to(device) for config in recipe.losses}  # type: ignore[attr-defined]
         self.device, self.entries = device, len(grid)
+        per_epoch = max(1, data.images // recipe.training.batch_size) if data else 1
+        self.objective = Objective(recipe, models, per_epoch, device)
+        self.adversary = self.objective.adversary
+        if self.adversary:
+            self.parts["discriminator"] = self.adversary.discriminator
+            self.adversary.check_hears(self.tokenizer.last_layer)
         self.usage = self.nothing_counted()
+
+    def tuning(self, part: str) -> tuple[OptimizerConfig, ScheduleConfig]:
+        own = self.recipe.adversarial if part == "discriminator" else None  # type: ignore[attr-defined]
+        optimizer, schedule = super().tuning(part)
+        return (own.optimizer or optimizer, own.schedule or schedule) if own else (optimizer, schedule)
+
+    def identity(self) -> dict[str, Any]:
+        return self.objective.identity()
 
     def nothing_counted(self) -> UsageCounts:
         """Counts of no image yet."""
@@ -114,18 +155,37 @@ class TokenizerTask(Task):
     def example(self, images: int) -> tuple[Tensor, ...]:
         return (torch.empty(images, 3, *self.recipe.data.height_width, device=self.device),)
 
+    def compute(self, images: int) -> object:
+        (batch,) = self.example(images)
+        reconstruction, quantized = self.parts["model"](batch)
+        late = sys.maxsize  # by then the discriminator is heard
+        return quantized, self.objective.losses(reconstruction, batch, self.tokenizer.last_layer, late)
+
+    def beside(self) -> list[nn.Module]:
+        return list(self.objective.terms.values())
+
     def load(self, loaded: ImageBatch) -> Batch:
         return Batch(normalize(loaded.stacked().to(self.device)), loaded.labels.to(self.device))
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
         count(self.usage, quantized.tokens)
-        pixel = {name: term(reconstruction, batch.images) for name, term in self.terms.items()}
-        yield "model", pixel | quantized.losses
+        pair = (reconstruction, batch.images)
+        yield "model", self.objective.losses(*pair, self.tokenizer.last_layer, step) | quantized.losses
+        if self.adversary and self.adversary.plays(step):
+            yield "discriminator", self.adversary.losses(self.parts["discriminator"], *pair)
+
+    def observed(self) -> dict[str, Tensor]:
+        return self.adversary.observed() if self.adversary else {}
+
+    def warnings(self, numbers: dict[str, float]) -> list[str]:
+        return self.adversary.alarm.heard(numbers) if self.adversary else []
 
     def stepped(self, part: str) -> None:
         if part == "model":
             self.tokenizer.quantizer.update()
+        elif self.adversary:
+            self.adversary.lecam.update()
 
     def numbers(self) -> dict[str, float]:
         report = self.summed(self.usage).report()
@@ -146,29 +206,43 @@ class TokenizerTask(Task):
         return total
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"counts": torch.from_numpy(self.usage.counts_ek), "images": torch.tensor(self.usage.images)}
+        counted = {
+            "counts": torch.from_numpy(self.usage.counts_ek),
+            "images": torch.tensor(self.usage.images),
+        }
+        return counted | (self.adversary.lecam.state_dict(prefix="lecam.") if self.adversary else {})
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        if self.adversary:
+            means = {k.removeprefix("lecam."): x for k, x in tensors.items() if k.startswith("lecam.")}
+            self.adversary.lecam.load_state_dict(means)
         self.usage.counts_ek[:] = tensors["counts"].numpy()
         self.usage.images = int(tensors["images"])
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
-        """PSNR of 8-bit images (mean over images, dB) and the exact usage of the codebook."""
+        """PSNR and LPIPS of 8-bit images (means over images) and the exact usage of the codebook.
+
+        LPIPS where its network is here for the loss.
+        """
         assert isinstance(model, Tokenizer)
         baked = copy.deepcopy(model)
         baked.bake()
-        usage, sums = self.nothing_counted(), torch.zeros(2, dtype=torch.float64)
+        measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr}
+        if network := self.objective.lpips:
+            measures["lpips"] = partial(lpips, network)
+        usage, sums = self.nothing_counted(), torch.zeros(len(measures) + 1, dtype=torch.float64)
         for batch in batches:
             tokens = baked.encode(batch.images)
             count(usage, tokens)
-            values_b = psnr(to_uint8(baked.decode(tokens)), to_uint8(batch.images))
-            sums += torch.tensor([values_b.sum().item(), len(values_b)], dtype=torch.float64)
-        total, images = all_reduce_sum(sums.float().to(self.device)).tolist()
+            pair = to_uint8(baked.decode(tokens)), to_uint8(batch.images)
+            values = [measure(*pair).sum().item() for measure in measures.values()]
+            sums += torch.tensor([*values, len(batch.images)], dtype=torch.float64)
+        *totals, images = all_reduce_sum(sums.float().to(self.device)).tolist()
         report = self.summed(usage).report()
         if not images:
             return {}
         return {
-            "psnr": total / images,
+            **{name: total / images for name, total in zip(measures, totals)},
             "images": int(images),
             "utilization": report.utilization,
             "tokens": report.tokens,
@@ -199,7 +273,7 @@ class TokenizerTask(Task):
             usage = (
                 {"images": what}
                 | {name: getattr(report, name) for name in names}
-                | {"psnr": measured["psnr"]}
+                | {name: measured[name] for name in ("psnr", "lpips") if name in measured}
             )
         averaged = self.recipe.training.average
         note = (

@@ -1,0 +1,71 @@
+"""Words for what goes wrong between a tokenizer and its discriminator, read off the log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from vqcli.losses.adversarial import DiscriminatorLoss
+from vqcli.nn.balance import LIMIT
+
+PATIENCE = 3
+"""Lines of the log in a row that look wrong before it is said."""
+CHANCE: dict[DiscriminatorLoss, float] = {
+    "hinge": 1.0,
+    "vanilla": math.log(2),
+    "non_saturating": 2 * math.log(2),
+}
+"""A discriminator's loss while all its logits are 0."""
+WON, DIED = 0.05, 0.99
+"""Shares of that loss below which it makes no mistakes, and above which it tells nothing apart."""
+APART = 0.02
+"""Distance of mean logits of images and reconstructions below which they are alike."""
+
+SENTENCES = {
+    "won": "the discriminator has won: it tells every reconstruction from its image (loss {loss:.3f}, mean "
+    "logits {real:.2f} and {fake:.2f}), and its loss teaches little; train longer before disc_start, lower "
+    "adversarial.optimizer.lr, or set adversarial.lecam",
+    "died": "the discriminator has died: it cannot tell reconstructions from images (loss {loss:.3f}, mean "
+    "logits {real:.2f} and {fake:.2f}); raise adversarial.optimizer.lr, or lower adversarial.weight",
+    "clamped": f"the adaptive weight sits at its limit of {LIMIT:g}: the discriminator gives no gradient; "
+    "train longer before disc_start, or set adversarial.lecam",
+    "silent": "the adaptive weight is 0: the other losses have no gradient at the decoder's last layer",
+}
+
+
+class Alarm:
+    """Says once what has looked wrong for a while, and again when it comes back."""
+
+    def __init__(self, kind: DiscriminatorLoss, weight: float) -> None:
+        """``weight`` is that of the discriminator's loss."""
+        self.chance = weight * CHANCE[kind]
+        self.lasting = dict.fromkeys(SENTENCES, 0)
+        """Lines in a row that each has lasted."""
+
+    def heard(self, numbers: Mapping[str, float]) -> list[str]:
+        """What begins to be worth saying with this line of the log, a sentence each."""
+        found = self._signs(numbers)
+        told = []
+        for sign in SENTENCES:
+            self.lasting[sign] = self.lasting[sign] + 1 if sign in found else 0
+            if self.lasting[sign] == PATIENCE:
+                told.append(SENTENCES[sign].format(**found[sign]))
+        return told
+
+    def _signs(self, numbers: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        """What looks wrong in a line, with the numbers that show it."""
+        found: dict[str, dict[str, float]] = {}
+        if "discriminator/loss" in numbers:
+            facts = {name: numbers[f"discriminator/{name}"] for name in ("loss", "real", "fake")}
+            share = facts["loss"] / self.chance
+            if share < WON:
+                found["won"] = facts
+            elif share > DIED and abs(facts["real"] - facts["fake"]) < APART:
+                found["died"] = facts
+        if "adaptive_weight" in numbers:
+            weight = numbers["adaptive_weight"]
+            if weight > 0.99 * LIMIT:
+                found["clamped"] = {}
+            elif weight == 0:
+                found["silent"] = {}
+        return found

@@ -1,0 +1,62 @@
+"""What a tokenizer is trained for: images that are near in pixels and features, and pass for real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqcli.checkpoint import hash_of
+from vqcli.losses.base import ImageLoss
+from vqcli.losses.perceptual import PerceptualLoss
+from vqcli.nn.lpips import Lpips
+from vqcli.nn.precision import autocast
+from vqcli.registry import build
+from vqcli.training.adversary import Adversary
+from vqcli.training.models import Models
+from vqcli.training.task import Losses
+
+
+class Objective:
+    """The losses on images of a recipe, and its adversary if it has one."""
+
+    def __init__(self, recipe: Any, models: Models | None, per_epoch: int, device: torch.device) -> None:
+        """``models`` brings the networks that losses compare features of. Raises VqcliError without one."""
+        self.precision, self.device = recipe.training.precision, device
+        self.terms: dict[str, ImageLoss] = {}
+        for name, config in recipe.losses.items():
+            if config.weight:
+                self.terms[name] = self._term(config, models)
+        self.adversary: Adversary | None = None
+        if recipe.adversarial:
+            self.adversary = Adversary(recipe.adversarial, recipe.data.height_width, per_epoch, device)
+
+    def _term(self, config: Any, models: Models | None) -> ImageLoss:
+        term: ImageLoss = build("losses", config).to(self.device)
+        if term.network:
+            assert models is not None
+            term.load(models.network(term.network, config.weights))
+        return term
+
+    def losses(self, reconstruction: Tensor, images: Tensor, last_layer: Tensor, step: int) -> Losses:
+        """The tokenizer's: those that compare images, and the adversarial one once it is heard."""
+        heard = self.adversary is not None and self.adversary.factor(step) > 0
+        compared = reconstruction
+        if self.adversary and heard:
+            compared, judged, probe = self.adversary.split(reconstruction, last_layer, step)
+        with autocast(self.precision, self.device):
+            losses = {name: term(compared, images) for name, term in self.terms.items()}
+            if self.adversary and heard:
+                losses["adversarial"] = self.adversary.against(judged, step) + probe
+        return losses
+
+    @property
+    def lpips(self) -> Lpips | None:
+        """The network of the perceptual loss, to measure with."""
+        term = self.terms.get("perceptual")
+        return term.lpips if isinstance(term, PerceptualLoss) else None
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of the networks that features come from, by name."""
+        return {term.network: hash_of(term.state_dict()) for term in self.terms.values() if term.network}
