@@ -36,6 +36,11 @@ class ImageLoss(nn.Module, ABC):
         """Name of the published network that it compares features of; empty where it has none."""
         return ""
 
+    @property
+    def smallest(self) -> int:
+        """Pixels a side that images need."""
+        return 1
+
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take the weights of ``network``, as they were published. Raises VqcliError if they do not fit."""
         raise NotImplementedError

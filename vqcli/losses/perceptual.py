@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vqcli.losses.base import ImageLoss, ImageLossConfig
-from vqcli.nn.lpips import Lpips
+from vqcli.nn.lpips import SMALLEST, Lpips
 
 
 class PerceptualLoss(ImageLoss):
@@ -41,6 +41,10 @@ class PerceptualLoss(ImageLoss):
     @property
     def network(self) -> str:
         return self.lpips.name
+
+    @property
+    def smallest(self) -> int:
+        return SMALLEST[self.config.net]
 
     def load(self, weights: dict[str, Tensor]) -> None:
         self.lpips.load(weights)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vqcli.checkpoint import hash_of
+from vqcli.errors import VqcliError
 from vqcli.losses.base import ImageLoss
 from vqcli.losses.perceptual import PerceptualLoss
 from vqcli.nn.lpips import Lpips
@@ -24,16 +25,24 @@ class Objective:
     def __init__(self, recipe: Any, models: Models | None, per_epoch: int, device: torch.device) -> None:
         """``models`` brings the networks that losses compare features of. Raises VqcliError without one."""
         self.precision, self.device = recipe.training.precision, device
+        self.image_size = recipe.data.height_width
         self.terms: dict[str, ImageLoss] = {}
         for name, config in recipe.losses.items():
             if config.weight:
                 self.terms[name] = self._term(config, models)
         self.adversary: Adversary | None = None
         if recipe.adversarial:
-            self.adversary = Adversary(recipe.adversarial, recipe.data.height_width, per_epoch, device)
+            self.adversary = Adversary(recipe.adversarial, self.image_size, per_epoch, device)
 
     def _term(self, config: Any, models: Models | None) -> ImageLoss:
         term: ImageLoss = build("losses", config).to(self.device)
+        if min(self.image_size) < term.smallest:
+            height, width = self.image_size
+            raise VqcliError(
+                f"losses.{config.name}: images of {height}x{width} pixels are too small for {term.network}",
+                hint=f"{term.smallest} pixels a side at least; --set losses.{config.name}=0 goes without",
+                reason="config",
+            )
         if term.network:
             assert models is not None
             term.load(models.network(term.network, config.weights))
