@@ -37,6 +37,8 @@ LIGHT = [
     "downloads.fetch",
     "cli.app",
     "jobs.catalog",
+    "networks",
+    "downloads.web",
     "metrics.usage",
     "data.classes",
 ]

@@ -136,7 +136,7 @@ def test_one_process_brings_them_and_others_wait(site, kept, tmp_path, published
         assert site.asked == []
     thread.join(30)
     holds(found[0], tmp_path, published)
-    assert told.lines == [f"another process brings the weights of {NAME}: waiting for it"]
+    assert told.lines == [f"another process uses {kept.parent}: waiting for it"]
 
 
 TWO = """

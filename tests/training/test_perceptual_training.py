@@ -73,7 +73,7 @@ def test_without_weights_one_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("VQCLI_WEIGHTS_DIR", raising=False)
-    with pytest.raises(VqcliError, match="vgg16-397923af.pth") as refusal:
+    with pytest.raises(VqcliError, match=r"vgg16-397923af\.pth") as refusal:
         start(tmp_path / "run", "losses.perceptual=1", "data.size=32")
     for way_out in ("--lpips-weights", "$VQCLI_WEIGHTS_DIR", "losses.perceptual=0"):
         assert way_out in refusal.value.hint

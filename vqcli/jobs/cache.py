@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,18 +43,30 @@ def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: 
     folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
     """
     digest = files.sha256(path)
-    kept, folder = cache_folder() / KIND, kept_folder(path, digest + variant(size, tokenizer))
+    folder = kept_folder(path, digest + variant(size, tokenizer))
+    return kept(folder, lambda: _import(path, folder, digest, size, tokenizer, progress), progress)
+
+
+def kept(folder: Path, make: Callable[[], None], progress: Progress = silent) -> Path:
+    """A folder of the cache, made by one process at a time where it is not there or damaged."""
+    waiting = False
     while not files.verified(folder):
         try:
-            with files.locked(kept):
-                files.clean(kept)
+            with files.locked(folder.parent):
+                files.clean(folder.parent)
                 if not files.verified(folder):
-                    _import(path, folder, digest, size, tokenizer, progress)
+                    if folder.exists():
+                        progress.say(f"{folder} is damaged: it is made again")
+                        files.remove_folder(folder)
+                    make()
                 return folder
         except VqcliError as e:
             if e.reason != "locked":
                 raise
-            time.sleep(0.2)  # another process imports, maybe this very file
+        if not waiting:
+            progress.say(f"another process uses {folder.parent}: waiting for it")
+        waiting = True
+        time.sleep(0.2)
     return folder
 
 
@@ -79,9 +92,6 @@ def _import(
     from vqcli.importers.base import ImportOptions
     from vqcli.jobs.convert import import_model
 
-    if folder.exists():
-        progress.say(f"{folder} is damaged: {path} is imported again")
-        files.remove_folder(folder)
     options = ImportOptions()
     if tokenizer:
         options = ImportOptions(size=(size, size), tokenizer=str(tokenizer), bring=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from vqcli import files
 from vqcli.downloads import web
 from vqcli.errors import VqcliError
 from vqcli.importers.containers import read_checkpoint
-from vqcli.jobs.cache import cache_folder
+from vqcli.jobs.cache import cache_folder, kept
 from vqcli.networks import NETWORKS, Network, NetworkFile
 from vqcli.types import Progress, silent
 
@@ -37,7 +36,8 @@ def network_weights(name: str, given: str | None = None, progress: Progress = si
     network = NETWORKS[name]
     if chosen := _chosen(network, given):
         return _needed(chosen)
-    return _read(_kept(network, progress) / MODEL)
+    folder = cache_folder() / KIND / name
+    return _read(kept(folder, lambda: _make(network, folder, progress), progress) / MODEL)
 
 
 def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
@@ -128,31 +128,7 @@ def _needed(paths: dict[NetworkFile, Path]) -> Weights:
     return state
 
 
-def _kept(network: Network, progress: Progress) -> Path:
-    """The network's folder in the cache, made where it is not there or damaged, by one process at a time."""
-    kept, waiting = cache_folder() / KIND, False
-    folder = kept / network.name
-    while not files.verified(folder):
-        try:
-            with files.locked(kept):
-                files.clean(kept)
-                if not files.verified(folder):
-                    _make(network, folder, progress)
-                return folder
-        except VqcliError as e:
-            if e.reason != "locked":
-                raise
-        if not waiting:
-            progress.say(f"another process brings the weights of {network.name}: waiting for it")
-        waiting = True
-        time.sleep(0.2)
-    return folder
-
-
 def _make(network: Network, folder: Path, progress: Progress) -> None:
-    if folder.exists():
-        progress.say(f"{folder} is damaged: it is made again")
-        files.remove_folder(folder)
     here = {file: path for file in network.files if (path := _found(file, progress))}
     missing = sorted(set(network.files) - set(here), key=lambda file: file.bytes)
     with files.writing_folder(folder) as made:
