@@ -19,7 +19,7 @@ GOOD = {"discriminator/loss": 0.8, "discriminator/real": 0.3, "discriminator/fak
     ],
 )
 def test_what_lasts_is_said_once_and_again_when_it_comes_back(sign, numbers):
-    alarm = Alarm("hinge", 1.0)
+    alarm = Alarm("hinge", 1.0, ["l1"])
     begins = SENTENCES[sign].split(":")[0]
     told = [alarm.heard(numbers) for _ in range(PATIENCE + 3)]
     assert [len(each) for each in told] == [0] * (PATIENCE - 1) + [1, 0, 0, 0]
@@ -29,7 +29,7 @@ def test_what_lasts_is_said_once_and_again_when_it_comes_back(sign, numbers):
 
 
 def test_nothing_is_said_of_a_sound_game_or_before_it():
-    alarm = Alarm("hinge", 0.5)
+    alarm = Alarm("hinge", 0.5, ["l1"])
     assert [alarm.heard({"l2": 0.1}) for _ in range(5)] == [[]] * 5
     assert [alarm.heard(GOOD | {"adaptive_weight": 0.5}) for _ in range(5)] == [[]] * 5
 
@@ -41,3 +41,21 @@ def test_a_run_says_that_its_discriminator_died(tmp_path):
     frozen = gan(discriminator=SMOOTH, optimizer={"lr": 1e-12}, weight=1e-6)
     start(tmp_path / "other", frozen, EVERY, progress=said)
     assert [text.split(":")[0] for text in said.said if "discriminator has died" in text] == ["step 3"]
+
+
+def test_a_price_that_is_too_high_is_said():
+    """Beside what the losses were in the last line before the discriminator was heard."""
+    alarm = Alarm("hinge", 1.0, ["l2", "perceptual"])
+    before, heard = {"l2": 0.1, "perceptual": 0.3}, {"l2": 0.25, "perceptual": 0.4, "adversarial": 0.1}
+    assert [alarm.heard(GOOD | line) for line in ({"l2": 3.0}, before)] == [[], []]
+    told = [alarm.heard(GOOD | heard) for _ in range(PATIENCE + 1)]
+    assert [len(each) for each in told] == [0] * (PATIENCE - 1) + [1, 0]
+    assert told[-2][0].startswith("the other losses on images are 1.6 times what they were")
+    small = {"l2": 0.12, "perceptual": 0.31, "adversarial": 0.1}
+    assert [alarm.heard(GOOD | small) for _ in range(PATIENCE)] == [[]] * PATIENCE
+
+
+def test_without_a_time_before_there_is_no_price():
+    alarm = Alarm("hinge", 1.0, ["l2"])
+    lines = [GOOD | {"l2": value, "adversarial": 0.1} for value in (0.1, 1.0, 1.0, 1.0, 1.0)]
+    assert [alarm.heard(line) for line in lines] == [[]] * 5

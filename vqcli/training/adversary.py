@@ -26,7 +26,6 @@ from vqcli.losses.adversarial import (
 )
 from vqcli.nn.balance import balanced
 from vqcli.registry import DiscriminatorConfig, build
-from vqcli.training.alarm import Alarm
 from vqcli.training.recipe import Duration, OptimizerConfig, ScheduleConfig, steps_in
 
 
@@ -68,7 +67,6 @@ class Adversary:
         self.config = config
         self.discriminator: Discriminator = build("discriminators", config.discriminator, size).to(device)
         self.lecam = LeCam().to(device)
-        self.alarm = Alarm(config.discriminator_loss, config.discriminator_weight)
         self.first = max(1, steps_in(config.disc_start, per_epoch))
         self.heard = self.first + steps_in(config.disc_warmup, per_epoch)
         self.ramp = max(1, steps_in(config.ramp, per_epoch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vqcli.losses.adversarial import DiscriminatorLoss
 from vqcli.nn.balance import LIMIT
@@ -20,6 +20,8 @@ WON, DIED = 0.05, 0.99
 """Shares of that loss below which it makes no mistakes, and above which it tells nothing apart."""
 APART = 0.02
 """Distance of mean logits of images and reconstructions below which they are alike."""
+WORSE = 1.5
+"""Growth of the other losses on images, since before the discriminator was heard, that is no small price."""
 
 SENTENCES = {
     "won": "the discriminator has won: it tells every reconstruction from its image (loss {loss:.3f}, mean "
@@ -29,6 +31,8 @@ SENTENCES = {
     "logits {real:.2f} and {fake:.2f}); raise adversarial.optimizer.lr, or lower adversarial.weight",
     "clamped": f"the adaptive weight sits at its limit of {LIMIT:g}: the discriminator gives no gradient; "
     "train longer before disc_start, or set adversarial.lecam",
+    "ruined": "the other losses on images are {times:.1f} times what they were before the tokenizer heard of "
+    "the discriminator; lower adversarial.weight or the rates, or give it a longer disc_warmup and ramp",
     "silent": "the adaptive weight is 0: the other losses have no gradient at the decoder's last layer",
 }
 
@@ -36,9 +40,11 @@ SENTENCES = {
 class Alarm:
     """Says once what has looked wrong for a while, and again when it comes back."""
 
-    def __init__(self, kind: DiscriminatorLoss, weight: float) -> None:
-        """``weight`` is that of the discriminator's loss."""
-        self.chance = weight * CHANCE[kind]
+    def __init__(self, kind: DiscriminatorLoss, weight: float, losses: Sequence[str]) -> None:
+        """``weight`` is that of the discriminator's loss; ``losses`` names the others on images."""
+        self.chance, self.losses = weight * CHANCE[kind], losses
+        self.before: float | None = None
+        """Sum of the other losses in the last line before the discriminator was heard."""
         self.lasting = dict.fromkeys(SENTENCES, 0)
         """Lines in a row that each has lasted."""
 
@@ -62,6 +68,7 @@ class Alarm:
                 found["won"] = facts
             elif share > DIED and abs(facts["real"] - facts["fake"]) < APART:
                 found["died"] = facts
+        found |= self._price(numbers)
         if "adaptive_weight" in numbers:
             weight = numbers["adaptive_weight"]
             if weight > 0.99 * LIMIT:
@@ -69,3 +76,12 @@ class Alarm:
             elif weight == 0:
                 found["silent"] = {}
         return found
+
+    def _price(self, numbers: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        """Whether the other losses pay too much for the discriminator's favour."""
+        others = sum(numbers.get(name, 0.0) for name in self.losses)
+        if "adversarial" not in numbers:
+            self.before = others
+        elif self.before and others > WORSE * self.before:
+            return {"ruined": {"times": others / self.before}}
+        return {}

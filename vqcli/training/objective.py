@@ -15,6 +15,7 @@ from vqcli.nn.lpips import Lpips
 from vqcli.nn.precision import autocast
 from vqcli.registry import build
 from vqcli.training.adversary import Adversary
+from vqcli.training.alarm import Alarm
 from vqcli.training.models import Models
 from vqcli.training.task import Losses
 
@@ -31,8 +32,10 @@ class Objective:
             if config.weight:
                 self.terms[name] = self._term(config, models)
         self.adversary: Adversary | None = None
-        if recipe.adversarial:
-            self.adversary = Adversary(recipe.adversarial, self.image_size, per_epoch, device)
+        self.alarm: Alarm | None = None
+        if config := recipe.adversarial:
+            self.adversary = Adversary(config, self.image_size, per_epoch, device)
+            self.alarm = Alarm(config.discriminator_loss, config.discriminator_weight, tuple(self.terms))
 
     def _term(self, config: Any, models: Models | None) -> ImageLoss:
         term: ImageLoss = build("losses", config).to(self.device)

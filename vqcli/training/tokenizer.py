@@ -179,7 +179,7 @@ class TokenizerTask(Task):
         return self.adversary.observed() if self.adversary else {}
 
     def warnings(self, numbers: dict[str, float]) -> list[str]:
-        return self.adversary.alarm.heard(numbers) if self.adversary else []
+        return self.objective.alarm.heard(numbers) if self.objective.alarm else []
 
     def stepped(self, part: str) -> None:
         if part == "model":
