@@ -102,7 +102,10 @@ class Trainer:
                     for module in self.task.parts.values():
                         stack.enter_context(self.accelerator.no_sync(module))
                 for part, losses in self.task.losses(batch, self.step):
-                    self.accelerator.backward(self.total(part, losses) / accumulate)
+                    total = self.total(part, losses) / accumulate
+                    if index == 0:
+                        self.optimizers[part].zero_grad(set_to_none=True)
+                    self.accelerator.backward(total)
                     if last:
                         self.step_part(part)
             self.window.add(self.task.observed())
@@ -154,7 +157,7 @@ class Trainer:
         )
 
     def step_part(self, part: str) -> None:
-        """Clip, step and clear one part."""
+        """Clip and step one part."""
         optimizer, clip = self.optimizers[part], self.task.tuning(part)[0].clip
         self.accelerator.unscale_gradients(optimizer)
         norm = whole_tensor(nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf))
@@ -162,7 +165,8 @@ class Trainer:
             self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
             self.window.add({of(part, "gradient_norm"): norm})
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        if self.accelerator.device.type != "cpu":  # there, pages given back would be faulted in again at once
+            optimizer.zero_grad(set_to_none=True)
         self.task.stepped(part)
 
     def due(self, every: int) -> bool:
