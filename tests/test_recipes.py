@@ -25,7 +25,7 @@ SIZES = {"size", "width", "base", "base_width", "bits", "levels", "hidden", "pat
 KEPT = ("tokenizer.name", "optimizer.betas", "optimizer.eps", "optimizer.clip", "schedule.decay")
 """Other options in which it may not."""
 WITH_GAN = {f"{name}-gan": name for name in SMALL if name != "fvq-262k-cifar10"}
-SMALLER = {"discriminator.layers", "discriminator.channels", "disc_start", "ramp"}
+SMALLER = {"discriminator.layers", "discriminator.channels", "adaptive", "disc_start", "ramp"}
 """Options of ``adversarial`` in which a small recipe may differ from its system."""
 TRAINED = ("data.size", "data.augment", "losses", "adversarial.", "optimizer.", "schedule.", "training.")
 """Training: what a recipe may follow another system in."""
@@ -166,13 +166,18 @@ def test_small_recipes_with_a_discriminator_are_the_plain_ones_with_that_of_thei
     recipe = read_recipe(name)
     assert recipe.model_copy(update={"adversarial": None}) == read_recipe(plain)
     small, large = adversarial(name), adversarial(SMALL[plain])
-    assert small.keys() == large.keys()
-    assert {key for key in small if small[key] != large[key]} <= SMALLER
-    assert {key: small[key] for key in SMALLER} == {
+    rate = small.pop("optimizer.lr")
+    inherited = flat(recipe.optimizer.model_dump(), "optimizer")
+    assert {key: small.pop(key) for key in inherited if key != "optimizer.lr"}.items() <= inherited.items()
+    assert {key for key in small if small[key] != large.get(key)} <= SMALLER
+    assert large.keys() - small.keys() == {"optimizer"}
+    assert {key: small[key] for key in SMALLER} | {"rate": rate} == {
         "discriminator.layers": 2,
         "discriminator.channels": 32,
+        "adaptive": True,
         "disc_start": 500,
         "ramp": 100,
+        "rate": 1e-4,
     }
 
 

@@ -138,7 +138,9 @@ def override(raw: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
             )
         here = raw
         for key in keys[:-1]:
-            here = here.setdefault(key, {})
+            if here.get(key) is None:
+                here[key] = {}
+            here = here[key]
             if not isinstance(here, dict):
                 raise VqcliError(
                     f"--set {assignment}: '{key}' is a value, not a section",

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from tests.options import unread, watched
 from vqcli.discriminators.base import Discriminator
 from vqcli.discriminators.patchgan import PatchGan
 from vqcli.discriminators.stylegan import Blur, StyleGan
@@ -72,18 +73,10 @@ def test_small_images_are_refused_with_a_way_out(name: str) -> None:
 
 
 def test_every_option_is_read(name: str) -> None:
-    """An option that nothing reads is a lie in the help."""
-    part, seen = resolve("discriminators", name), set()
-
-    class Recorder(part.Config):  # type: ignore[name-defined, misc]
-        def __getattribute__(self, field: str) -> Any:
-            seen.add(field)
-            return super().__getattribute__(field)
-
-    config = Recorder(**part.TINY)
-    seen.clear()
+    part = resolve("discriminators", name)
+    config, seen = watched(part)
     part(config, SIZE)(picture())
-    assert not set(part.Config.model_fields) - {"name"} - seen
+    assert not unread(part, seen)
 
 
 # PatchGAN

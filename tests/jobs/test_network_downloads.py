@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -20,8 +19,6 @@ from tests.weights_site import (
     names,
     nothing_kept,
     refused,
-    serving,
-    small_files,
     table,
 )
 from vqcli import files
@@ -29,22 +26,6 @@ from vqcli.downloads import web
 from vqcli.errors import VqcliError
 from vqcli.jobs.weights import network_weights
 from vqcli.networks import NETWORKS
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    return small_files(tmp_path_factory.mktemp("published"))
-
-
-@pytest.fixture
-def site(published, tmp_path, monkeypatch):
-    with serving(published, tmp_path, monkeypatch) as site:
-        yield site
-
-
-@pytest.fixture
-def kept(tmp_path) -> Path:
-    return tmp_path / "cache" / "networks-1" / NAME
 
 
 def test_a_cut_download_goes_on(site, tmp_path, published):

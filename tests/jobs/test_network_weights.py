@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from huggingface_hub import constants
 
 from tests.locks import held_elsewhere
 from tests.perceptual import drawn_weights
-from tests.weights_site import NAME, Told, holds, names, put, refused, serving, small_files
+from tests.weights_site import NAME, Told, holds, names, put, refused
 from vqcli import files
 from vqcli.downloads import web
 from vqcli.jobs import weights
@@ -23,22 +22,6 @@ from vqcli.jobs.finder import Finder, Onlooker
 from vqcli.jobs.weights import network_weights
 from vqcli.losses.perceptual import PerceptualLoss
 from vqcli.networks import NETWORKS, NetworkFile
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    return small_files(tmp_path_factory.mktemp("published"))
-
-
-@pytest.fixture
-def site(published, tmp_path, monkeypatch):
-    with serving(published, tmp_path, monkeypatch) as site:
-        yield site
-
-
-@pytest.fixture
-def kept(tmp_path) -> Path:
-    return tmp_path / "cache" / "networks-1" / NAME
 
 
 def test_downloaded_once(site, kept, tmp_path, published):

@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from tests.options import unread, watched
 from vqcli.checkpoint import fingerprint, load_tokenizer, save_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.registry import PARTS, TokenizerConfig, build, resolve
@@ -166,19 +167,11 @@ def test_last_layer_makes_the_image(name: str) -> None:
 
 
 def test_every_option_is_read(name: str) -> None:
-    """An option that nothing reads is a lie in the help."""
-    part, seen = resolve("tokenizers", name), set()
-
-    class Recorder(part.Config):  # type: ignore[name-defined, misc]
-        def __getattribute__(self, field: str) -> Any:
-            seen.add(field)
-            return super().__getattribute__(field)
-
-    config = Recorder(**part.TINY)
-    seen.clear()
+    part = resolve("tokenizers", name)
+    config, seen = watched(part)
     model = part(config)
     model(picture(model))
-    assert not set(part.Config.model_fields) - {"name"} - seen
+    assert not unread(part, seen)
 
 
 def test_every_size_builds(name: str) -> None:
