@@ -104,7 +104,7 @@ def write_tensors(
 def append_line(path: Path, value: Any) -> None:
     """Add one JSON object as a line; a torn last line is what a kill can leave, and readers skip it."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
+        file.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

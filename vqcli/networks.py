@@ -30,10 +30,11 @@ class Network:
 
     name: str
     files: tuple[NetworkFile, ...]
-    option: str
-    """The flag with which a user names a file or folder of its weights."""
-    without: str
-    """How to do without it."""
+
+    @property
+    def option(self) -> str:
+        """The flag with which a user names a file or folder of its weights."""
+        return f"--{self.name.partition('-')[0]}-weights"
 
 
 TORCH = "https://download.pytorch.org/models/"
@@ -41,39 +42,35 @@ LPIPS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master
 FEATURES, HEADS = r"features\.|net\.slice\d+\.", r"lins?\.?\d+\.model\."
 """Keys of both ways to name them: torchvision's and version 0.1's files, and what LPIPS's package saves."""
 
-NETWORKS: dict[str, Network] = {
-    name: Network(
-        name,
-        (NetworkFile(*backbone, FEATURES, "BSD-3-Clause"), NetworkFile(*heads, HEADS, "BSD-2-Clause")),
-        option="--lpips-weights",
-        without="--set losses.perceptual=0",
-    )
-    for name, backbone, heads in (
-        (
-            "lpips-vgg",
-            (
-                f"{TORCH}vgg16-397923af.pth",
-                553_433_881,
-                "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-            ),
-            (
-                f"{LPIPS}vgg.pth",
-                7_289,
-                "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-            ),
-        ),
-        (
-            "lpips-alex",
-            (
-                f"{TORCH}alexnet-owt-7be5be79.pth",
-                244_408_911,
-                "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-            ),
-            (
-                f"{LPIPS}alex.pth",
-                6_009,
-                "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-            ),
-        ),
-    )
+VGG16 = NetworkFile(
+    f"{TORCH}vgg16-397923af.pth",
+    553_433_881,
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    FEATURES,
+    "BSD-3-Clause",
+)
+VGG_HEADS = NetworkFile(
+    f"{LPIPS}vgg.pth",
+    7_289,
+    "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    HEADS,
+    "BSD-2-Clause",
+)
+ALEXNET = NetworkFile(
+    f"{TORCH}alexnet-owt-7be5be79.pth",
+    244_408_911,
+    "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    FEATURES,
+    "BSD-3-Clause",
+)
+ALEX_HEADS = NetworkFile(
+    f"{LPIPS}alex.pth",
+    6_009,
+    "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    HEADS,
+    "BSD-2-Clause",
+)
+NETWORKS = {
+    each.name: each
+    for each in (Network("lpips-vgg", (VGG16, VGG_HEADS)), Network("lpips-alex", (ALEXNET, ALEX_HEADS)))
 }

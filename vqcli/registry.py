@@ -49,8 +49,13 @@ def _parse_losses(value: Any) -> Any:
     """Losses by name, each with its options or only its weight."""
     if not isinstance(value, dict):
         raise ValueError("losses are names with weights, such as {l2: 1.0, perceptual: 1.0}")
-    sections = {name: each if isinstance(each, dict) else {"weight": each} for name, each in value.items()}
-    return {name: _parse("losses", section | {"name": name}) for name, section in sections.items()}
+    parsed = {}
+    for name, each in value.items():
+        section = each if isinstance(each, dict) else {"weight": each}
+        if section.get("name", name) != name:
+            raise ValueError(f"the loss {name} is called {section['name']}: leave the name out")
+        parsed[str(name)] = _parse("losses", section | {"name": str(name)})
+    return parsed
 
 
 CodebookConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "codebooks"))]

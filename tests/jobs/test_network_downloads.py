@@ -112,7 +112,7 @@ def test_offline_nobody_is_asked(site, kept, monkeypatch):
     with pytest.raises(
         VqcliError, match=f"{SENTENCE}heads.pth is not downloaded: HF_HUB_OFFLINE is set"
     ) as e:
-        network_weights(NAME)
+        network_weights(NAME, without="--set losses.perceptual=0")
     for way in (
         "--lpips-weights FOLDER",
         "$VQCLI_WEIGHTS_DIR",

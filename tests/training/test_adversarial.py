@@ -13,8 +13,10 @@ from tests.training.test_loop import GENTLE, assert_close, trainer  # noqa: F401
 from tests.training.tiny import ENVIRONMENT, Recorded, assert_same, metrics, resume, start, write_recipe
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.hub import newest_checkpoint
+from vqcli.jobs.check import check_recipe
 from vqcli.jobs.train import TrainOptions, train
 from vqcli.training.adversary import AdversarialConfig, Adversary, standing_still
+from vqcli.training.recipe import read_recipe
 
 PATCHES = {"name": "patchgan", "layers": 1, "channels": 8}
 SMOOTH = {"name": "stylegan", "width": 8}
@@ -124,6 +126,25 @@ def test_the_discriminator_has_its_own_optimizer_and_schedule(tmp_path):
     resume(tmp_path / "run")  # the resolved recipe says the same
 
 
+def test_a_rate_of_its_own_is_meant_as_it_stands():
+    """VQGAN's rate grows with the batch; one that is set for the discriminator does not, unless told to."""
+    for options, lr_batch in ({"lr": 5e-5}, None), ({"lr": 5e-5, "lr_batch": 2}, 2), ({"eps": 1e-7}, 1):
+        own = [f"adversarial.optimizer.{key}={value}" for key, value in options.items()]
+        assert read_recipe("vqgan-f16-1024", own).adversarial.optimizer.lr_batch == lr_batch
+
+
+def test_a_run_too_short_for_its_discriminator_says_so(tmp_path):
+    said = Recorded()
+    start(tmp_path / "run", gan(disc_start=9), progress=said)
+    odd = "the run ends after 8 steps, and its discriminator would be heard from step 9 on"
+    assert odd in said.said
+    path = str(write_recipe(tmp_path))
+    assert check_recipe(path, [gan(disc_start=9)]).remarks == [odd]
+    assert check_recipe(path, [gan(disc_start=8)]).remarks == []
+    form = gan(discriminator=PATCHES | {"norm": "actnorm"})
+    assert check_recipe(path, [form]).memory["activations"] > check_recipe(path, []).memory["activations"]
+
+
 @pytest.mark.parametrize("stops", [(2,), (3,), (4, 6), (8,)])
 def test_stopped_and_resumed_is_the_same_run(tmp_path, whole, stops):
     run = tmp_path / "run"
@@ -202,7 +223,15 @@ def test_two_processes_are_one(tmp_path):
     torch.testing.assert_close(ours["task.lecam.averages"][0], theirs["task.lecam.averages"][0])
 
 
-def test_bf16_runs_and_keeps_losses_in_float32(tmp_path):
+def test_losses_are_float32_whatever_the_precision():
+    made, images = adversary(lecam=0.05), torch.rand(2, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made.discriminator(images).dtype == torch.bfloat16
+        found = {"adversarial": made.against(images, 0)} | made.losses(made.discriminator, images, images)
+    assert {loss.dtype for loss in found.values()} == {torch.float32}
+
+
+def test_bf16_is_near_float32(tmp_path):
     settings = (gan(adaptive=True), EVERY, "training.steps=2")
     start(tmp_path / "half", *settings, "training.precision=bf16")
     start(tmp_path / "full", *settings)
@@ -240,6 +269,10 @@ def test_weights_of_another_model_and_a_new_discriminator(tmp_path, whole):
         ((gan(discriminator=PATCHES | {"layers": 4}),), "8"),
         ((gan(weight=0),), "adversarial.weight"),
         (("losses={l2: 0}",), "losses: all weights are 0"),
+        (("losses={l2: {name: l1}}",), "the loss l2 is called l1"),
+        (("losses={3: 1}",), "unknown loss '3'"),
+        ((gan(optimizer={"lr": 1}), "optimizer=null"), "optimizer"),
+        ((gan(optimizer={"lr": 1}), "optimizer=[1]"), "optimizer"),
     ],
 )
 def test_what_cannot_be_is_refused_before_there_is_a_run(tmp_path, settings, message):

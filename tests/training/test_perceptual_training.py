@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from tests.perceptual import drawn_weights
 from tests.training.tiny import Recorded, assert_same, metrics, resume, start, write_recipe
 from vqcli.cli.app import app
+from vqcli.config import read_yaml
 from vqcli.errors import Interrupted, VqcliError
+from vqcli.training.recipe import read_recipe
 
 SIZE = ("data.size=32", "training.steps=4", "training.log_every=1")
 
@@ -31,9 +33,9 @@ def test_it_trains_measures_and_resumes(tmp_path, weights):
     start(tmp_path / "whole", alex(weights), *SIZE)
     lines = metrics(tmp_path / "whole")
     assert all(line["perceptual"] > 0 for line in lines if "l2" in line)
-    assert 0 < lines[-1]["validation/lpips"] < 10
+    assert 0 < lines[-1]["validation/lpips_alex"] < 10
     usage = json.loads((tmp_path / "whole" / "model" / "usage.json").read_text())
-    assert usage["lpips"] == lines[-1]["validation/lpips"]
+    assert usage["lpips_alex"] == lines[-1]["validation/lpips_alex"]
     with pytest.raises(Interrupted):
         start(tmp_path / "run", alex(weights), *SIZE, progress=Recorded(2))
     resume(tmp_path / "run")
@@ -66,6 +68,25 @@ def test_the_flag_names_the_weights_of_one_run(tmp_path, weights):
     assert refused.exit_code == 1
     assert "has no perceptual loss" in refused.stderr
     assert "--set losses.perceptual=1" in refused.stderr
+
+
+def test_the_ways_that_hints_name_can_be_gone(tmp_path, weights):
+    """A loss that was added, or weighed anew, keeps what else it is told."""
+    added = ("losses.perceptual=1", "losses.perceptual.net=alex", "losses.perceptual=0.5")
+    start(tmp_path / "run", *SIZE, *added, lpips_weights=weights)
+    written = read_yaml(tmp_path / "run" / "recipe.yaml")["losses"]
+    assert written["perceptual"]["weight"] == 0.5
+    assert written["perceptual"]["net"] == "alex"
+    assert read_recipe("vqgan-lc-100k", ["losses.perceptual=0.5"]).losses["perceptual"].eps == 1e-7
+
+
+def test_what_is_measured_does_not_depend_on_the_losss_eps(tmp_path, weights):
+    found = []
+    for eps in (1e-10, 0.1):
+        run = tmp_path / str(eps)
+        start(run, alex(weights, eps=eps, weight=1e-9), *SIZE, "training.steps=1", "optimizer.lr=1e-12")
+        found.append(metrics(run)[-1]["validation/lpips_alex"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_without_weights_one_sentence_says_what_to_do(tmp_path, monkeypatch):

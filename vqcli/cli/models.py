@@ -135,8 +135,8 @@ def check(
         return table([found.recipe, ""], rows)
 
     out.result(found, text, essential="ok")
-    for download in found.downloads:
-        out.warn(download)
+    for remark in (*found.downloads, *found.remarks):
+        out.warn(remark)
     for reason in found.missing:
         out.warn(f"would not train here: {reason}")
     short = found.images is not None and found.images < found.batch_size

@@ -19,9 +19,9 @@ class Discriminator(nn.Module, ABC):
     Config: ClassVar[type[PartConfig]]
     TINY: ClassVar[dict[str, Any]] = {}
 
-    @abstractmethod
     def __init__(self, config: Any, image_size: tuple[int, int]) -> None:
         """Build it for images of this (height, width). Raises VqcliError if it takes none of this size."""
+        super().__init__()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

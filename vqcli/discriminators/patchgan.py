@@ -19,7 +19,10 @@ from vqcli.nn.actnorm import ActNorm
 
 
 class PatchGan(Discriminator):
-    """(B, 3, H, W) -> (B, 1, h, w), where h = H / 2^layers - 2, the quotient rounded down."""
+    """Judges each patch of an image on its own.
+
+    (B, 3, H, W) -> (B, 1, h, w), where h = H / 2^layers - 2, the quotient rounded down.
+    """
 
     class Config(PartConfig):
         """Options of a PatchGAN discriminator."""
@@ -35,7 +38,7 @@ class PatchGan(Discriminator):
     TINY: ClassVar[dict[str, Any]] = {"layers": 1, "channels": 4}
 
     def __init__(self, config: Config, image_size: tuple[int, int]) -> None:
-        nn.Module.__init__(self)
+        super().__init__(config, image_size)
         smallest = 3 * 2**config.layers
         if min(image_size) < smallest:
             height, width = image_size

@@ -24,7 +24,7 @@ LAST_SIDE = 4
 
 
 class StyleGan(Discriminator):
-    """(B, 3, S, S) -> (B, 1, 1, 1); S is a power of two."""
+    """Judges an image as a whole; (B, 3, S, S) -> (B, 1, 1, 1), where S is a power of two."""
 
     class Config(PartConfig):
         """Options of a StyleGAN discriminator."""
@@ -36,7 +36,7 @@ class StyleGan(Discriminator):
     TINY: ClassVar[dict[str, Any]] = {"width": 8}
 
     def __init__(self, config: Config, image_size: tuple[int, int]) -> None:
-        nn.Module.__init__(self)
+        super().__init__(config, image_size)
         height, side = image_size
         if height != side or side < 2 * LAST_SIDE or side.bit_count() != 1:
             raise VqcliError(

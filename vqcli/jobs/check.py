@@ -29,6 +29,8 @@ class RecipeInfo:
     """Why it would not train here: images or files that cannot be had."""
     downloads: list[str]
     """What training would bring here first."""
+    remarks: list[str]
+    """What is odd about the recipe."""
     steps: int | None
     """Optimizer steps; None if they depend on data that is not here."""
     batch_size: int
@@ -65,6 +67,7 @@ def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
         images=images,
         missing=[*missing, *models.missing, *task.missing()],
         downloads=models.coming,
+        remarks=task.remarks(steps) if steps else [],
         steps=steps,
         batch_size=recipe.training.batch_size,
         memory={"weights": 4 * (4 * trained + frozen), "activations": activations(task, recipe)},

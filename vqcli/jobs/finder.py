@@ -19,6 +19,9 @@ from vqcli.tokenizers.base import Tokenizer
 from vqcli.training.recipe import read_recipe
 from vqcli.types import Progress, TokenizerSpec, silent
 
+WITHOUT = "--set losses.perceptual=0"
+"""How to train without a network that a loss compares features of."""
+
 
 class Finder:
     """Models by reference: local ones, and published ones that are downloaded and imported when first met."""
@@ -58,7 +61,7 @@ class Finder:
 
     def network(self, name: str, given: str | None) -> dict[str, Tensor]:
         """The weights of a published network, by key as published. Raises VqcliError."""
-        return network_weights(name, given, self.progress)
+        return network_weights(name, given, self.progress, WITHOUT)
 
 
 class Onlooker(Finder):
@@ -100,6 +103,6 @@ class Onlooker(Finder):
                 what = " and ".join(f"{file.name} ({size(file.bytes)})" for file in files)
                 self.coming.append(f"{name} needs {what}: downloaded once, when training starts")
             except VqcliError as e:
-                told = cannot_be_had(name, files, e)
+                told = cannot_be_had(name, files, e, WITHOUT)
                 self.missing.append(f"{told}: {told.hint}")
         return {}

@@ -26,18 +26,21 @@ KIND, MODEL = "networks-1", "model.safetensors"
 Weights = dict[str, Tensor]
 
 
-def network_weights(name: str, given: str | None = None, progress: Progress = silent) -> Weights:
+def network_weights(
+    name: str, given: str | None = None, progress: Progress = silent, without: str = ""
+) -> Weights:
     """The weights of a network of the table, by key as published.
 
     ``given`` is a file that holds all, or a folder with ``NAME.safetensors`` or the published files; what is
     in there is believed. Otherwise they come from $VQCLI_WEIGHTS_DIR, the cache, torch's own downloads or the
-    published addresses; then published files must have their hash. Raises VqcliError where there are none.
+    published addresses; then published files must have their hash. Raises VqcliError where there are none,
+    which tells how to do ``without``.
     """
     network = NETWORKS[name]
     if chosen := _chosen(network, given):
         return _needed(chosen)
     folder = cache_folder() / KIND / name
-    return _read(kept(folder, lambda: _make(network, folder, progress), progress) / MODEL)
+    return _read(kept(folder, lambda: _make(network, folder, progress, without), progress) / MODEL)
 
 
 def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
@@ -51,14 +54,15 @@ def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
     return [file for file in network.files if not any((f / file.name).is_file() for f in _places())]
 
 
-def cannot_be_had(name: str, missing: Sequence[NetworkFile], why: VqcliError) -> VqcliError:
+def cannot_be_had(name: str, missing: Sequence[NetworkFile], why: VqcliError, without: str) -> VqcliError:
     """The error of a network without weights: what is missing, where it is, and where to put it."""
     network = NETWORKS[name]
     names = " and ".join(file.name for file in missing)
     addresses = " and ".join(file.url for file in missing)
-    hint = (
-        f"bring {addresses} into a folder and name it: {network.option} FOLDER, or ${FOLDER}; or go without: "
-        f"{network.without}"
+    whole = len(missing) == len(network.files)  # a folder that is named with the flag holds all
+    ways = f"{network.option} FOLDER, or ${FOLDER}" if whole else f"${FOLDER}"
+    hint = f"bring {addresses} into a folder and name it: {ways}" + (
+        without and f"; or go without: {without}"
     )
     return VqcliError(
         f"{names}, which {name} needs, cannot be found on this machine; {why}", hint=hint, reason=why.reason
@@ -128,7 +132,7 @@ def _needed(paths: dict[NetworkFile, Path]) -> Weights:
     return state
 
 
-def _make(network: Network, folder: Path, progress: Progress) -> None:
+def _make(network: Network, folder: Path, progress: Progress, without: str) -> None:
     here = {file: path for file in network.files if (path := _found(file, progress))}
     missing = sorted(set(network.files) - set(here), key=lambda file: file.bytes)
     with files.writing_folder(folder) as made:
@@ -138,7 +142,7 @@ def _make(network: Network, folder: Path, progress: Progress) -> None:
             except VqcliError as e:
                 if e.reason == "output":
                     raise
-                raise cannot_be_had(network.name, missing, e) from e
+                raise cannot_be_had(network.name, missing, e, without) from e
         paths = {file: here.get(file, made / file.name) for file in network.files}
         files.write_tensors(made / MODEL, _needed(paths))
         for file in missing:

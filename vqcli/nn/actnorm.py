@@ -28,7 +28,7 @@ class ActNorm(nn.Module):
         """Whether the first batch is still to come; None until the first pass asks ``initialized``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.waits is not False:
+        if self.training and not x.is_meta and self.waits is not False:
             if self.waits is None:  # asked once: looking at a tensor holds up a GPU
                 self.waits = not self.initialized.item()
             if self.waits:

@@ -26,6 +26,10 @@ SMALLEST = {"vgg": 16, "alex": 31}
 """Pixels a side at which the last tap is one pixel."""
 
 
+EPS = 1e-10
+"""Added to the length of a feature vector, as LPIPS is defined."""
+
+
 class Lpips(nn.Module):
     """Distances of images (B, 3, H, W) in [-1, 1]. Frozen; every weight is NaN until it is loaded.
 
@@ -35,7 +39,7 @@ class Lpips(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, net: Backbone = "vgg", *, eps: float = 1e-10, dropout: float = 0.5) -> None:
+    def __init__(self, net: Backbone = "vgg", *, eps: float = EPS, dropout: float = 0.5) -> None:
         """``eps`` is added to the length of a feature vector.
 
         ``dropout`` is the share of squared differences left out in training mode, as in published training.
@@ -105,6 +109,9 @@ class Lpips(nn.Module):
             if found[key].shape != tensor.shape:
                 shapes = f"{tuple(found[key].shape)}, {self.name} has {tuple(tensor.shape)}"
                 raise VqcliError(f"the weights' '{key}' has the shape {shapes}", hint=hint, reason="layout")
+            if not (found[key].is_floating_point() and found[key].isfinite().all()):
+                message = f"the weights' '{key}' holds values that are no finite numbers"
+                raise VqcliError(message, hint=hint, reason="layout")
         self.load_state_dict({key: found[key] for key in own})
 
 

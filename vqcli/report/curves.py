@@ -36,7 +36,8 @@ ORDER = (
     ("images_per_second",),
     ("rejected",),
     ("validation/psnr",),
-    ("validation/lpips",),
+    ("validation/lpips_vgg",),
+    ("validation/lpips_alex",),
     ("validation/utilization", "validation/uniform_expectation"),
 )
 """Panels behind the losses; other numbers of a validation follow."""

@@ -33,6 +33,7 @@ class AdversarialConfig(PartConfig):
     """A discriminator and its game with the tokenizer."""
 
     discriminator: DiscriminatorConfig = Field({"name": "patchgan"}, validate_default=True)
+    """The network that tells images from reconstructions: ``vqcli list discriminators``."""
     weight: float = Field(0.5, gt=0)
     """Factor of the tokenizer's adversarial loss; with ``adaptive`` also of the adaptive weight."""
     adaptive: bool = False
@@ -41,8 +42,9 @@ class AdversarialConfig(PartConfig):
     generator_loss: GeneratorLoss = "hinge"
     """What the tokenizer wants of logits: ``hinge``, high; ``non_saturating``, to be taken for an image."""
     discriminator_loss: DiscriminatorLoss = "hinge"
+    """What the discriminator itself is trained with."""
     discriminator_weight: float = Field(1.0, gt=0)
-    """Factor of the discriminator's own loss; matters with gradient clipping alone, Adam ignores it."""
+    """Factor of that loss. Adam ignores it, but not LeCam's penalty, clipping and weight decay beside it."""
     lecam: float = Field(0.0, ge=0)
     """Factor of LeCam's penalty on logits that leave their running means."""
     disc_start: Duration = 0
@@ -52,7 +54,8 @@ class AdversarialConfig(PartConfig):
     ramp: Duration = 1000
     """Steps over which the tokenizer's adversarial loss then grows to its weight; 0 has it at once."""
     optimizer: OptimizerConfig | None = None
-    """The discriminator's: what is not given is the tokenizer's."""
+    """The discriminator's: what is not given is the tokenizer's. ``lr`` is meant as it stands, for any batch,
+    unless ``lr_batch`` is given too."""
     schedule: ScheduleConfig | None = None
     """The same of the schedule."""
 

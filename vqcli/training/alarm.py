@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from vqcli.losses.adversarial import DiscriminatorLoss
 from vqcli.nn.balance import LIMIT
 
-PATIENCE = 3
-"""Lines of the log in a row that look wrong before it is said."""
+PATIENCE = {"won": 3, "died": 10, "clamped": 3, "ruined": 3, "silent": 3}
+"""Lines of the log in a row that look wrong before it is said. One that has just begun is no dead one."""
 CHANCE: dict[DiscriminatorLoss, float] = {
     "hinge": 1.0,
     "vanilla": math.log(2),
@@ -24,11 +27,11 @@ WORSE = 1.5
 """Growth of the other losses on images, since before the discriminator was heard, that is no small price."""
 
 SENTENCES = {
-    "won": "the discriminator has won: it tells every reconstruction from its image (loss {loss:.3f}, mean "
-    "logits {real:.2f} and {fake:.2f}), and its loss teaches little; train longer before disc_start, lower "
-    "adversarial.optimizer.lr, or set adversarial.lecam",
-    "died": "the discriminator has died: it cannot tell reconstructions from images (loss {loss:.3f}, mean "
-    "logits {real:.2f} and {fake:.2f}); raise adversarial.optimizer.lr, or lower adversarial.weight",
+    "won": "the discriminator has won: it tells every reconstruction from its image (loss {share:.0%} of "
+    "chance, mean logits {real:.2f} and {fake:.2f}), and its loss teaches little; train longer before "
+    "disc_start, lower adversarial.optimizer.lr, or set adversarial.lecam",
+    "died": "the discriminator has died: it cannot tell reconstructions from images (loss {share:.0%} of "
+    "chance, mean logits {real:.2f} and {fake:.2f}); raise adversarial.optimizer.lr, or lower its weight",
     "clamped": f"the adaptive weight sits at its limit of {LIMIT:g}: the discriminator gives no gradient; "
     "train longer before disc_start, or set adversarial.lecam",
     "ruined": "the other losses on images are {times:.1f} times what they were before the tokenizer heard of "
@@ -48,22 +51,33 @@ class Alarm:
         self.lasting = dict.fromkeys(SENTENCES, 0)
         """Lines in a row that each has lasted."""
 
-    def heard(self, numbers: Mapping[str, float]) -> list[str]:
+    def read(self, numbers: Mapping[str, float]) -> list[str]:
         """What begins to be worth saying with this line of the log, a sentence each."""
         found = self._signs(numbers)
         told = []
         for sign in SENTENCES:
             self.lasting[sign] = self.lasting[sign] + 1 if sign in found else 0
-            if self.lasting[sign] == PATIENCE:
+            if self.lasting[sign] == PATIENCE[sign]:
                 told.append(SENTENCES[sign].format(**found[sign]))
         return told
+
+    def state(self) -> Tensor:
+        """What has been read so far, for a checkpoint."""
+        before = -1.0 if self.before is None else self.before
+        return torch.tensor([before, *self.lasting.values()], dtype=torch.float64)
+
+    def load_state(self, state: Tensor) -> None:
+        """Take ``state()`` back."""
+        before, *lasting = state.tolist()
+        self.before = before if before >= 0 else None
+        self.lasting = dict(zip(SENTENCES, map(int, lasting)))
 
     def _signs(self, numbers: Mapping[str, float]) -> dict[str, dict[str, float]]:
         """What looks wrong in a line, with the numbers that show it."""
         found: dict[str, dict[str, float]] = {}
         if "discriminator/loss" in numbers:
             facts = {name: numbers[f"discriminator/{name}"] for name in ("loss", "real", "fake")}
-            share = facts["loss"] / self.chance
+            share = facts["share"] = facts["loss"] / self.chance
             if share < WON:
                 found["won"] = facts
             elif share > DIED and abs(facts["real"] - facts["fake"]) < APART:

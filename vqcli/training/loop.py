@@ -74,6 +74,8 @@ class Trainer:
     def fit(self) -> dict[str, Any]:
         """Train to the last step, measure, export; returns the measurements. Raises Interrupted."""
         config = self.recipe.training
+        for text in self.task.remarks(self.steps):
+            self.progress.say(text)
         self.progress.start("train", self.steps, "steps")
         self.progress.advance(self.step)
         batches = self.data.train(self.step * config.accumulate)
@@ -103,7 +105,7 @@ class Trainer:
                         stack.enter_context(self.accelerator.no_sync(module))
                 for part, losses in self.task.losses(batch, self.step):
                     total = self.total(part, losses) / accumulate
-                    if index == 0:
+                    if index == 0:  # not before: on a CPU, pages given back would be faulted in again
                         self.optimizers[part].zero_grad(set_to_none=True)
                     self.accelerator.backward(total)
                     if last:
@@ -134,17 +136,19 @@ class Trainer:
     def total(self, part: str, losses: Losses) -> Tensor:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
         total = torch.stack([x.float() for x in losses.values()]).sum()
-        self.require_finite(total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in losses.items()))
-        self.window.add({of(part, name): x for name, x in losses.items()})
+        named = {of(part, name): x for name, x in losses.items()}
+        self.require_finite(part, total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in named.items()))
+        self.window.add(named)
         return total
 
-    def require_finite(self, value: Tensor, what: Callable[[], str]) -> None:
+    def require_finite(self, part: str, value: Tensor, what: Callable[[], str]) -> None:
         """Stop all processes together if ``value`` is not finite on any of them."""
         if self.anywhere(not torch.isfinite(value).item()):
-            kept = checkpoints(self.run.folder)
+            kept, rate = checkpoints(self.run.folder), "optimizer.lr"
+            rate = rate if part == "model" else f"adversarial.{rate}"
             raise VqcliError(
                 f"training diverged at step {self.step + 1}: {what()}",
-                hint="try a lower optimizer.lr" + (f"; {kept[-1]} is from before" if kept else ""),
+                hint=f"try a lower {rate}" + (f"; {kept[-1]} is from before" if kept else ""),
                 reason="diverged",
             )
 
@@ -162,10 +166,10 @@ class Trainer:
         self.accelerator.unscale_gradients(optimizer)
         norm = whole_tensor(nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf))
         if not self.accelerator.scaler:  # which skips such a step and lowers its scale
-            self.require_finite(norm, lambda: f"gradient norm of {part} is {norm.item():g}")
-            self.window.add({of(part, "gradient_norm"): norm})
+            self.require_finite(part, norm, lambda: f"gradient norm of {part} is {norm.item():g}")
+        self.window.add({of(part, "gradient_norm"): norm})
         optimizer.step()
-        if self.accelerator.device.type != "cpu":  # there, pages given back would be faulted in again at once
+        if self.accelerator.device.type != "cpu":  # elsewhere the next forward pass can use the room
             optimizer.zero_grad(set_to_none=True)
         self.task.stepped(part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from vqcli.checkpoint import hash_of
 from vqcli.errors import VqcliError
 from vqcli.losses.base import ImageLoss
 from vqcli.losses.perceptual import PerceptualLoss
-from vqcli.nn.lpips import Lpips
+from vqcli.nn.lpips import EPS, Lpips
 from vqcli.nn.precision import autocast
 from vqcli.registry import build
 from vqcli.training.adversary import Adversary
@@ -65,10 +66,26 @@ class Objective:
 
     @property
     def lpips(self) -> Lpips | None:
-        """The network of the perceptual loss, to measure with."""
-        term = self.terms.get("perceptual")
-        return term.lpips if isinstance(term, PerceptualLoss) else None
+        """The network of a perceptual loss, to measure with: as LPIPS is defined, whatever the loss's eps."""
+        networks = (term.lpips for term in self.terms.values() if isinstance(term, PerceptualLoss))
+        network = copy.copy(next(networks, None))
+        if network:
+            network.eps = EPS
+        return network
 
     def identity(self) -> dict[str, str]:
         """Hashes of the networks that features come from, by name."""
         return {term.network: hash_of(term.state_dict()) for term in self.terms.values() if term.network}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a resumed run needs beside the parts: LeCam's averages, and what the alarm has read."""
+        if not (self.adversary and self.alarm):
+            return {}
+        return self.adversary.lecam.state_dict(prefix="lecam.") | {"alarm": self.alarm.state()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take ``tensors()`` back."""
+        if self.adversary and self.alarm and "alarm" in tensors:
+            own = {k.removeprefix("lecam."): x for k, x in tensors.items() if k.startswith("lecam.")}
+            self.adversary.lecam.load_state_dict(own)
+            self.alarm.load_state(tensors["alarm"])

@@ -136,7 +136,12 @@ class Recipe(PartConfig):
 
 def read_recipe(reference: str, assignments: list[str] | tuple[str, ...] = ()) -> Recipe:
     """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key."""
-    return parse_recipe(override(_keys(reference), assignments), reference)
+    return parse_recipe(override(_keys(reference), map(_of_weight, assignments)), reference)
+
+
+def _of_weight(assignment: str) -> str:
+    """``losses.NAME=1`` means its weight: what else a loss was told stays."""
+    return re.sub(r"^(\s*losses\.[^.=\s]+)\s*=(?!\s*\{)", r"\1.weight=", assignment)
 
 
 def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     if base in (*above, reference):
         raise VqcliError(
             f"{reference}: it extends {base}, which extends it",
-            hint="extends names a complete recipe, such as demo",
+            hint="one of them must leave extends out",
             reason="config",
         )
     return merged(_keys(base, (*above, reference)), raw)

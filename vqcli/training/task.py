@@ -60,6 +60,10 @@ class Task(ABC):
         """How a part is trained: as the recipe says, unless the task has other settings for it."""
         return self.recipe.optimizer, self.recipe.schedule
 
+    def remarks(self, steps: int) -> list[str]:
+        """What is odd about training for so many steps, a sentence each."""
+        return []
+
     def missing(self) -> list[str]:
         """Why it would not train here, beside its data and its models: one sentence each."""
         return []

@@ -5,11 +5,9 @@ Shape letters: B images, K codes, L tokens an image.
 
 from __future__ import annotations
 
-import copy
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,13 +18,11 @@ from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.checkpoint import describe_tokenizer, save_tokenizer
-from vqcli.config import merged
+from vqcli.config import PartConfig, merged
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
-from vqcli.metrics.image import lpips, psnr
 from vqcli.metrics.usage import UsageCounts
-from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.registry import LossesConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
@@ -36,8 +32,9 @@ from vqcli.training.initial import freeze, start_from
 from vqcli.training.models import Models
 from vqcli.training.objective import Objective
 from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
+from vqcli.training.scores import count, score, summed, usage_record
 from vqcli.training.task import Losses, Task
-from vqcli.types import Progress, Tokens
+from vqcli.types import Progress
 
 PICTURED = 8
 """Images of a grid at most."""
@@ -63,8 +60,13 @@ class TokenizerRecipe(Recipe):
         own = data.get("adversarial")
         if not isinstance(own, dict):
             return data
-        given = {key: own[key] for key in ("optimizer", "schedule") if isinstance(own.get(key), dict)}
-        laid = {key: merged(data.get(key, {}), value) for key, value in given.items()}
+        laid = {}
+        for key in ("optimizer", "schedule"):
+            theirs, given = data.get(key, {}), own.get(key)
+            theirs = theirs.model_dump() if isinstance(theirs, PartConfig) else theirs
+            if isinstance(theirs, dict) and isinstance(given, dict):
+                absolute = {"lr_batch": None} if "lr" in given and "lr_batch" not in given else {}
+                laid[key] = merged(theirs, absolute | given)
         return data | {"adversarial": own | laid}
 
     @model_validator(mode="after")
@@ -133,6 +135,13 @@ class TokenizerTask(Task):
         optimizer, schedule = super().tuning(part)
         return (own.optimizer or optimizer, own.schedule or schedule) if own else (optimizer, schedule)
 
+    def remarks(self, steps: int) -> list[str]:
+        late = self.adversary.heard if self.adversary else 0
+        odd = (
+            f"the run ends after {steps:,} steps, and its discriminator would be heard from step {late:,} on"
+        )
+        return [odd] if late > steps else []
+
     def identity(self) -> dict[str, Any]:
         return self.objective.identity()
 
@@ -179,7 +188,7 @@ class TokenizerTask(Task):
         return self.adversary.observed() if self.adversary else {}
 
     def warnings(self, numbers: dict[str, float]) -> list[str]:
-        return self.objective.alarm.heard(numbers) if self.objective.alarm else []
+        return self.objective.alarm.read(numbers) if self.objective.alarm else []
 
     def stepped(self, part: str) -> None:
         if part == "model":
@@ -188,7 +197,7 @@ class TokenizerTask(Task):
             self.adversary.lecam.update()
 
     def numbers(self) -> dict[str, float]:
-        report = self.summed(self.usage).report()
+        report = summed(self.usage, self.device).report()
         self.usage = self.nothing_counted()
         return {
             "utilization": report.utilization,
@@ -196,60 +205,23 @@ class TokenizerTask(Task):
             "perplexity": report.perplexity,
         }
 
-    def summed(self, usage: UsageCounts) -> UsageCounts:
-        """What all processes counted together."""
-        total = self.nothing_counted()
-        total.counts_ek += (
-            all_reduce_sum(torch.from_numpy(usage.counts_ek).to(self.device, copy=True)).cpu().numpy()
-        )
-        total.images = int(all_reduce_sum(torch.tensor(usage.images, device=self.device)))
-        return total
-
     def tensors(self) -> dict[str, Tensor]:
         counted = {
             "counts": torch.from_numpy(self.usage.counts_ek),
             "images": torch.tensor(self.usage.images),
         }
-        return counted | (self.adversary.lecam.state_dict(prefix="lecam.") if self.adversary else {})
+        return counted | self.objective.tensors()
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        if self.adversary:
-            means = {k.removeprefix("lecam."): x for k, x in tensors.items() if k.startswith("lecam.")}
-            self.adversary.lecam.load_state_dict(means)
+        self.objective.load_tensors(tensors)
         self.usage.counts_ek[:] = tensors["counts"].numpy()
         self.usage.images = int(tensors["images"])
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
-        """PSNR and LPIPS of 8-bit images (means over images) and the exact usage of the codebook.
-
-        LPIPS where its network is here for the loss.
-        """
+        """PSNR, LPIPS where the loss has its network here, and the usage of the codebook: ``score``."""
         assert isinstance(model, Tokenizer)
-        baked = copy.deepcopy(model)
-        baked.bake()
-        measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr}
-        if network := self.objective.lpips:
-            measures["lpips"] = partial(lpips, network)
-        usage, sums = self.nothing_counted(), torch.zeros(len(measures) + 1, dtype=torch.float64)
-        for batch in batches:
-            tokens = baked.encode(batch.images)
-            count(usage, tokens)
-            pair = to_uint8(baked.decode(tokens)), to_uint8(batch.images)
-            values = [measure(*pair).sum().item() for measure in measures.values()]
-            sums += torch.tensor([*values, len(batch.images)], dtype=torch.float64)
-        *totals, images = all_reduce_sum(sums.float().to(self.device)).tolist()
-        report = self.summed(usage).report()
-        if not images:
-            return {}
-        return {
-            **{name: total / images for name, total in zip(measures, totals)},
-            "images": int(images),
-            "utilization": report.utilization,
-            "tokens": report.tokens,
-            "uniform_expectation": report.uniform_expectation,
-            "perplexity": report.perplexity,
-            "usage": report,
-        }
+        images = (batch.images for batch in batches)
+        return score(model, images, self.nothing_counted(), self.objective.lpips)
 
     def picture(self, model: nn.Module, batch: Batch | None) -> Image | None:
         """Images, and below them what the model makes of them."""
@@ -266,15 +238,7 @@ class TokenizerTask(Task):
 
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         assert isinstance(model, Tokenizer)
-        usage = None
-        if report := measured.get("usage"):
-            names = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
-            what = f"{report.images:,} held-out images of {self.recipe.data.source}"
-            usage = (
-                {"images": what}
-                | {name: getattr(report, name) for name in names}
-                | {name: measured[name] for name in ("psnr", "lpips") if name in measured}
-            )
+        usage = usage_record(measured, self.recipe.data.source)
         averaged = self.recipe.training.average
         note = (
             f"Weights: running average, decay {averaged}."
@@ -282,8 +246,3 @@ class TokenizerTask(Task):
             else "Weights: as trained, not averaged."
         )
         save_tokenizer(model, folder, usage=usage, note=note)
-
-
-def count(usage: UsageCounts, tokens: Tokens) -> None:
-    """Add the tokens of a batch."""
-    usage.add(tokens.ids.cpu().numpy(), tokens.grid)

@@ -25,10 +25,11 @@ class Window:
         self.images, self.since = 0, time.monotonic()
 
     def add(self, numbers: dict[str, Tensor]) -> None:
-        """One more value of each."""
+        """One more value of each; one that is not finite is passed over."""
         for name, value in numbers.items():
             value = value.detach().float()
-            counted = torch.stack([value, torch.ones_like(value)])
+            finite = value.isfinite()
+            counted = torch.stack([value.where(finite, torch.zeros_like(value)), finite.float()])
             self.sums[name] = self.sums[name] + counted if name in self.sums else counted
 
     @contextmanager
@@ -42,8 +43,8 @@ class Window:
         """Means over all processes, and images per second; starts a new window. A collective call."""
         means = {}
         if self.sums:
-            total, count = all_reduce_sum(torch.stack(list(self.sums.values()))).T
-            means = dict(zip(self.sums, (total / count).tolist()))
+            sums = all_reduce_sum(torch.stack(list(self.sums.values()))).tolist()
+            means = {name: total / count for name, (total, count) in zip(self.sums, sums) if count}
         means["images_per_second"] = self.images / max(1e-9, time.monotonic() - self.since)
         self.open()
         return means
