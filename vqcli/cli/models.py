@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import complete_model
+from vqcli.cli.options import LpipsOpt, complete_model
 from vqcli.cli.output import Out, table
 
 
@@ -112,6 +112,7 @@ def check(
     data: Annotated[
         str | None, typer.Option("--data", metavar="IMAGES", help="Images it would train on.")
     ] = None,
+    lpips_weights: LpipsOpt = None,
 ) -> None:
     """Validate a recipe and say what it costs. Trains nothing.
 
@@ -120,7 +121,8 @@ def check(
     from vqcli.config import quoted
     from vqcli.jobs.check import check_recipe
 
-    found = check_recipe(recipe, [*(settings or []), *([f"data.source={quoted(data)}"] if data else [])])
+    given = [f"data.source={quoted(data)}"] if data else []
+    found = check_recipe(recipe, [*(settings or []), *given], lpips_weights)
 
     def text() -> str:
         images = (

@@ -72,6 +72,14 @@ SizeOpt = Annotated[
         help="Pixels, height before width; native keeps each image's own; the model's size otherwise.",
     ),
 ]
+LpipsOpt = Annotated[
+    Path | None,
+    _option(
+        "--lpips-weights",
+        metavar="PATH",
+        help="Of the perceptual loss: a file, or a folder of published ones [$VQCLI_WEIGHTS_DIR].",
+    ),
+]
 SplitOpt = Annotated[
     str | None, _option("--split", metavar="NAME", help="Read only this split, such as train.")
 ]

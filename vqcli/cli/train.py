@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import DeviceOpt, OutOpt, Precision, SplitOpt, complete_model
+from vqcli.cli.options import DeviceOpt, LpipsOpt, OutOpt, Precision, SplitOpt, complete_model
 from vqcli.cli.output import Out
 
 if TYPE_CHECKING:
@@ -55,14 +54,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
     ] = None,
-    lpips_weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--lpips-weights",
-            metavar="PATH",
-            help="Of the perceptual loss: a file, or a folder of published ones [$VQCLI_WEIGHTS_DIR].",
-        ),
-    ] = None,
+    lpips_weights: LpipsOpt = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="N", help="Fixes everything random.")
     ] = None,

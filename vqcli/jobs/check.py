@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,9 +42,9 @@ class RecipeInfo:
     """The recipe, resolved."""
 
 
-def check_recipe(reference: str, settings: list[str]) -> RecipeInfo:
+def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | None = None) -> RecipeInfo:
     """Validate a recipe and build its model on the meta device. Raises VqcliError on what is wrong."""
-    recipe = read_recipe(reference, settings)
+    recipe = read_recipe(reference, settings, lpips_weights)
     kind, meta, models = resolve("tasks", recipe.task), torch.device("meta"), Onlooker()
     missing: list[str] = []
     data = None

@@ -15,7 +15,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
 from vqcli import files
-from vqcli.config import quoted
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError, suggestion
 from vqcli.hub import newest_checkpoint
@@ -125,25 +124,10 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     if options.resume:
         return resumed(options)
     name = options.recipe or "demo"
-    recipe = recipe_of(name, options)
+    recipe = read_recipe(name, options.settings, options.lpips_weights)
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe
-
-
-def recipe_of(reference: str, options: TrainOptions) -> Recipe:
-    """The recipe with what is overridden. Raises VqcliError if it has no use for what is given."""
-    recipe = read_recipe(reference, options.settings)
-    if options.lpips_weights is None:
-        return recipe
-    if "perceptual" not in getattr(recipe, "losses", {}):
-        raise VqcliError(
-            f"--lpips-weights: {reference} has no perceptual loss",
-            hint="leave the flag away, or add the loss: --set losses.perceptual=1",
-            reason="config",
-        )
-    place = quoted(str(options.lpips_weights))
-    return read_recipe(reference, [*options.settings, f"losses.perceptual.weights={place}"])
 
 
 def check_free(run: Run) -> None:
@@ -163,7 +147,7 @@ def check_free(run: Run) -> None:
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
-    return run, recipe_of(str(run.recipe_file), options)
+    return run, read_recipe(str(run.recipe_file), options.settings, options.lpips_weights)
 
 
 def find_run(options: TrainOptions) -> Run:

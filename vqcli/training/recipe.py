@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vqcli.config import PartConfig, merged, override, parse, parse_yaml, read_yaml
+from vqcli.config import PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
 from vqcli.recipes import recipe_text
@@ -134,9 +135,21 @@ class Recipe(PartConfig):
         return self
 
 
-def read_recipe(reference: str, assignments: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key."""
-    return parse_recipe(override(_keys(reference), map(_of_weight, assignments)), reference)
+def read_recipe(reference: str, assignments: Sequence[str] = (), lpips_weights: Path | None = None) -> Recipe:
+    """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key.
+
+    ``lpips_weights`` is where the perceptual loss's network lies; it is an error without such a loss.
+    """
+    raw = override(_keys(reference), map(_of_weight, assignments))
+    if lpips_weights is not None:
+        if not isinstance(raw.get("losses"), dict) or "perceptual" not in raw["losses"]:
+            raise VqcliError(
+                f"--lpips-weights: {reference} has no perceptual loss",
+                hint="leave the flag away, or add the loss: --set losses.perceptual=1",
+                reason="config",
+            )
+        raw = override(raw, [f"losses.perceptual.weights={quoted(str(lpips_weights))}"])
+    return parse_recipe(raw, reference)
 
 
 def _of_weight(assignment: str) -> str:
