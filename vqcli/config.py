@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -186,7 +186,7 @@ def parse(model: type[Model], raw: dict[str, Any], name: str) -> Model:
         else:
             message, hint = (
                 f"{key}: {_say(error)}" if key else _say(error),
-                "`vqcli new demo` shows a recipe with all its sections",
+                "`vqcli new fvq-16k` shows a recipe with all its sections",
             )
         raise VqcliError(f"{name}: {message}", hint=hint, reason="config") from e
 
@@ -203,6 +203,7 @@ def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     for key in location:
         field = getattr(here, "model_fields", {}).get(key)
         here = field.annotation if field else None
+        here = next((each for each in get_args(here) if hasattr(each, "model_fields")), here)  # X | None
     fields = list(getattr(here, "model_fields", {}))
     dial = getattr(here, "DIAL", "")
     return [*fields, dial] if dial else fields

@@ -35,7 +35,9 @@ def build(kind: str, config: Any, *parts: Any) -> Any:
 
 
 def _parse(kind: str, value: Any) -> Any:
-    """The configuration of a part, from a mapping whose ``name`` tells which."""
+    """The configuration of a part, from a mapping whose ``name`` tells which, or from its name alone."""
+    if isinstance(value, str):
+        value = {"name": value}
     if not isinstance(value, dict):
         return value
     if "name" not in value:

@@ -257,31 +257,6 @@ def test_weights_of_another_model_and_a_new_discriminator(tmp_path, whole):
     assert moved == {"decoder", "post_quant_conv"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ((gan(adaptive=True), "freeze=[decoder]"), "adversarial.adaptive compares gradients"),
-        (
-            (gan(), "training.precision=fp16", "training.accumulate=2"),
-            "does not go with fp16 and accumulate",
-        ),
-        ((gan(adaptive=True), "training.compile=true"), "does not go with training.compile"),
-        ((gan(discriminator=PATCHES | {"layers": 4}),), "8"),
-        ((gan(weight=0),), "adversarial.weight"),
-        (("losses={l2: 0}",), "losses: all weights are 0"),
-        (("losses={l2: {name: l1}}",), "the loss l2 is called l1"),
-        (("losses={3: 1}",), "unknown loss '3'"),
-        ((gan(optimizer={"lr": 1}), "optimizer=null"), "optimizer"),
-        ((gan(optimizer={"lr": 1}), "optimizer=[1]"), "optimizer"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_there_is_a_run(tmp_path, settings, message):
-    with pytest.raises(VqcliError, match=message) as refusal:
-        start(tmp_path / "run", *settings)
-    assert refusal.value.hint
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_discriminator_that_is_not_finite_stops_the_run(trainer):  # noqa: F811
     made = trainer(gan(disc_start=3))
     with torch.no_grad():
@@ -299,3 +274,15 @@ def test_a_gpu_trains_in_half_precision(tmp_path, precision):
     lines = [line for line in metrics(tmp_path / "run") if "l2" in line]
     assert 0 < lines[-1]["adaptive_weight"] < 100
     assert lines[-1]["l2"] < lines[0]["l2"]
+
+
+def test_the_logged_loss_has_weight_and_ramp_either_way():
+    images = torch.rand(2, 3, 8, 8, requires_grad=True)
+    torch.manual_seed(0)
+    plain = adversary(ramp=4, weight=2.0)
+    torch.manual_seed(0)
+    adaptive = adversary(ramp=4, weight=2.0, adaptive=True)
+    losses = [made.against(images, 0) for made in (plain, adaptive)]
+    torch.testing.assert_close(losses[0], losses[1])
+    slopes = [torch.autograd.grad(loss, images)[0] for loss in losses]
+    torch.testing.assert_close(slopes[0], 0.5 * slopes[1])  # 2 / 4: ``split`` brings the factor

@@ -77,7 +77,7 @@ LpipsOpt = Annotated[
     _option(
         "--lpips-weights",
         metavar="PATH",
-        help="Of the perceptual loss: a file, or a folder of published ones [$VQCLI_WEIGHTS_DIR].",
+        help="Of the perceptual loss: a file or folder; else the folder $VQCLI_WEIGHTS_DIR, then a download.",
     ),
 ]
 SplitOpt = Annotated[

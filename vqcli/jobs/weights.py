@@ -78,7 +78,7 @@ def _chosen(network: Network, given: str | None) -> dict[NetworkFile, Path]:
     if not given:
         named = _named_folder()
         return dict.fromkeys(network.files, named / whole) if named and (named / whole).is_file() else {}
-    path = Path(given)
+    path = Path(given).expanduser()
     if not path.exists():
         message = f"{path}, which should hold the weights of {network.name}, does not exist"
         raise VqcliError(message, hint=f"check {network.option}", reason="input-missing")

@@ -103,7 +103,7 @@ class Lpips(nn.Module):
             return
         found = {_published(key): tensor for key, tensor in state.items()}
         for key, tensor in own.items():
-            hint = f"the weights must be those of {self.name}: torchvision's features and LPIPS's heads 0.1"
+            hint = f"net: {self.net} needs those of {self.name}: torchvision's features, LPIPS's heads 0.1"
             if key not in found:
                 raise VqcliError(f"the weights of {self.name} lack '{key}'", hint=hint, reason="layout")
             if found[key].shape != tensor.shape:

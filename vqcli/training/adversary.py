@@ -25,6 +25,7 @@ from vqcli.losses.adversarial import (
     generator_loss,
 )
 from vqcli.nn.balance import balanced
+from vqcli.nn.estimators import replace_value
 from vqcli.registry import DiscriminatorConfig, build
 from vqcli.training.recipe import Duration, OptimizerConfig, ScheduleConfig, steps_in
 
@@ -107,11 +108,14 @@ class Adversary:
     def against(self, reconstruction: Tensor, step: int) -> Tensor:
         """The tokenizer's adversarial loss; no gradient reaches the discriminator.
 
-        The adaptive weight is not in the value: it is only known when gradients are.
+        With ``adaptive`` its gradient is that of the plain loss, for ``split`` to weigh, and the value lacks
+        the adaptive weight alone: that is only known when gradients are.
         """
         with standing_still(self.discriminator):
             loss = generator_loss(self.config.generator_loss, self.discriminator(reconstruction))
-        return loss if self.config.adaptive else self.factor(step) * loss
+        if self.config.adaptive:
+            return replace_value(self.factor(step) * loss.detach(), loss)
+        return self.factor(step) * loss
 
     def losses(self, judge: nn.Module, reconstruction: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The discriminator's own losses, called through ``judge``, which several processes share."""

@@ -19,9 +19,9 @@ CHANCE: dict[DiscriminatorLoss, float] = {
     "non_saturating": 2 * math.log(2),
 }
 """A discriminator's loss while all its logits are 0."""
-WON, DIED = 0.05, 0.99
+WON, DIED = 0.05, 0.97
 """Shares of that loss below which it makes no mistakes, and above which it tells nothing apart."""
-APART = 0.02
+APART = 0.05
 """Distance of mean logits of images and reconstructions below which they are alike."""
 WORSE = 1.5
 """Growth of the other losses on images, since before the discriminator was heard, that is no small price."""

@@ -142,13 +142,15 @@ def read_recipe(reference: str, assignments: Sequence[str] = (), lpips_weights: 
     """
     raw = override(_keys(reference), map(_of_weight, assignments))
     if lpips_weights is not None:
-        if not isinstance(raw.get("losses"), dict) or "perceptual" not in raw["losses"]:
+        losses = raw.get("losses")
+        if not isinstance(losses, dict) or "perceptual" not in losses:
             raise VqcliError(
                 f"--lpips-weights: {reference} has no perceptual loss",
-                hint="leave the flag away, or add the loss: --set losses.perceptual=1",
+                hint="leave the flag away"
+                + (", or add the loss: --set losses.perceptual=1" if losses else ""),
                 reason="config",
             )
-        raw = override(raw, [f"losses.perceptual.weights={quoted(str(lpips_weights))}"])
+        raw = override(raw, [f"losses.perceptual.weights={quoted(str(lpips_weights.absolute()))}"])
     return parse_recipe(raw, reference)
 
 
@@ -167,7 +169,11 @@ def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raw["losses"] = raw["losses"] | weights
     if "extends" not in raw:
         return raw
-    base = str(raw.pop("extends"))
+    base = raw.pop("extends")
+    if not isinstance(base, str):
+        raise VqcliError(
+            f"{reference}: extends names one recipe, not {base}", hint="extends: demo", reason="config"
+        )
     if base.endswith((".yaml", ".yml")):
         base = os.path.normpath(path.parent / base)
     if base in (*above, reference):

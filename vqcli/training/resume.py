@@ -88,6 +88,12 @@ def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
         )
     trainer.step, trainer.rejected = state["step"], set(state["rejected"])
     for part, module in trainer.modules.items():
+        if not (folder / f"{part}.safetensors").exists():
+            raise VqcliError(
+                f"{folder} has no {part}, which the recipe now asks for",
+                hint=f"start a new run from its weights: --init {trainer.run.folder}",
+                reason="changed",
+            )
         load_module(module, folder / f"{part}.safetensors")
         moments = load_file(folder / f"{part}.optimizer.safetensors")
         load_optimizer(trainer.optimizers[part].optimizer, moments)
