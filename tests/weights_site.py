@@ -130,7 +130,7 @@ class Told(type(silent)):
     def say(self, text):
         self.lines.append(text)
 
-    def start(self, what, total, unit):
+    def start(self, what, total, unit, done=0):
         self.stretches.append((what, total, unit))
         self.done = 0
 

@@ -68,8 +68,11 @@ class Sample:
 class Progress(Protocol):
     """How long work reports on itself; ``cli`` supplies a bar and a plain form."""
 
-    def start(self, what: str, total: int | None, unit: str) -> None:
-        """A new stretch of work begins; ``total`` units, or None if that is not known."""
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
+        """A new stretch of work begins; ``total`` units, or None if that is not known.
+
+        ``done`` of them were done before: they have no part in how fast it goes.
+        """
 
     def advance(self, n: int = 1) -> None:
         """``n`` more units are done."""
@@ -82,7 +85,7 @@ class Progress(Protocol):
 
 
 class _Silent:
-    def start(self, what: str, total: int | None, unit: str) -> None: ...
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None: ...
 
     def advance(self, n: int = 1) -> None: ...
 

@@ -151,6 +151,22 @@ def test_plain_progress_grows_rare_and_copes_with_an_unknown_total():
     assert 600 < len(lines) < 800
 
 
+def test_what_was_done_before_has_no_part_in_the_rate():
+    now, stream = [0.0], io.StringIO()
+    progress = PlainProgress(stream, clock=lambda: now[0])
+    progress.start("train", 100, "steps", 60)
+    now[0] += 10
+    progress.advance(10)
+    progress.close()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "train: 60/100 steps"
+    assert lines[1] == "train: 70/100 steps, 1 steps/s, 0:30 left"
+    bar = RichProgress(Console(file=io.StringIO(), force_terminal=True))
+    bar.start("train", 100, "steps", 60)
+    assert bar._bars.tasks[0].completed == 60
+    bar.close()
+
+
 def test_rich_progress_shows_state_and_numbers():
     stream = io.StringIO()
     progress = RichProgress(Console(file=stream, force_terminal=True, width=120, color_system=None))

@@ -95,8 +95,8 @@ class Heard:
     def __init__(self):
         self.said = []
 
-    def start(self, what, total, unit):
-        self.said = [(what, total, unit), 0, {}]
+    def start(self, what, total, unit, done=0):
+        self.said = [(what, total, unit), done, {}]
 
     def advance(self, n=1):
         self.said[1] += n

@@ -254,7 +254,7 @@ class Stopping(Recorded):
         super().__init__()
         self.work, self.times, self.at = work, times, ""
 
-    def start(self, what, total, unit):
+    def start(self, what, total, unit, done=0):
         self.at = what
 
     def advance(self, n=1):

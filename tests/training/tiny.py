@@ -48,7 +48,8 @@ class Recorded:
     def __init__(self, stop_at=None):
         self.stop_at, self.steps, self.said = stop_at, 0, []
 
-    def start(self, what, total, unit): ...
+    def start(self, what, total, unit, done=0):
+        self.steps = done
 
     def advance(self, n=1):
         self.steps += n

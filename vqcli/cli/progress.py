@@ -61,11 +61,11 @@ class RichProgress:
         self._task: TaskID | None = None
         self._shown: dict[str, Any] = {}
 
-    def start(self, what: str, total: int | None, unit: str) -> None:
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._shown = {}
-        self._task = self._bars.add_task(visible(what), total=total, unit=unit, numbers="")
+        self._task = self._bars.add_task(visible(what), total=total, completed=done, unit=unit, numbers="")
         self._bars.start()
 
     def advance(self, n: int = 1) -> None:
@@ -93,14 +93,15 @@ class PlainProgress:
         self._what = ""
         self._unit = ""
         self._total: int | None = None
-        self._done = 0
+        self._done = self._before = 0
         self._shown: dict[str, Any] = {}
         self._began = self._spoke = 0.0
 
-    def start(self, what: str, total: int | None, unit: str) -> None:
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
         self.close()
         self._what, self._total, self._unit = what, total, unit
-        self._done, self._shown = 0, {}
+        self._done = self._before = done
+        self._shown = {}
         self._began = self._spoke = self._clock()
         self._line()
 
@@ -125,6 +126,7 @@ class PlainProgress:
 
     def _line(self, ending: str = "") -> None:
         seconds = self._clock() - self._began
-        state = _state(self._done, self._total, self._unit, self._done / seconds if seconds > 0 else None)
+        speed = (self._done - self._before) / seconds if seconds > 0 else None
+        state = _state(self._done, self._total, self._unit, speed)
         numbers = _numbers(self._shown)
         self.say(f"{self._what}: {state}{ending}" + (f", {numbers}" if numbers else ""))

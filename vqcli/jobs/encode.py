@@ -69,8 +69,8 @@ def encode(
         todo = [k for k in mine if not store.shard_done(folder, k)]
         share = f" (process 1 of {state.num_processes})" if state.num_processes > 1 else ""
         unit = "images" if encoder.views == 1 else "views"
-        progress.start(f"encode{share}", sum(len(encoder.shard(k)) for k in mine), unit)
-        progress.advance(sum(len(encoder.shard(k)) for k in mine if k not in todo))
+        done = sum(len(encoder.shard(k)) for k in mine if k not in todo)
+        progress.start(f"encode{share}", sum(len(encoder.shard(k)) for k in mine), unit, done)
         write_shards(encoder, folder, todo, progress)
         state.wait_for_everyone()
         index = store.totals(folder, encoder.shards)

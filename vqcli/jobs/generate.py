@@ -156,8 +156,8 @@ def write_images(
     todo = [picture for picture in mine if not paths[picture].exists()]
     done = len(mine) - len(todo)
     what = f"generate (process 1 of {processes})" if processes > 1 else "generate"
-    progress.start(what, done * sampler.length + sampler.work(len(todo)), "tokens")
-    progress.advance(done * sampler.length)
+    before = done * sampler.length
+    progress.start(what, before + sampler.work(len(todo)), "tokens", before)
     for some, tokens in sampler.batches(todo, progress):
         for picture, image in zip(some, sampler.decode(tokens)):
             files.write_image(paths[picture], to_pil(image))

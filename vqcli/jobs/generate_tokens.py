@@ -104,8 +104,7 @@ def write_shards(
     todo = {k: shard for k, shard in shards.items() if not store.shard_done(folder, k)}
     done = sum(len(shard) for k, shard in shards.items() if k not in todo)
     work = sum(sampler.work(len(shard)) for shard in todo.values())
-    progress.start("generate", done * sampler.length + work, "tokens")
-    progress.advance(done * sampler.length)
+    progress.start("generate", done * sampler.length + work, "tokens", done * sampler.length)
     grid, codes = sampler.generator.grid, sampler.generator.spec.codebook_size
     for k, shard in todo.items():
         rows: list[np.ndarray] = []

@@ -76,8 +76,7 @@ class Trainer:
         config = self.recipe.training
         for text in self.task.remarks(self.steps):
             self.progress.say(text)
-        self.progress.start("train", self.steps, "steps")
-        self.progress.advance(self.step)
+        self.progress.start("train", self.steps, "steps", self.step)
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
             while self.step < self.steps:
