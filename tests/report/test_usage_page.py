@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from vqcli.metrics.diagnosis import diagnose
+from vqcli.metrics.facts import Counted, Facts
 from vqcli.metrics.usage import UsageCounts, measure_geometry
 from vqcli.report import svg
 from vqcli.report import usage as page
@@ -67,13 +69,13 @@ def test_names_are_escaped():
 def test_numbers_are_those_of_the_report():
     counts = counts_of(1000, 60, entries=2)
     report = counts.report()
-    text = drawn(counts)
+    text = drawn(counts, diagnosis=diagnose(Facts(Counted.of(report))))
     assert f'<p class="value">{report.utilization:.2%}</p>' in text
     assert f"<td>{report.dead:,}</td>" in text
     assert "By scale or depth" in text
     assert "Geometry of the codes" not in text
     assert "240 tokens of 4 images of photos" in text
-    assert "Count at least 4,603 tokens" in text  # 1 - (1 - 1/1000)^4603 is the first above 99%
+    assert "count at least 77 images (4,603 tokens)" in text  # 1 - (1 - 1/1000)^4603 is the first above 99%
 
 
 @pytest.mark.parametrize("size", [1, 2, 10])

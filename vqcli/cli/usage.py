@@ -22,6 +22,7 @@ from vqcli.cli.output import Out, listed
 
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
+    from vqcli.metrics.latents import LatentGeometry
     from vqcli.metrics.usage import EntryUsage
 
 
@@ -101,10 +102,17 @@ def _fails(out: Out, utilization: float | None, bound: float) -> bool:
 def _text(result: UsageResult) -> str:
     from vqcli.report.usage import terminal_histogram
 
-    rows = _usage_rows(result) + _geometry_rows(result.geometry)
+    rows = _usage_rows(result) + _geometry_rows(result.geometry) + _latent_rows(result.diagnosis.latents)
     lines = [result.target] + [f"{name:<15}{value}" for name, value in rows]
     if result.usage:
         lines += ["", terminal_histogram(result.usage, 60)]
+    for index, cause in enumerate(result.diagnosis.causes):
+        lines += [
+            "",
+            f"{'also' if index else 'likely cause'}: {cause.name}",
+            f"  {cause.evidence}.",
+            f"  cure: {cause.cure}.",
+        ]
     return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
 
 
@@ -148,4 +156,19 @@ def _geometry_rows(geometry: Any) -> list[tuple[str, str]]:
         ("norms", f"{geometry.norm_min:.4g} to {geometry.norm_max:.4g}, mean {geometry.norm_mean:.4g}"),
         ("nearest code", f"{nearest}, {geometry.nearest_min:.4g} at least"),
         ("effective rank", f"{geometry.effective_rank:.1f} of {geometry.width}"),
+    ]
+
+
+def _latent_rows(found: LatentGeometry | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    z = found.latents
+    distances = [f"{found.code_distance:.4g} from a latent to its code"]
+    for name, group in (("a used code", found.used), ("a never-used one", found.unused)):
+        if group:
+            distances.append(f"{group.latent_distance:.4g} from {name} to a latent")
+    lengths = f"norm {z.norm_mean:.4g} on average, effective rank {z.effective_rank:.1f} of {z.width}"
+    return [
+        ("latents", f"{z.codes:,} sampled, {lengths}"),
+        ("distances", ", ".join(distances) + " (medians)"),
     ]

@@ -14,6 +14,9 @@ from vqcli import files
 from vqcli.data.tokens import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.cache import model_folder
+from vqcli.jobs.causes import find_causes, last_logged, sample_latents
+from vqcli.metrics.diagnosis import diagnose
+from vqcli.metrics.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
@@ -40,6 +43,8 @@ class UsageResult:
     """``usage.json`` of a model folder."""
     geometry: CodeGeometry | None = None
     """Of the model's codes; None for tokens, and for codes that are implicit."""
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    """Why usage is low, if it is, and what cures it."""
     rejected: list[dict[str, str]] = field(default_factory=list)
     """Images that could not be used."""
 
@@ -77,7 +82,12 @@ def measure_usage(
                 reason="no-counts",
             )
         text = usage_page(
-            result.usage, counts.counts_k, title=target, protocol=result.measured_on, geometry=result.geometry
+            result.usage,
+            counts.counts_k,
+            title=target,
+            protocol=result.measured_on,
+            geometry=result.geometry,
+            diagnosis=result.diagnosis,
         )
         files.write_text(page, text)
     return result
@@ -96,7 +106,9 @@ def _count_tokens(
         )
     counts = count_tokens(found, size, progress)
     report = counts.report()
-    return UsageResult(str(path), tokens_source(found), report.utilization, report), counts
+    diagnosis = diagnose(Facts(Counted.of(report)))
+    result = UsageResult(str(path), tokens_source(found), report.utilization, report, diagnosis=diagnosis)
+    return result, counts
 
 
 def tokens_source(found: TokensFile | TokensFolder) -> str:
@@ -125,13 +137,14 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
 
     encoder = Encoder(options, progress=progress)
     counts, rejected = count_images(encoder, progress)
-    report = counts.report()
+    report, geometry, latents = counts.report(), _geometry(encoder.folder), sample_latents(encoder, counts)
     result = UsageResult(
         str(encoder.folder),
         f"{options.images}, {encoder.preprocessing}",
         report.utilization,
         report,
-        geometry=_geometry(encoder.folder),
+        geometry=geometry,
+        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents),
         rejected=rejected,
     )
     return result, counts
@@ -164,11 +177,18 @@ def _stored(reference: str, progress: Progress) -> UsageResult:
     """What a model folder says of its usage, and the geometry of its codes."""
     folder = model_folder(reference, progress)
     path = folder / "usage.json"
+    geometry = _geometry(folder)
     if not path.is_file():
-        return UsageResult(str(folder), "", None, geometry=_geometry(folder))
+        counted = last_logged(folder, geometry.codes) if geometry else None
+        diagnosis = find_causes(counted, folder, geometry) if counted else Diagnosis()
+        return UsageResult(str(folder), "", None, geometry=geometry, diagnosis=diagnosis)
     stored = read_usage(path)
     what = f"{stored['images']}, {stored['tokens']:,} tokens"
-    return UsageResult(str(folder), what, stored["utilization"], stored=stored, geometry=_geometry(folder))
+    counted = Counted(stored["codebook_size"], stored["used"], stored["tokens"])
+    diagnosis = find_causes(counted, folder, geometry)
+    return UsageResult(
+        str(folder), what, stored["utilization"], stored=stored, geometry=geometry, diagnosis=diagnosis
+    )
 
 
 def read_usage(path: Path) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcli.metrics.facts import Diagnosis
 from vqcli.metrics.usage import Bucket, CodeGeometry, Counts, UsageReport
 from vqcli.report import svg
 
 MOST_CELLS = 128
 """Cells along a side of the map; larger codebooks share cells."""
-ENOUGH = 0.99
-"""Share of the codes uniform use should reach before utilization says much."""
 
 STYLE = """
 *{box-sizing:border-box}
@@ -44,9 +43,15 @@ KEY = ("never", "≤ 1/8", "1/4", "1/2", "1 ×", "2 ×", "4 ×", "≥ 8 ×")
 
 
 def usage_page(
-    report: UsageReport, counts_k: Counts, *, title: str, protocol: str, geometry: CodeGeometry | None = None
+    report: UsageReport,
+    counts_k: Counts,
+    *,
+    title: str,
+    protocol: str,
+    geometry: CodeGeometry | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> str:
-    """An HTML file about codebook usage.
+    """An HTML file about codebook usage, and why it is low where it is.
 
     ``counts_k`` (K,) draws the map; ``protocol`` says which images were counted and how they were prepared.
     """
@@ -56,6 +61,7 @@ def usage_page(
         + _ends(report)
         + _numbers(report)
         + _geometry(geometry)
+        + _latents(diagnosis)
         + _entries(report)
     )
     counted = f"{report.tokens:,} tokens of {report.images:,} images of {protocol}"
@@ -66,7 +72,7 @@ def usage_page(
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{svg.STYLE}{STYLE}</style></head>\n<body><main>"
         f'<h1>{escape(title)}</h1><p class="protocol">{escape(counted)}</p>\n'
-        f'<div class="grid cards">{"".join(_cards(report))}</div>\n{_advice(report)}'
+        f'<div class="grid cards">{"".join(_cards(report))}</div>\n{_causes(diagnosis)}'
         f'<div class="grid">{plots}</div>\n<div class="flow">{rest}</div></main></body></html>\n'
     )
 
@@ -115,15 +121,12 @@ def _card(name: str, value: str, what: str) -> str:
     return f'<section><p>{name}</p><p class="value">{value}</p><p class="what">{what}</p></section>'
 
 
-def _advice(report: UsageReport) -> str:
-    """Say so where too few tokens were counted to judge."""
-    if report.uniform_expectation >= ENOUGH or report.codebook_size == 1:
-        return ""
-    enough = math.ceil(math.log(1 - ENOUGH) / math.log1p(-1 / report.codebook_size))
-    return (
-        '<section class="advice"><p>Few tokens for this codebook: even uniform use would show only '
-        f"{_percent(report.uniform_expectation)} of the codes. Count at least {enough:,} tokens to judge it."
-        "</p></section>\n"
+def _causes(diagnosis: Diagnosis | None) -> str:
+    """Why usage is low, and what cures it; nothing where it is not."""
+    return "".join(
+        f'<section class="advice"><h2>{"Also" if index else "Likely cause"}: {escape(cause.name)}</h2>'
+        f"<p>{escape(cause.evidence)}.</p><p>Cure: {escape(cause.cure)}.</p></section>\n"
+        for index, cause in enumerate(diagnosis.causes if diagnosis else ())
     )
 
 
@@ -264,3 +267,21 @@ def _geometry(geometry: CodeGeometry | None) -> str:
         ("codes with NaN or infinity", f"{g.not_finite:,}"),
     ]
     return _table("Geometry of the codes", [], rows)
+
+
+def _latents(diagnosis: Diagnosis | None) -> str:
+    found = diagnosis.latents if diagnosis else None
+    if found is None:
+        return ""
+    z = found.latents
+    rows = [
+        ("latents sampled", f"{z.codes:,}"),
+        ("norm, min / mean / max", f"{z.norm_min:.4g} / {z.norm_mean:.4g} / {z.norm_max:.4g}"),
+        ("effective rank", f"{z.effective_rank:.1f} of {z.width:,}"),
+        ("distance to their codes, median", f"{found.code_distance:.4g}"),
+    ]
+    for name, group in (("used codes", found.used), ("codes never used", found.unused)):
+        if group:
+            rows.append((f"{name}: distance to a latent, median", f"{group.latent_distance:.4g}"))
+            rows.append((f"{name}: norm, median / max", f"{group.norm_median:.4g} / {group.norm_max:.4g}"))
+    return _table("Latents against codes", [], rows)

@@ -34,6 +34,7 @@ from vqcli.training.objective import Objective
 from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from vqcli.training.scores import count, score, summed, usage_record
 from vqcli.training.task import Losses, Task
+from vqcli.training.watch import UsageWatch
 from vqcli.types import Progress
 
 PICTURED = 8
@@ -128,7 +129,7 @@ class TokenizerTask(Task):
         if self.adversary:
             self.parts["discriminator"] = self.adversary.discriminator
             self.adversary.check_hears(self.tokenizer.last_layer)
-        self.usage = self.nothing_counted()
+        self.usage, self.watch = self.nothing_counted(), UsageWatch(self.tokenizer.spec.codebook_size)
 
     def tuning(self, part: str) -> tuple[OptimizerConfig, ScheduleConfig]:
         own = self.recipe.adversarial if part == "discriminator" else None  # type: ignore[attr-defined]
@@ -188,7 +189,8 @@ class TokenizerTask(Task):
         return self.adversary.observed() if self.adversary else {}
 
     def warnings(self, numbers: dict[str, float]) -> list[str]:
-        return self.objective.alarm.read(numbers) if self.objective.alarm else []
+        alarmed = self.objective.alarm.read(numbers) if self.objective.alarm else []
+        return alarmed + self.watch.read(numbers)
 
     def stepped(self, part: str) -> None:
         if part == "model":
@@ -209,11 +211,14 @@ class TokenizerTask(Task):
         counted = {
             "counts": torch.from_numpy(self.usage.counts_ek),
             "images": torch.tensor(self.usage.images),
+            "watch": self.watch.state(),
         }
         return counted | self.objective.tensors()
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self.objective.load_tensors(tensors)
+        if "watch" in tensors:
+            self.watch.load_state(tensors["watch"])
         self.usage.counts_ek[:] = tensors["counts"].numpy()
         self.usage.images = int(tensors["images"])
 

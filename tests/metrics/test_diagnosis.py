@@ -1,0 +1,175 @@
+"""What a diagnosis says of measured numbers; tests/jobs/test_usage_causes.py has it on prepared models."""
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+
+from vqcli.metrics.diagnosis import diagnose, tokens_needed
+from vqcli.metrics.facts import Counted, Facts
+from vqcli.metrics.latents import measure_latents, nearest_distances
+from vqcli.metrics.usage import UsageCounts, measure_geometry, uniform_expectation
+from vqcli.training.recipe import read_recipe
+
+K, D = 64, 8
+RNG = np.random.default_rng(0)
+LATENTS = RNG.normal(size=(500, D)).astype(np.float32)
+
+
+def codebook(name, **options):
+    return {"codebook": {"name": name, "size": K, "width": D} | options}
+
+
+def facts(codes_kd, used, trained=None, history=(), latents=LATENTS):
+    """A codebook of which the first ``used`` codes take a thousand tokens each."""
+    counts_k = np.where(np.arange(K) < used, 1000, 0)
+    counts = UsageCounts(K)
+    counts.counts_ek[0], counts.images = counts_k, 100
+    at = measure_latents(latents, codes_kd, counts_k)
+    return Facts(Counted.of(counts.report()), measure_geometry(codes_kd), at, trained or {}, history)
+
+
+def names(found):
+    return [cause.name for cause in diagnose(found).causes]
+
+
+def among(n=K, scale=1.0):
+    """Codes where the latents are."""
+    return (RNG.normal(size=(n, D)) * scale).astype(np.float32)
+
+
+def log(shares, rates):
+    """Lines of a log whose tokens show every code."""
+    return [
+        {"step": 10 * i, "utilization": share, "utilization_tokens": 10**6, "learning_rate": rate}
+        for i, (share, rate) in enumerate(zip(shares, rates), 1)
+    ]
+
+
+def test_a_sound_codebook_has_no_cause():
+    for history in ((), log([1.0, 0.5, 0.9], [1.0, 1.0, 1.0])):
+        assert names(facts(among(), K, codebook("bridged"), history)) == []
+    assert names(facts(among(), math.ceil(0.9 * K))) == []
+
+
+def test_what_lies_where():
+    far = among()
+    far[4:] += 20
+    assert names(facts(far, 4)) == ["codes far from the latents"]
+    assert names(facts(among(), 4)) == ["more codes than the latents need"]
+    start = among()
+    start[4:] = RNG.uniform(-1 / K, 1 / K, (K - 4, D))
+    for trained in ({}, codebook("learned", init="uniform")):
+        assert names(facts(start, 4, trained)) == ["codes left where they started"]
+    assert "left where" not in str(names(facts(start, 4, codebook("ema"))))
+
+
+def test_lengths():
+    blown = among()
+    blown[4:] *= 1e4
+    for trained in ({}, codebook("ema")):
+        assert names(facts(blown, 4, trained)) == ["EMA codes blown away"]
+    assert names(facts(blown, 4, codebook("learned"))) == ["codes far from the latents"]
+    assert names(facts(among(), 4, latents=LATENTS * 1e4))[0] == "norms exploded"
+    broken = among()
+    broken[0] = np.nan
+    assert names(facts(broken, 4))[0] == "norms exploded"
+
+
+def test_sleeping_slots_are_counted():
+    zeros = among()
+    zeros[16:] = 0
+    found = diagnose(facts(zeros, 17, codebook("bridged", patch=2))).causes
+    assert [cause.name for cause in found] == ["sleeping slots of a VQBridge"]
+    assert "48 of 64 codes are exactly zero, 3 of 4 slots of a patch" in found[0].evidence
+    assert names(facts(zeros, 17, codebook("learned"))) != ["sleeping slots of a VQBridge"]
+
+
+def test_latents_on_a_line():
+    line = LATENTS[:, :1] * np.ones((1, D), np.float32)
+    assert names(facts(among(), 4, latents=line))[-1] == "collapsed to a line"
+
+
+def test_a_fall_belongs_to_the_annealing_only_if_it_came_with_it():
+    rates = [1.0] * 10 + list(np.linspace(1, 0.01, 10))
+    linear = codebook("projected", base="gaussian")
+    lost = log([0.9] * 10 + list(np.linspace(0.9, 0.3, 5)) + [0.3] * 5, rates)
+    found = diagnose(facts(among(), 20, linear, lost)).causes
+    assert [cause.name for cause in found] == [
+        "usage fell while the rate was annealed",
+        "dead codes behind a linear map",
+    ]
+    told = found[0].evidence
+    assert re.search(r"from 90\.0% .* at step 110 \(rate 1\) to 30\.0% at step 200 \(rate 0\.01\)", told)
+    before = log([0.9] * 5 + [0.3] * 15, rates)  # at full rate
+    early = log([0.9] * 10 + [0.3] * 10, [1.0] * 20)  # never annealed
+    never = log([0.4] * 10 + [0.2] * 10, rates)  # more was missing before
+    for history in (before, early, never):
+        assert names(facts(among(), 20, linear, history)) == ["dead codes behind a linear map"]
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(64, True), (291, True), (300, False), (10**6, False)])
+def test_too_few_tokens_are_no_low_usage(tokens, told):
+    """A model used exactly as uniform use would show: nothing but that more images are needed."""
+    used = round(K * uniform_expectation(K, tokens))
+    found = diagnose(Facts(Counted(K, used, tokens, images=10))).causes
+    assert [cause.name for cause in found] == ["too few images"] * told
+    if told:
+        images, needed = (int(x) for x in re.findall(r"(\d+) images \((\d+) tokens\)", found[0].cure)[0])
+        assert needed == tokens_needed(K) == 293
+        assert (images - 1) * tokens / 10 < needed <= images * tokens / 10
+        assert 1 - (1 - 1 / K) ** needed >= 0.99 > 1 - (1 - 1 / K) ** (needed - 1)
+
+
+def test_codes_seen_once_are_not_taken_for_dead():
+    """Of uneven use, few tokens show less than of even use; what turned up once tells that there is more."""
+    assert Counted(1000, 300, 1000, 10, once=0).low
+    assert not Counted(1000, 400, 1000, 10, once=200).low
+    assert names(Facts(Counted(1000, 30, 1000, 10))) == ["unknown", "too few images"]
+
+
+def test_cures_are_options_there_are():
+    """Every ``--set`` of every cure is taken by the recipe of the codebook it is said of."""
+    start, far, zeros = among(), among(), among()
+    start[4:], zeros[16:] = 0.001, 0
+    far[4:] += 20
+    recipes = {
+        "vqgan-cifar10": facts(start, 4, codebook("learned", init="uniform")),
+        "vqgan-fc-cifar10": facts(among() * 1e6, 4, codebook("learned"), latents=LATENTS * 1e4),
+        "vqgan-ema-cifar10": facts(among() + 1e4, 4, codebook("ema")),
+        "rq-vae-cifar10": facts(far, 4, codebook("ema")),
+        "fvq-cifar10": facts(zeros, 17, codebook("bridged", patch=2)),
+        "simvq-cifar10": facts(
+            far, 4, codebook("projected"), log([0.9] * 6 + [0.3] * 6, [1] * 6 + [0.1] * 6)
+        ),
+        "llamagen-cifar10": facts(
+            far, 4, codebook("learned", init="unit") | {"quantizer": {"metric": "cosine"}}
+        ),
+    }
+    for recipe, found in recipes.items():
+        cures = [cause.cure for cause in diagnose(found).causes]
+        settings = [re.findall(r"--set (?:'([^']+)'|([\w.=-]+))", cure) for cure in cures]
+        assert all(settings), cures
+        for quoted, plain in itertools.chain(*settings):
+            read_recipe(recipe, [quoted or plain])
+
+
+def test_distances_are_those_of_a_slow_search():
+    some, others = among(30) + 100, among(50) + 100
+    slow = np.sqrt(((some[:, None].astype(float) - others[None]) ** 2).sum(-1)).min(1)
+    np.testing.assert_allclose(nearest_distances(some, others), slow, rtol=1e-5)
+
+
+def test_latents_are_measured_against_used_and_unused_codes():
+    z_nd = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    codes_kd = np.array([[0, 0.5], [3, 4], [np.nan, 0]], np.float32)
+    at = measure_latents(z_nd, codes_kd, np.array([3, 0, 0]))
+    assert at.code_distance == pytest.approx(0.5)
+    assert (at.used.codes, at.used.norm_max, at.used.latent_distance) == (1, 0.5, 0.5)
+    assert (at.unused.codes, at.unused.norm_median) == (1, 5)
+    assert at.unused.latent_distance == pytest.approx(math.hypot(3, 3))
+    with pytest.raises(ValueError, match="do not fit"):
+        measure_latents(z_nd, codes_kd[:, :1], np.array([3, 0, 0]))
+    assert measure_latents(z_nd, codes_kd, np.array([0, 0, 0])).used is None

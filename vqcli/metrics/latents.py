@@ -1,0 +1,82 @@
+"""How latents lie against the codes they are compared with: what usage alone does not tell. numpy only.
+
+Shape letters: N latents, K codes, D width, M and S rows of two sets of vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcli.metrics.usage import BLOCK_ELEMENTS, SAMPLED_CODES, CodeGeometry, Counts, measure_geometry
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CodeGroup:
+    """Codes that are used, or that never are, and how they lie against the latents."""
+
+    codes: int
+    """How many there are; of more than 4,096, distances are those of a sample."""
+    norm_median: float
+    norm_max: float
+    latent_distance: float
+    """Median distance of a code to the nearest of the sampled latents."""
+
+
+@dataclass(frozen=True)
+class LatentGeometry:
+    """A sample of latents, as the quantizer compares them, against the codes."""
+
+    latents: CodeGeometry
+    """Of the sampled latents themselves, as of codes."""
+    code_distance: float
+    """Median distance of a latent to its code."""
+    used: CodeGroup | None
+    """Codes the counted images use; None where there is none."""
+    unused: CodeGroup | None
+    """Codes they never use."""
+
+
+def measure_latents(z_nd: Vectors, codes_kd: Vectors, counts_k: Counts, seed: int = 0) -> LatentGeometry:
+    """Latents (N, D) against codes (K, D), of which ``counts_k`` tells how often each was used.
+
+    Codes that are not finite are left out. Raises ValueError on other shapes.
+    """
+    if z_nd.ndim != 2 or codes_kd.shape != (len(counts_k), z_nd.shape[1]):
+        raise ValueError(
+            f"latents {z_nd.shape} do not fit codes {codes_kd.shape} and counts {counts_k.shape}"
+        )
+    finite = np.isfinite(codes_kd).all(axis=1)
+    groups = [_group(codes_kd[finite & chosen], z_nd, seed) for chosen in (counts_k > 0, counts_k == 0)]
+    kept_kd = codes_kd[finite]
+    distance = float(np.median(nearest_distances(z_nd, kept_kd))) if len(kept_kd) else math.inf
+    return LatentGeometry(measure_geometry(z_nd, seed), distance, *groups)
+
+
+def _group(codes_kd: Vectors, z_nd: Vectors, seed: int) -> CodeGroup | None:
+    if not len(codes_kd):
+        return None
+    norms_k = np.linalg.norm(codes_kd.astype(np.float64), axis=1)
+    sample = np.random.default_rng(seed).permutation(len(codes_kd))[:SAMPLED_CODES]
+    distances_s = nearest_distances(codes_kd[sample], z_nd)
+    return CodeGroup(
+        len(codes_kd), float(np.median(norms_k)), float(norms_k.max()), float(np.median(distances_s))
+    )
+
+
+def nearest_distances(vectors_md: Vectors, others_sd: Vectors) -> NDArray[np.float64]:
+    """Euclidean distance of each vector (M, D) to the closest of ``others_sd`` (S, D), (M,)."""
+    centre_d = others_sd.mean(axis=0)  # the expansion below loses digits far from the origin
+    near_sd = others_sd - centre_d
+    half_s = 0.5 * (near_sd**2).sum(axis=1)
+    found = []
+    for block_md in np.array_split(vectors_md, math.ceil(len(vectors_md) * len(others_sd) / BLOCK_ELEMENTS)):
+        closest_m = (half_s - (block_md - centre_d) @ near_sd.T).argmin(axis=1)
+        difference_md = block_md.astype(np.float64) - others_sd[closest_m]
+        found.append(np.linalg.norm(difference_md, axis=1))
+    return np.concatenate(found)
