@@ -40,6 +40,7 @@ LIGHT = [
     "networks",
     "downloads.web",
     "metrics.usage",
+    "metrics.diagnosis",
     "data.classes",
 ]
 
