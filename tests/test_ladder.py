@@ -13,7 +13,7 @@ RUNGS = [
     {"config", "files", "recipes", "parts", "aliases", "networks"},
     {"registry", "hub"},
     {"nn", "pixels", "downloads"},
-    {"codebooks", "losses", "discriminators", "metrics", "data", "importers"},
+    {"codebooks", "losses", "discriminators", "metrics", "data", "importers", "features"},
     {"quantizers"},
     {"tokenizers", "generators", "classifiers"},
     {"checkpoint"},

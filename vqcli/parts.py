@@ -41,6 +41,10 @@ PARTS: dict[str, dict[str, str]] = {
         "patchgan": "vqcli.discriminators.patchgan:PatchGan",
         "stylegan": "vqcli.discriminators.stylegan:StyleGan",
     },
+    "features": {
+        "pixels": "vqcli.features.pixels:PixelFeatures",
+        "vision": "vqcli.features.vision:VisionFeatures",
+    },
     "sources": {
         "folder": "vqcli.data.folder:FolderSource",
         "list": "vqcli.data.files:ListSource",

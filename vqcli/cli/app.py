@@ -21,13 +21,26 @@ import typer
 from typer.core import TyperGroup
 
 from vqcli import __version__
-from vqcli.cli import catalog, doctor, generate, hub, importing, models, prune, tokens, train, usage
+from vqcli.cli import (
+    build_codebook,
+    catalog,
+    doctor,
+    generate,
+    hub,
+    importing,
+    models,
+    prune,
+    tokens,
+    train,
+    usage,
+)
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out
 from vqcli.errors import BadImage, Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
+    ("Train", "build-codebook", build_codebook.build_codebook),
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
     ("Generate", "generate", generate.generate),

@@ -28,7 +28,13 @@ CORE = (
     "pydantic",
     "pyyaml",
 )
-EXTRAS = {"parquet": "pyarrow", "tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+EXTRAS = {
+    "parquet": "pyarrow",
+    "features": "transformers",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
+}
 """Extra of the package -> what it installs."""
 
 OLDEST_TORCH = (2, 10)

@@ -1,0 +1,127 @@
+"""``vqcli build-codebook``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqcli.cli.options import (
+    BatchSizeOpt,
+    DeviceOpt,
+    ForceOpt,
+    LimitOpt,
+    SizeOpt,
+    SplitOpt,
+    StrictOpt,
+    WorkersOpt,
+)
+from vqcli.cli.output import Out, listed
+from vqcli.cli.tokens import ImagesArg
+
+if TYPE_CHECKING:
+    from vqcli.jobs.build_codebook import CodebookResult
+
+
+def build_codebook(
+    out: Out,
+    images: ImagesArg,
+    out_file: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The .safetensors file with the codes.")
+    ] = Path("features.safetensors"),
+    codebook_size: Annotated[
+        int, typer.Option("--codebook-size", "-k", min=1, metavar="K", help="Codes, exactly so many.")
+    ] = 4096,
+    features: Annotated[
+        str,
+        typer.Option(
+            "--features",
+            metavar="pixels|vision|MODEL",
+            help="Raw patches; CLIP ViT-L/14, as published; or another vision model by its name on the Hub.",
+        ),
+    ] = "pixels",
+    patch: Annotated[
+        int | None,
+        typer.Option("--patch", min=1, metavar="P", help="Side of pixels' patches [4].", show_default=False),
+    ] = None,
+    pool: Annotated[
+        int | None,
+        typer.Option(
+            "--pool",
+            min=1,
+            metavar="N",
+            help="Average NxN neighbouring vectors [4; pixels: 1].",
+            show_default=False,
+        ),
+    ] = None,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="As many codes for every class, as published.")
+    ] = False,
+    iterations: Annotated[
+        int, typer.Option("--iterations", min=1, metavar="N", help="Rounds of k-means at most.")
+    ] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of k-means.")] = 0,
+    size: SizeOpt = None,
+    split: SplitOpt = None,
+    limit: LimitOpt = None,
+    batch_size: BatchSizeOpt = 32,
+    device: DeviceOpt = None,
+    num_workers: WorkersOpt = 2,
+    strict: StrictOpt = False,
+    force: ForceOpt = False,
+) -> None:
+    """Make VQGAN-LC's frozen codebook from images. The same command continues a job that was interrupted.
+
+    Example: vqcli build-codebook photos/ -o features.safetensors -k 4096
+    """
+    if patch is not None and features != "pixels":
+        raise typer.BadParameter("--patch belongs to --features pixels")
+    if size == "native":
+        raise typer.BadParameter("--size native: features need images of one size")
+    from vqcli.jobs.build_codebook import CodebookOptions
+    from vqcli.jobs.build_codebook import build_codebook as run
+    from vqcli.jobs.feature_shards import FeatureOptions
+
+    source = FeatureOptions(
+        images=images,
+        features=features,
+        patch=patch or 4,
+        pool=pool,
+        size=size,
+        split=split,
+        limit=limit,
+        batch_size=batch_size,
+        device=device,
+        num_workers=num_workers,
+        strict=strict,
+    )
+    options = CodebookOptions(source, codebook_size, per_class, iterations, seed)
+    result = run(options, out_file, force=force, progress=out.progress())
+    out.result(result, lambda: _text(result), essential=result.out)
+    if result.rejected:
+        out.warn(f"{len(result.rejected):,} inputs were rejected")
+        raise typer.Exit(3)
+
+
+def _text(result: CodebookResult) -> str:
+    pooled = f", {result.pooling}x{result.pooling} of them averaged" if result.pooling > 1 else ""
+    each = ""
+    if result.classes:
+        each = f", {result.codes // result.classes:,} for each of {result.classes:,} classes"
+    book = "tokenizer.codebook"
+    settings = {"base": result.out, "size": result.codes, "base_width": result.width}
+    flags = " ".join(f"--set {shlex.quote(f'{book}.{name}={value}')}" for name, value in settings.items())
+    return "\n".join(
+        [
+            f"{result.out}  {result.codes:,} codes of width {result.width}{each}",
+            f"features   {result.features}{pooled}",
+            f"vectors    {result.vectors:,} of {result.images:,} images",
+            f"objective  {result.objective:.6g}, the mean squared distance to the nearest code, "
+            f"after {result.iterations} iterations",
+            f"seconds    {result.seconds:,.1f}",
+            f"Train on it: vqcli train vqgan-lc-cifar10 {flags}",
+            *listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]),
+        ]
+    )

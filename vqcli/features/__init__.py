@@ -1,0 +1,1 @@
+"""Features: images in, vectors out, of which k-means makes a frozen codebook."""

@@ -1,0 +1,219 @@
+"""Features of many images on the disk, in shards: made once, continued after an interruption, read by blocks.
+
+A shard is ``images-00000.json``, the labels of its usable images and the rejected ones, and
+``vectors-00000.npy``, float16 (B, N, F), which is written last: it exists = the shard is done.
+Shape letters: B images, N vectors an image, F width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vqcli import files
+from vqcli.data.base import Source, identity
+from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.open import open_source
+from vqcli.errors import VqcliError
+from vqcli.features.base import Features, pool, pooled_grid
+from vqcli.jobs.encoder import SHARD
+from vqcli.jobs.models import pick_device, settle_allocator
+from vqcli.nn.kmeans import Vectors, held
+from vqcli.parts import PARTS
+from vqcli.pixels import CenterCrop, normalize
+from vqcli.registry import resolve
+from vqcli.types import Progress
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Images, and what vectors are made of them."""
+
+    images: str
+    features: str = "pixels"
+    """``pixels``, ``vision`` (CLIP ViT-L/14), or the name of another vision model."""
+    patch: int = 4
+    """Side of a patch in pixels; of ``pixels`` only."""
+    pool: int | None = None
+    """Side of the squares of neighbouring vectors that are averaged; 1 for pixels, 4 for models if None."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the images; the features' own by default."""
+    split: str | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    device: str | None = None
+    num_workers: int = 2
+    strict: bool = False
+    """The first bad image is fatal."""
+
+
+class Extractor:
+    """Images in, vectors out, at one size."""
+
+    def __init__(self, options: FeatureOptions, rank: int = 0) -> None:
+        """Raises VqcliError where features or images cannot be had, or do not fit each other."""
+        settle_allocator()
+        self.options = options
+        self.device = pick_device(options.device, rank)
+        self.features = make_features(options).to(self.device)
+        self.side = options.pool or self.features.POOL
+        self.size = options.size or self.features.image_size
+        try:
+            self.grid = self.features.grid(*self.size)
+            h, w = pooled_grid(self.grid, self.side)
+        except ValueError as e:
+            hint = "give another --size, --pool or --patch"
+            raise VqcliError(f"no features of {_by(self.size)} pixels: {e}", hint=hint, reason="size") from e
+        self.vectors = h * w
+        """Vectors of an image."""
+        self.source: Source = open_source(options.images, split=options.split, size=self.size)
+        self.count = min(len(self.source), options.limit or len(self.source))
+        self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
+        self.shards = -(-self.count // self.per_shard)
+
+    @property
+    def bytes(self) -> int:
+        """What the vectors of all images take on the disk."""
+        return self.count * self.vectors * self.features.width * 2
+
+    def shard(self, k: int) -> np.ndarray:
+        """Indices of the images of shard ``k``."""
+        return np.arange(k * self.per_shard, min((k + 1) * self.per_shard, self.count))
+
+    def plan(self) -> dict[str, Any]:
+        """What decides the vectors, as JSON values."""
+        return {
+            "features": self.features.title,
+            "pooling": self.side,
+            "size": _by(self.size),
+            "named": self.options.images,
+            "split": self.options.split,
+            "batch_size": self.options.batch_size,
+        } | identity(self.source.key(i) for i in range(self.count))
+
+    def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Every batch with the vectors (B, N, F) of its usable images. Raises BadImage if strict."""
+        options = self.options
+        for batch in eval_batches(
+            self.source, indices, CenterCrop(self.size), options.batch_size, options.num_workers
+        ):
+            if batch.rejected and options.strict:
+                raise batch.rejected[0]
+            yield batch, self.extract(batch)
+
+    @torch.inference_mode()
+    def extract(self, batch: Batch) -> np.ndarray:
+        """Vectors (B, N, F) of a batch's usable images. Raises VqcliError if float16 cannot hold them."""
+        if not len(batch):
+            return np.zeros((0, self.vectors, self.features.width), np.float16)
+        images = normalize(batch.stacked().to(self.device))
+        vectors_bnf = pool(self.features(images), self.grid, self.side).half().cpu()
+        if not vectors_bnf.isfinite().all():
+            message = f"{self.features.title} has features beyond 65,504, or not numbers at all"
+            raise VqcliError(message, hint="choose another model", reason="features")
+        return vectors_bnf.numpy()
+
+
+def make_features(options: FeatureOptions) -> Features:
+    """The features that are named, ready. Raises VqcliError if a model cannot be had."""
+    chosen: dict[str, Any] = {"patch": options.patch} if options.features == "pixels" else {}
+    if options.features not in PARTS["features"]:
+        chosen = {"model": options.features}
+    part = resolve("features", options.features if options.features in PARTS["features"] else "vision")
+    return part(part.Config(**chosen)).eval()
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def shard_files(folder: Path, k: int) -> tuple[Path, Path]:
+    """The labels and the vectors of a shard."""
+    return folder / f"images-{k:05d}.json", folder / f"vectors-{k:05d}.npy"
+
+
+def remove_shards(folder: Path) -> None:
+    """Delete all shards."""
+    for path in (*folder.glob("vectors-*.npy"), *folder.glob("images-*.json")):
+        path.unlink(missing_ok=True)
+
+
+def write_shards(extractor: Extractor, folder: Path, shards: list[int], progress: Progress) -> None:
+    """Make and commit shards one after the other, in one stream of batches."""
+    batches = extractor.batches(np.concatenate([np.arange(0), *map(extractor.shard, shards)]))
+    bad = 0
+    for k in shards:
+        done = 0
+        labels: list[int] = []
+        parts: list[np.ndarray] = []
+        rejected: list[dict[str, str]] = []
+        while done < len(extractor.shard(k)):
+            batch, vectors_bnf = next(batches)
+            labels += batch.labels.tolist()
+            parts.append(vectors_bnf)
+            rejected += [{"key": image.key, "reason": image.reason} for image in batch.rejected]
+            done += len(batch.all_indices)
+            progress.advance(len(batch.all_indices))
+            if bad + len(rejected):
+                progress.show(rejected=bad + len(rejected))
+        bad += len(rejected)
+        side, array = shard_files(folder, k)
+        files.write_json(side, {"labels": labels, "rejected": rejected})
+        with files.writing(array) as file:
+            np.save(file, np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """All shards of a job that has them all."""
+
+    folder: Path
+    labels: list[np.ndarray]
+    """Labels of the usable images, int32, shard by shard; -1 where unknown."""
+    rejected: list[dict[str, str]]
+    per_image: int
+    """Vectors of an image."""
+
+    @property
+    def images(self) -> int:
+        """Usable images."""
+        return sum(map(len, self.labels))
+
+    @property
+    def count(self) -> int:
+        """All vectors."""
+        return self.images * self.per_image
+
+    def everything(self) -> Vectors:
+        """All vectors; one shard is in memory at a time."""
+        shards = [k for k, labels in enumerate(self.labels) if len(labels)]
+        lengths = [len(self.labels[k]) * self.per_image for k in shards]
+        return Vectors(lengths, lambda i: torch.from_numpy(self._open(shards[i]).copy()).flatten(0, 1))
+
+    def of_class(self, label: int) -> Vectors:
+        """The vectors of one class, in memory; of other images' nothing is read."""
+        rows = [(k, np.flatnonzero(labels == label)) for k, labels in enumerate(self.labels)]
+        parts = [self._open(k)[found] for k, found in rows if len(found)]
+        none = np.zeros((0, self.per_image, 1), np.float16)
+        return held(torch.from_numpy(np.concatenate(parts or [none])).flatten(0, 1))
+
+    def _open(self, k: int) -> np.ndarray:
+        return np.load(shard_files(self.folder, k)[1], mmap_mode="r")
+
+
+def open_store(folder: Path, shards: int, per_image: int) -> FeatureStore:
+    """The shards of a folder. Raises VqcliError if no image could be used."""
+    sides = [files.read_json(shard_files(folder, k)[0]) for k in range(shards)]
+    rejected = [image for side in sides for image in side["rejected"]]
+    store = FeatureStore(folder, [np.array(side["labels"], np.int32) for side in sides], rejected, per_image)
+    if not store.images:
+        reasons = ", ".join(sorted({image["reason"] for image in rejected}))
+        hint = f"the images-*.json in {folder} list each with its reason"
+        message = f"none of {len(rejected):,} images could be used ({reasons})"
+        raise VqcliError(message, hint=hint, reason="input-empty")
+    return store
