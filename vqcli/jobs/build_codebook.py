@@ -172,8 +172,8 @@ def extract(extractor: Extractor, folder: Path, shards: range, progress: Progres
     size = f"{extractor.count * extractor.vectors:,} vectors of {extractor.features.width}"
     progress.say(f"features: {size}, {extractor.bytes / 1e6:,.0f} MB in {folder}")
     todo = [k for k in shards if not shard_files(folder, k)[1].is_file()]
-    progress.start("features", sum(len(extractor.shard(k)) for k in shards), "images")
-    progress.advance(sum(len(extractor.shard(k)) for k in shards if k not in todo))
+    done = sum(len(extractor.shard(k)) for k in shards if k not in todo)
+    progress.start("features", sum(len(extractor.shard(k)) for k in shards), "images", done)
     write_shards(extractor, folder, todo, progress)
 
 
