@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.test_sources import make_folder, make_list, make_parquet, make_tar, png
+from tests.data.test_sources import make_folder, make_list, make_npz, make_parquet, make_tar, png
 from vqcli.data.base import Names, Source
 from vqcli.data.holdout import holdout
 from vqcli.data.open import open_source
@@ -73,6 +73,23 @@ def test_shards_in_a_folder_win_over_images(tmp_path: Path) -> None:
     with pytest.raises(VqcliError, match="no split 'test'") as caught:
         open_source(str(tmp_path), split="test")
     assert "train" in caught.value.hint
+
+
+def test_an_array_file_stands_alone(tmp_path: Path) -> None:
+    assert len(open_source(str(make_npz(tmp_path / "val.npz")))) == 6
+    assert len(open_source(str(tmp_path / "v*.npz"), split="validation")) == 6
+    with pytest.raises(VqcliError, match="no split 'train'"):
+        open_source(str(tmp_path / "v*.npz"), split="train")
+    make_npz(tmp_path / "b.NPZ.npz").rename(tmp_path / "b.NPZ")
+    assert open_source(str(tmp_path / "b.NPZ")).splits == ()
+    (tmp_path / "c.png").write_bytes(png(1))
+    assert keys(open_source(str(tmp_path))) == ["c.png"]
+    make_tar(tmp_path / "d.tar")
+    for text in ("*", "[bv]*", "[bc]*", "[bd]*"):
+        with pytest.raises(VqcliError, match="npz") as caught:
+            open_source(str(tmp_path / text))
+        assert caught.value.reason == "input-mixed"
+        assert caught.value.hint
 
 
 def test_split_folders(tmp_path: Path) -> None:

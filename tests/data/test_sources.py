@@ -65,6 +65,13 @@ def make_parquet(
     return path
 
 
+def make_npz(path: Path, count: int = 6) -> Path:
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    images[..., 0] = np.arange(count)[:, None, None]
+    np.savez(path, images, np.arange(count) % 2)
+    return path
+
+
 def make_list(root: Path) -> Path:
     make_folder(root)
     names = sorted(str(p.relative_to(root)) for p in root.rglob("*.png"))
@@ -78,6 +85,7 @@ def make(kind: str, root: Path) -> str:
         "list": lambda: make_list(root),
         "tar": lambda: make_tar(root / "a.tar"),
         "parquet": lambda: make_parquet(root / "a.parquet"),
+        "npz": lambda: make_npz(root / "a.npz"),
         "demo": lambda: "demo:6",
     }
     return str(made[kind]())
@@ -108,10 +116,10 @@ def test_contract(kind: str, tmp_path: Path) -> None:
     assert np.array_equal(np.array(copy[3].image), np.array(forwards[3].image))
 
 
-@pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
+@pytest.mark.parametrize("kind", ["folder", "tar", "parquet", "npz"])
 def test_images_and_labels_belong_together(kind: str, tmp_path: Path) -> None:
     source = open_source(make(kind, tmp_path))
-    assert source.classes == ([] if kind == "tar" else NAMES)
+    assert source.classes == ([] if kind in ("tar", "npz") else NAMES)
     for i in range(6):
         red = source[i].image.getpixel((0, 0))
         assert isinstance(red, tuple)

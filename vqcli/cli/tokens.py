@@ -39,7 +39,7 @@ ImagesArg = Annotated[
     str,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder, file, .txt, .parquet, .tar, quoted glob, demo[:N], or - for names on stdin.",
+        help="A folder, file, .txt, .parquet, .tar, .npz, quoted glob, demo[:N], or - for names on stdin.",
     ),
 ]
 

@@ -16,6 +16,7 @@ from vqcli.types import Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SHARD_SUFFIXES = frozenset({".tar", ".parquet"})
+ARRAY_SUFFIX = ".npz"
 
 
 class Source(ABC):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcli.data.base import IMAGE_SUFFIXES, SHARD_SUFFIXES, Source
+from vqcli.data.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, SHARD_SUFFIXES, Source
 from vqcli.data.files import names_in, read_list
 from vqcli.data.folder import find_files
 from vqcli.data.splits import by_file_name, by_first_folder, check_split, present
@@ -16,7 +16,8 @@ from vqcli.errors import VqcliError
 from vqcli.registry import resolve
 
 KNOWN = (
-    "a folder, .txt list, .tar or .parquet shards, an image, a quoted glob, demo[:N], or - for names on stdin"
+    "a folder, .txt list, .tar or .parquet shards, an .npz of images, an image, a quoted glob, demo[:N], "
+    "or - for names on stdin"
 )
 
 
@@ -71,11 +72,14 @@ def _folder(folder: Path, split: str | None) -> Source:
 
 def _files(names: list[str], split: str | None, text: str) -> Source:
     """Files that a glob matched, or the one that was named."""
-    suffixes = {Path(name).suffix.lower() for name in names if not Path(name).is_dir()}
+    files = [name for name in names if not Path(name).is_dir()]
+    suffixes = {Path(name).suffix.lower() for name in files}
     if suffixes == {".txt"} and len(names) == 1:
         return resolve("sources", "list")(read_list(Path(text)), Path(text).parent)
     if suffixes & SHARD_SUFFIXES:
         return _shards(names, split, text, Path())
+    if ARRAY_SUFFIX in suffixes:
+        return _array(files, split, text)
     images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise VqcliError(f"{text} holds no images", hint=f"give {KNOWN}", reason="input-empty")
@@ -91,11 +95,28 @@ def _shards(names: Sequence[str], split: str | None, text: str, folder: Path) ->
             hint="name one kind: 'folder/*.tar'",
             reason="input-mixed",
         )
+    names, known = _of_split(names, split, text)
+    source = resolve("sources", kinds.pop().removeprefix("."))([folder / name for name in names])
+    source.splits = known
+    return source
+
+
+def _array(names: Sequence[str], split: str | None, text: str) -> Source:
+    """The images of one array file; its name may tell its split."""
+    if len(names) > 1:
+        message = f"{text} names an {ARRAY_SUFFIX} file beside others"
+        raise VqcliError(message, hint=f"name one {ARRAY_SUFFIX} file alone", reason="input-mixed")
+    _, known = _of_split(names, split, text)
+    source = resolve("sources", "npz")(Path(names[0]))
+    source.splits = known
+    return source
+
+
+def _of_split(names: Sequence[str], split: str | None, text: str) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The files of ``split``, and the splits there are, where names or folders tell them."""
     splits = by_file_name(names) or by_first_folder(names)
     known = present(splits)
     if split and splits:
         wanted = check_split(split, known, text)
         names = [name for name, its in zip(names, splits) if its == wanted]
-    source = resolve("sources", kinds.pop().removeprefix("."))([folder / name for name in names])
-    source.splits = known
-    return source
+    return names, known
