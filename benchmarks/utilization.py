@@ -2,12 +2,14 @@
 
     python benchmarks/utilization.py --train 'cifar10/train-*.parquet' --test 'cifar10/test-*.tar'
     python benchmarks/utilization.py ... --systems fvq ema fc --sizes 1024 --seeds 1 2
+    python benchmarks/utilization.py --docs
 
 Trains the CIFAR-10 recipe of each system with each number of codes and each seed, and counts tokens over all
 test images (over the training images where those give fewer than 20 tokens a code). The frozen codes of
 VQGAN-LC are k-means of patches of the training images. A cell is one JSON file in --out; a finished cell is
 never run again, an unfinished one goes on, and two of these commands may share the work. Then all cells of
---out become table.md and table.json.
+--out become table.md, table.json and the picture table.svg; without --train and --test that is all. --docs
+puts table and picture into docs/utilization.md.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
+from utilization_plot import plot
+
 import vqcli
 from vqcli import files
 from vqcli.errors import VqcliError
@@ -38,6 +42,9 @@ from vqcli.jobs.usage import measure_usage
 TOKENS_A_CODE = 20
 """Fewer would leave codes of a perfect codebook unseen."""
 TOKENS_AN_IMAGE, TEST_IMAGES = 64, 10_000
+DOCS = Path(__file__).parents[1] / "docs" / "utilization.md"
+BEGIN, END = "<!-- table -->", "<!-- /table -->"
+"""Between these two the page has the table."""
 LINEAR = "{name: projected, base: gaussian, base_width: 64, train_base: true, width: 64}"
 QUIET = ("training.sample_every=100000", "training.validate_every=100000", "training.checkpoint_every=200")
 
@@ -47,7 +54,7 @@ SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fc": ("vqgan-fc-cifar10", ()),
     "llamagen": ("llamagen-cifar10", ()),
     "lc": ("vqgan-lc-cifar10", ("tokenizer.codebook.base={features}",)),
-    "simvq": ("simvq-cifar10", ()),
+    "simvq": ("simvq-cifar10", ("tokenizer.name=conv", "tokenizer.network=small-4")),
     "ibq": ("ibq-cifar10", ()),
     "fvq": ("fvq-cifar10", ()),
     "fvq-constant": ("fvq-cifar10", ("schedule.decay=constant",)),
@@ -131,6 +138,22 @@ def run_cell(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_cells(arguments: argparse.Namespace) -> None:
+    """Every cell that is asked for, not there yet, and not in another command's hands."""
+    for cell in (Cell(*x) for x in wanted(arguments)):
+        path = arguments.out / f"{cell.name}.json"
+        if path.exists():
+            continue
+        try:
+            found = run_cell(cell, arguments)
+        except VqcliError as e:
+            if e.reason != "locked":
+                raise
+            continue  # another command is at it
+        files.write_json(path, found)
+        print(f"{cell.name}: {found['utilization']:.2%}, PSNR {found['psnr']:.2f} dB", flush=True)
+
+
 def make_features(arguments: argparse.Namespace, size: int, path: Path) -> None:
     """VQGAN-LC's frozen table, of raw patches."""
     source = FeatureOptions(arguments.train, batch_size=256, device=arguments.device)
@@ -176,13 +199,35 @@ def table_row(system: str, size: int, rows: list[dict[str, Any]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def write_results(out: Path, docs: Path | None) -> None:
+    """Table and picture of all cells in ``out``; also into the page ``docs`` and beside it.
+
+    Raises ValueError where that page has no place for the table.
+    """
+    cells = [files.read_json(path) for path in sorted(out.glob("*-*-*.json"))]
+    if not cells:
+        return
+    shown, picture = table(cells), plot(cells)
+    files.write_text(out / "table.md", shown)
+    files.write_json(out / "table.json", cells)
+    files.write_text(out / "table.svg", picture)
+    print(shown)
+    if docs:
+        before, begin, rest = docs.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise ValueError(f"{docs} has no place for the table: {BEGIN} ... {END}")
+        files.write_text(docs, f"{before}{begin}\n\n{shown}\n{end}{after}")
+        files.write_text(docs.parent / "images" / "utilization.svg", picture)
+
+
 def main() -> None:
-    """Run the cells that are asked for and not there yet, then write the tables of all that are."""
+    """Run the cells that are asked for and not there yet, then write table and picture of all that are."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--train", required=True, help="images to train on")
-    parser.add_argument("--test", required=True, help="images to count over")
+    parser.add_argument("--train", help="images to train on")
+    parser.add_argument("--test", help="images to count over")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "utilization")
     parser.add_argument("--work", type=Path, default=Path("runs/utilization"), help="where runs are kept")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
@@ -192,26 +237,15 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=20, help="of k-means, for VQGAN-LC's codes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--docs", type=Path, nargs="?", const=DOCS, help="a page, else docs/utilization.md")
     arguments = parser.parse_args()
+    if (arguments.train is None) != (arguments.test is None):
+        parser.error("--train and --test belong together")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for cell in (Cell(*x) for x in wanted(arguments)):
-        path = arguments.out / f"{cell.name}.json"
-        if path.exists():
-            continue
-        try:
-            found = run_cell(cell, arguments)
-        except VqcliError as e:
-            if e.reason != "locked":
-                raise
-            continue  # another command is at it
-        files.write_json(path, found)
-        print(f"{cell.name}: {found['utilization']:.2%}, PSNR {found['psnr']:.2f} dB", flush=True)
-    cells = [files.read_json(path) for path in sorted(arguments.out.glob("*-*-*.json"))]
-    files.write_text(arguments.out / "table.md", table(cells))
-    files.write_json(arguments.out / "table.json", cells)
-    print(table(cells))
+    if arguments.train:
+        run_cells(arguments)
+    write_results(arguments.out, arguments.docs)
 
 
 def wanted(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:

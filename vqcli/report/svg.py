@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -34,6 +35,13 @@ svg .h1{fill:var(--h1)}svg .h2{fill:var(--h2)}svg .h3{fill:var(--h3)}
 svg .h4{fill:var(--h4)}svg .h5{fill:var(--h5)}
 svg .h6{fill:var(--h6)}svg .h7{fill:var(--h7)}
 """
+
+
+def light(style: str) -> str:
+    """A style with the colours of ``STYLE``'s light theme written out: the same for every viewer."""
+    colours = dict(re.findall(r"--(\w+):([^;}]+)", STYLE.partition("@media")[0]))
+    rules = STYLE[STYLE.index("svg{") :] + style
+    return re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], rules)
 
 
 @dataclass(frozen=True)
@@ -99,9 +107,16 @@ def picture(parts: Iterable[str], label: str, width: float = WIDTH, height: floa
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
 
 
-def document(parts: Iterable[str], label: str, width: float, height: float, style: str = "") -> str:
-    """A picture that is a file of its own, with ``STYLE`` and more style inside."""
-    whole = picture([f"<style>{STYLE}{style}</style>", *parts], label, width, height)
+def document(
+    parts: Iterable[str], label: str, width: float, height: float, style: str = "", *, white: bool = False
+) -> str:
+    """A picture that is a file of its own, with ``STYLE`` and more style inside.
+
+    ``white`` puts it on a white ground in light colours, whatever the viewer prefers.
+    """
+    ground = [f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>'] if white else []
+    style = light(style) if white else STYLE + style
+    whole = picture([f"<style>{style}</style>", *ground, *parts], label, width, height)
     return whole.replace("<svg ", f'<svg xmlns="{NAMESPACE}" ', 1) + "\n"
 
 
@@ -125,12 +140,13 @@ def y_axis(y: Scale, label: str, width: float = WIDTH) -> list[str]:
     return parts
 
 
-def x_axis(x: Scale, label: str, height: float = HEIGHT) -> list[str]:
-    """Numbers below the plot, and what they count."""
-    ticks = x.ticks()
+def x_axis(
+    x: Scale, label: str, height: float = HEIGHT, named: Mapping[float, str] | None = None
+) -> list[str]:
+    """Numbers below the plot, round ones unless they are ``named``, and what they count."""
+    named = dict(zip(x.ticks(), tick_names(x.ticks()))) if named is None else named
     parts = [text((x.start + x.end) / 2, height - 8, label, kind="label")]
-    named = zip(ticks, tick_names(ticks))
-    return parts + [text(x(tick), height - BOTTOM + 18, name) for tick, name in named]
+    return parts + [text(x(tick), height - BOTTOM + 18, name) for tick, name in named.items()]
 
 
 def line(points: Sequence[tuple[float, float]], x: Scale, y: Scale, kind: str = "line") -> str:
