@@ -17,11 +17,18 @@ class NetworkFile:
     keys: str
     """Regular expression that the keys start with which are needed of it."""
     licence: str
+    also: tuple[str, ...] = ()
+    """Other names under which the very same bytes are published."""
 
     @property
     def name(self) -> str:
         """What the file is called."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it may be called where somebody else has put it."""
+        return self.name, *self.also
 
 
 @dataclass(frozen=True)
@@ -29,16 +36,14 @@ class Network:
     """A network and all that its weights are put together from."""
 
     name: str
+    option: str
+    """The flag with which a user names a file or folder of its weights."""
     files: tuple[NetworkFile, ...]
-
-    @property
-    def option(self) -> str:
-        """The flag with which a user names a file or folder of its weights."""
-        return f"--{self.name.partition('-')[0]}-weights"
 
 
 TORCH = "https://download.pytorch.org/models/"
 LPIPS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
+FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 FEATURES, HEADS = r"features\.|net\.slice\d+\.", r"lins?\.?\d+\.model\."
 """Keys of both ways to name them: torchvision's and version 0.1's files, and what LPIPS's package saves."""
 
@@ -70,7 +75,19 @@ ALEX_HEADS = NetworkFile(
     HEADS,
     "BSD-2-Clause",
 )
+INCEPTION = NetworkFile(
+    f"{FIDELITY}weights-inception-2015-12-05-6726825d.pth",
+    95_628_359,
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    r"(Conv2d|Mixed)_.*\.(conv\.weight|bn\.(weight|bias|running_))|fc\.weight",
+    "Apache-2.0",
+    also=("pt_inception-2015-12-05-6726825d.pth",),  # pytorch-fid's name
+)
 NETWORKS = {
     each.name: each
-    for each in (Network("lpips-vgg", (VGG16, VGG_HEADS)), Network("lpips-alex", (ALEXNET, ALEX_HEADS)))
+    for each in (
+        Network("lpips-vgg", "--lpips-weights", (VGG16, VGG_HEADS)),
+        Network("lpips-alex", "--lpips-weights", (ALEXNET, ALEX_HEADS)),
+        Network("fid-inception", "--inception-weights", (INCEPTION,)),
+    )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import threading
@@ -17,11 +18,13 @@ from tests.perceptual import drawn_weights
 from tests.weights_site import NAME, Told, holds, names, put, refused
 from vqcli import files
 from vqcli.downloads import web
+from vqcli.errors import VqcliError
 from vqcli.jobs import weights
 from vqcli.jobs.finder import Finder, Onlooker
 from vqcli.jobs.weights import network_weights
 from vqcli.losses.perceptual import PerceptualLoss
 from vqcli.networks import NETWORKS, NetworkFile
+from vqcli.nn.inception import FidInception
 
 
 def test_downloaded_once(site, kept, tmp_path, published):
@@ -161,8 +164,83 @@ def test_the_table():
         "alexnet-owt-7be5be79.pth",
         "alex.pth",
     ]
-    for file in (vgg.files[0], alex.files[0]):
-        assert file.sha256.startswith(file.name[-12:-4])  # torch's names end so
+    (inception,) = NETWORKS["fid-inception"].files
+    assert inception.names == (
+        "weights-inception-2015-12-05-6726825d.pth",
+        "pt_inception-2015-12-05-6726825d.pth",
+    )
+    for file in (vgg.files[0], alex.files[0], inception):
+        assert all(file.sha256.startswith(name[-12:-4]) for name in file.names)  # torch's names end so
+    options = {name: network.option for name, network in NETWORKS.items()}
+    assert options == dict.fromkeys(("lpips-vgg", "lpips-alex"), "--lpips-weights") | {
+        "fid-inception": "--inception-weights"
+    }
+
+
+def test_what_is_kept_of_the_inception_file_is_what_the_network_needs():
+    (file,) = NETWORKS["fid-inception"].files
+    needed = set(FidInception().published())
+    others = {"AuxLogits.conv0.conv.weight", "AuxLogits.fc.weight", "fc.bias"}
+    others |= {key.replace("running_var", "num_batches_tracked") for key in needed if "running_var" in key}
+    assert {key for key in needed | others if re.match(file.keys, key)} == needed
+
+
+@pytest.fixture
+def inception(site, tmp_path, monkeypatch):
+    """The bytes of a small file that stands for the FID network's, which the site has."""
+    kept = {"fc.weight": torch.rand(4, 4), "Mixed_5b.branch1x1.bn.running_var": torch.rand(4)}
+    torch.save(kept | {"fc.bias": torch.rand(4)}, tmp_path / "small.pth")
+    data = (tmp_path / "small.pth").read_bytes()
+    network = NETWORKS["fid-inception"]
+    (real,) = network.files
+    file = replace(
+        real, url=site.url + real.name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()[:8]
+    )
+    monkeypatch.setitem(NETWORKS, "fid-inception", replace(network, files=(file,)))
+    site.files[real.name] = data
+    return data
+
+
+@pytest.mark.parametrize("name", NETWORKS["fid-inception"].files[0].names)
+@pytest.mark.parametrize("place", ["given", "named", "torch"])
+def test_one_file_under_two_names(site, tmp_path, monkeypatch, inception, name, place):
+    folder = tmp_path / ("torch/hub/checkpoints" if place == "torch" else place)
+    put(folder, {name: inception})
+    if place == "named":
+        monkeypatch.setenv("VQCLI_WEIGHTS_DIR", str(folder))
+    given = str(folder) if place == "given" else None
+    assert weights.to_download("fid-inception", given) == []
+    found = network_weights("fid-inception", given)
+    assert set(found) == {"fc.weight", "Mixed_5b.branch1x1.bn.running_var"}
+    assert site.asked == []
+
+
+def test_the_name_with_the_right_hash_is_taken(site, tmp_path, inception):
+    first, second = NETWORKS["fid-inception"].files[0].names
+    put(tmp_path / "torch" / "hub" / "checkpoints", {first: b"half", second: inception})
+    told = Told()
+    assert len(network_weights("fid-inception", progress=told)) == 2
+    assert [line.rpartition("/")[2].partition(" ")[0] for line in told.lines] == [first]
+    assert site.asked == []
+
+
+def test_the_inception_file_is_downloaded_or_named(site, tmp_path, monkeypatch, inception):
+    (file,) = NETWORKS["fid-inception"].files
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with refused(
+        "input-missing", rf"empty holds neither fid-inception\.safetensors nor {' or '.join(file.names)}"
+    ):
+        network_weights("fid-inception", given=str(empty))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(VqcliError, match=rf"{file.name}, which fid-inception needs, cannot be found") as e:
+        network_weights("fid-inception")
+    for way in (file.url, "--inception-weights FOLDER", "$VQCLI_WEIGHTS_DIR"):
+        assert way in e.value.hint
+    assert e.value.reason == "offline"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert len(network_weights("fid-inception")) == 2
+    assert names(site) == [file.name]
 
 
 def test_the_finder_brings_them(site, tmp_path, published):

@@ -51,7 +51,7 @@ def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
     network = NETWORKS[name]
     if _chosen(network, given) or files.verified(cache_folder() / KIND / name):
         return []
-    return [file for file in network.files if not any((f / file.name).is_file() for f in _places())]
+    return [file for file in network.files if not _copies(file, _places())]
 
 
 def cannot_be_had(name: str, missing: Sequence[NetworkFile], why: VqcliError, without: str) -> VqcliError:
@@ -86,12 +86,12 @@ def _chosen(network: Network, given: str | None) -> dict[NetworkFile, Path]:
         return dict.fromkeys(network.files, path)
     if (path / whole).is_file():
         return dict.fromkeys(network.files, path / whole)
-    paths = {file: path / file.name for file in network.files}
-    if missing := [each.name for each in paths.values() if not each.is_file()]:
+    copies = {file: _copies(file, [path]) for file in network.files}
+    if missing := [" or ".join(file.names) for file, found in copies.items() if not found]:
         message = f"{path} holds neither {whole} nor {' and '.join(missing)}"
         hint = f"{network.option} names a file that holds all, or a folder with the published files"
         raise VqcliError(message, hint=hint, reason="input-missing")
-    return paths
+    return {file: found[0] for file, found in copies.items()}
 
 
 def _named_folder() -> Path | None:
@@ -102,6 +102,11 @@ def _named_folder() -> Path | None:
             f"${FOLDER} is {named}, which is no folder", hint="correct or unset it", reason="input-missing"
         )
     return Path(named)
+
+
+def _copies(file: NetworkFile, folders: Sequence[Path]) -> list[Path]:
+    """Files in ``folders`` that are called as the published one, under any of its names."""
+    return [path for folder in folders for name in file.names if (path := folder / name).is_file()]
 
 
 def _places() -> list[Path]:
@@ -151,9 +156,7 @@ def _make(network: Network, folder: Path, progress: Progress, without: str) -> N
 
 def _found(file: NetworkFile, progress: Progress) -> Path | None:
     """A published file on this machine; those of its name with another hash are passed over."""
-    for path in (folder / file.name for folder in _places()):
-        if not path.is_file():
-            continue
+    for path in _copies(file, _places()):
         if files.sha256(path).startswith(file.sha256):
             return path
         progress.say(f"{path} has not the SHA-256 of the published file: it is passed over")

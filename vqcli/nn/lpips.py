@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vqcli.errors import VqcliError
+from vqcli.nn.frozen import checked, settle
 
 Backbone = Literal["vgg", "alex"]
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -52,9 +52,7 @@ class Lpips(nn.Module):
             self.features = _vgg16() if net == "vgg" else _alexnet()
             for k, channels in enumerate(CHANNELS[net]):
                 self.add_module(f"lin{k}", _Head(channels, dropout))
-        self.to_empty(device=home).requires_grad_(False)
-        for parameter in self.parameters():
-            parameter.fill_(torch.nan)
+        settle(self, home)
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
@@ -102,17 +100,8 @@ class Lpips(nn.Module):
         if self.shift.is_meta:
             return
         found = {_published(key): tensor for key, tensor in state.items()}
-        for key, tensor in own.items():
-            hint = f"net: {self.net} needs those of {self.name}: torchvision's features, LPIPS's heads 0.1"
-            if key not in found:
-                raise VqcliError(f"the weights of {self.name} lack '{key}'", hint=hint, reason="layout")
-            if found[key].shape != tensor.shape:
-                shapes = f"{tuple(found[key].shape)}, {self.name} has {tuple(tensor.shape)}"
-                raise VqcliError(f"the weights' '{key}' has the shape {shapes}", hint=hint, reason="layout")
-            if not (found[key].is_floating_point() and found[key].isfinite().all()):
-                message = f"the weights' '{key}' holds values that are no finite numbers"
-                raise VqcliError(message, hint=hint, reason="layout")
-        self.load_state_dict({key: found[key] for key in own})
+        hint = f"net: {self.net} needs those of {self.name}: torchvision's features, LPIPS's heads 0.1"
+        self.load_state_dict(checked(self.name, found, own, hint))
 
 
 class _Head(nn.Module):
