@@ -41,6 +41,7 @@ LIGHT = [
     "downloads.web",
     "metrics.usage",
     "metrics.diagnosis",
+    "metrics.protocols",
     "data.classes",
 ]
 

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -6,11 +8,15 @@ from PIL import Image
 from tests.images import picture
 from vqcli.pixels import (
     CenterCrop,
+    CentreCut,
     Flip,
     NativeCrop,
     RandomCrop,
+    SmallestSide,
     TooSmall,
     contact_sheet,
+    crop,
+    jpeg,
     normalize,
     to_pil,
     to_tensor,
@@ -32,6 +38,30 @@ def test_uint8_round_trip() -> None:
     assert floats.max() == 1
     assert torch.equal(to_uint8(floats), levels)
     assert to_uint8(torch.tensor([-7.0, 7.0, 0.0, 0.003])).tolist() == [0, 255, 128, 128]
+
+
+def test_ways_to_round() -> None:
+    levels = torch.tensor([-0.5, 0.0, 0.2, 0.5, 0.8, 100.2, 100.5, 101.5, 254.8, 255.7])
+    images = levels / 127.5 - 1
+    assert to_uint8(images, "nearest").tolist() == [0, 0, 0, 0, 1, 100, 100, 102, 255, 255]
+    assert to_uint8(images, "truncate").tolist() == [0, 0, 0, 0, 0, 100, 100, 101, 254, 255]
+    assert to_uint8(images, "truncate_128").tolist() == [0, 0, 0, 1, 1, 100, 101, 102, 255, 255]
+    with pytest.raises(ValueError, match="8 bits"):
+        to_uint8(images, "none")
+
+
+def test_jpeg_is_what_pillow_writes() -> None:
+    images = torch.stack([to_tensor(Image.fromarray(picture(24, 40))), to_tensor(noise(24, 40))])
+    for options in ({}, {"quality": 30}):
+        expected = []
+        for image in images:
+            file = io.BytesIO()
+            to_pil(image).save(file, "JPEG", **options)  # 75 if nobody says otherwise
+            expected.append(np.array(Image.open(file)))
+        found = jpeg(images, **options)
+        assert found.dtype == torch.uint8
+        assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), np.stack(expected))
+    assert (found != images).any()
 
 
 def test_pil_round_trip() -> None:
@@ -71,9 +101,73 @@ def test_center_crop_is_adm(shape: tuple[int, int]) -> None:
     assert np.array_equal(np.array(CenterCrop((32, 32))(image, RNG)), expected)
 
 
+def padded_centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What torchvision's CenterCrop is documented to do: black around, the odd pixel below; then cut."""
+    for axis, wanted in enumerate(size):
+        missing = max(wanted - pixels.shape[axis], 0)
+        pixels = np.pad(
+            pixels, [(missing // 2, (missing + 1) // 2) if a == axis else (0, 0) for a in range(3)]
+        )
+        start = round((pixels.shape[axis] - wanted) / 2)
+        pixels = pixels.take(range(start, start + wanted), axis)
+    return pixels
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 7), (8, 5)])
+def test_centre_cut_is_torchvisions(size: tuple[int, int]) -> None:
+    for height in (*range(4, 13), 31):
+        for width in (*range(4, 13), 32):
+            image = noise(height, width)
+            got = np.array(CentreCut(size)(image, RNG))
+            assert np.array_equal(got, padded_centre(np.array(image), size)), (height, width)
+
+
+def test_centre_cut_of_a_ramp() -> None:
+    """Of three pixels to spare two go above; of three that lack one is above."""
+    ramp = Image.fromarray(np.arange(1, 12, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(3, 2))
+    assert np.array(CentreCut((8, 2))(ramp, RNG))[:, 0, 0].tolist() == list(range(3, 11))
+    assert np.array(CentreCut((14, 2))(ramp, RNG))[:, 0, 0].tolist() == [0, *range(1, 12), 0, 0]
+
+
+def bilinear(pixels: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """Between the two nearest pixels of each axis, centres half a pixel in, without antialiasing."""
+    for axis, side in enumerate(sides):
+        length = pixels.shape[axis]
+        at = ((np.arange(side) + 0.5) * length / side - 0.5).clip(0, length - 1)
+        low = at.astype(int)
+        share = (at - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        above = pixels.take((low + 1).clip(max=length - 1), axis)
+        pixels = pixels.take(low, axis) * (1 - share) + above * share
+    return pixels
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (20, 31), (33, 50), (131, 67), (16, 60), (257, 300)])
+def test_smallest_side_is_bilinear(shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    scale = 32 / min(shape)
+    height, width = round(shape[0] * scale), round(shape[1] * scale)
+    top, left = (height - 32) // 2, (width - 32) // 2
+    expected = bilinear(np.array(image).astype(float), (height, width))[top : top + 32, left : left + 32]
+    got = np.array(SmallestSide((32, 32))(image, RNG))
+    assert got.shape == (32, 32, 3)
+    assert np.abs(got - expected).max() < 0.501
+
+
+def test_protocols_crop_by_name() -> None:
+    size = (8, 8)
+    assert crop("adm", size) == CenterCrop(size)
+    assert crop("centre", size) == CentreCut(size)
+    assert crop("smallest_side", size) == SmallestSide(size)
+    image = noise(20, 30)
+    cuts = [np.array(crop(name, size)(image, RNG)) for name in ("adm", "centre", "smallest_side")]
+    assert all(cut.shape == (8, 8, 3) for cut in cuts)
+    assert not any(np.array_equal(cuts[i], cuts[i - 1]) for i in range(3))
+
+
 def test_center_crop_covers_other_shapes() -> None:
     for shape in ((10, 90), (90, 10), (300, 200), (7, 7)):
-        assert CenterCrop((24, 48))(noise(*shape), RNG).size == (48, 24)
+        for cover in (CenterCrop, CentreCut, SmallestSide):
+            assert cover((24, 48))(noise(*shape), RNG).size == (48, 24)
 
 
 def test_long_thin_images_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:

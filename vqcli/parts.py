@@ -45,11 +45,23 @@ PARTS: dict[str, dict[str, str]] = {
         "pixels": "vqcli.features.pixels:PixelFeatures",
         "vision": "vqcli.features.vision:VisionFeatures",
     },
+    "metrics": {
+        "psnr": "vqcli.metrics.psnr:Psnr",
+        "ssim": "vqcli.metrics.ssim:Ssim",
+        "lpips": "vqcli.metrics.lpips:LpipsDistance",
+        "usage": "vqcli.metrics.code_usage:CodeUsage",
+        "fid": "vqcli.metrics.frechet:Fid",
+        "sfid": "vqcli.metrics.frechet:SpatialFid",
+        "inception_score": "vqcli.metrics.inception_score:InceptionScore",
+        "kid": "vqcli.metrics.kernel_distance:KernelDistance",
+        "precision_recall": "vqcli.metrics.precision_recall:PrecisionRecall",
+    },
     "sources": {
         "folder": "vqcli.data.folder:FolderSource",
         "list": "vqcli.data.files:ListSource",
         "parquet": "vqcli.data.parquet:ParquetSource",
         "tar": "vqcli.data.tar:TarSource",
+        "npz": "vqcli.data.npz:NpzSource",
         "demo": "vqcli.data.demo:DemoSource",
     },
     "tasks": {

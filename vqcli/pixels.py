@@ -5,12 +5,15 @@ Sizes are (height, width) in pixels. Shape letters: B images of a batch, N image
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +21,9 @@ LARGEST = 4
 """Resizing makes no picture of more than this many times the pixels asked for, however thin the image."""
 GAP = 2
 """Pixels between the images of a contact sheet."""
+Rounding = Literal["nearest", "truncate", "truncate_128", "none"]
+"""How [-1, 1] becomes 8 bits: to the nearest level, halves to even; by cutting off what stands behind the
+point of 255 (x + 1) / 2, or of 127.5 x + 128 (ADM's and LlamaGen's samples); or not at all."""
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -35,9 +41,24 @@ def normalize(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Float images to uint8: clamped to [-1, 1], rounded to the nearest level, halves to even."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def to_uint8(images: Tensor, rounding: Rounding = "nearest") -> Tensor:
+    """Float images to uint8, clamped to [-1, 1]. Raises ValueError where nothing is to be rounded."""
+    if rounding == "none":
+        raise ValueError("8 bits cannot hold what is not rounded")
+    levels = images.float() * 127.5 + (128 if rounding == "truncate_128" else 127.5)
+    if rounding == "nearest":
+        levels = ((images.float() + 1) * 127.5).round()
+    return levels.clamp(0, 255).to(torch.uint8)
+
+
+def jpeg(images: Tensor, quality: int = 75) -> Tensor:
+    """uint8 (B, 3, H, W) as they come back from JPEG files of Pillow, on the same device."""
+    found = []
+    for image in images:
+        file = io.BytesIO()
+        to_pil(image).save(file, "JPEG", quality=quality)
+        found.append(to_tensor(Image.open(file)))
+    return torch.stack(found).to(images.device)
 
 
 def contact_sheet(images: Tensor, columns: int) -> Image.Image:
@@ -71,6 +92,39 @@ class CenterCrop:
         image, (height, width) = _scale(image, self.size)
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
         return _cut(image, (height, width), (top, left), self.size)
+
+
+@dataclass(frozen=True)
+class CentreCut:
+    """No scaling: cut the centre, with black around smaller images: torchvision's CenterCrop, FVQ's eval."""
+
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        # an odd number of missing pixels: one less above than below; of spare ones: an even number above
+        top, left = (
+            round(spare / 2) if spare >= 0 else -(-spare // 2)
+            for spare in (image.height - self.size[0], image.width - self.size[1])
+        )
+        return image.crop((left, top, left + self.size[1], top + self.size[0]))
+
+
+@dataclass(frozen=True)
+class SmallestSide:
+    """Scale until the image just covers ``size``, bilinear, not antialiased, cut the centre: VQGAN-LC's eval.
+
+    albumentations' SmallestMaxSize and CenterCrop; OpenCV's whole numbers lie up to one level below ours.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        factor = max(self.size[0] / image.height, self.size[1] / image.width)
+        height, width = round(image.height * factor), round(image.width * factor)
+        scaled = F.interpolate(to_tensor(image)[None].float(), (height, width), mode="bilinear")
+        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
+        cut = scaled[0, :, top : top + self.size[0], left : left + self.size[1]]
+        return to_pil(cut.round().to(torch.uint8))
 
 
 @dataclass(frozen=True)
@@ -117,6 +171,16 @@ class NativeCrop:
             raise TooSmall(f"{height}x{width} pixels, needs {self.multiple}x{self.multiple}")
         top, left = (height - h) // 2, (width - w) // 2
         return image.crop((left, top, left + w, top + h))
+
+
+def crop(name: str, size: tuple[int, int]) -> Transform:
+    """How an evaluation protocol brings images to ``size``; ``name`` is what its table calls that."""
+    crops: dict[str, Callable[[tuple[int, int]], Transform]] = {
+        "adm": CenterCrop,
+        "centre": CentreCut,
+        "smallest_side": SmallestSide,
+    }
+    return crops[name](size)
 
 
 def _flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:

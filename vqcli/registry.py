@@ -68,3 +68,4 @@ LossesConfig = Annotated[dict[str, SerializeAsAny[PartConfig]], BeforeValidator(
 DiscriminatorConfig = Annotated[
     SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "discriminators"))
 ]
+MetricConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "metrics"))]

@@ -30,6 +30,13 @@ from vqcli.types import TokenizerSpec
 
 CODES = "quantizer.codebook.weight"
 """Where a baked tokenizer keeps its codes."""
+QUALITY = {
+    "psnr": "PSNR {:.2f} dB (RGB)",
+    "ssim": "SSIM {:.4f} (Gaussian window, true data range)",
+    "lpips_vgg": "LPIPS {:.4f} (VGG)",
+    "lpips_alex": "LPIPS {:.4f} (AlexNet)",
+}
+"""What a model card says of numbers of ``usage.json``, where they were measured."""
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
@@ -91,6 +98,10 @@ def model_card(tokenizer: Tokenizer, usage: dict[str, Any] | None, note: str) ->
             f"Utilization: {usage['utilization']:.2%} of the codes over {usage['tokens']:,} tokens of "
             f"{usage['images']} (uniform use would give {usage['uniform_expectation']:.2%})."
         )
+        told = [words.format(usage[name]) for name, words in QUALITY.items() if name in usage]
+        if told:
+            how = "means over images whose values are rounded to 8 bits (the protocol `plain`)"
+            lines.append(f"Reconstructions of {usage['images']}: {', '.join(told)}; {how}.")
     lines += [note, "\n    vqcli encode IMAGES -o tokens.npy -m THIS_FOLDER\n"]
     return "\n".join(line for line in lines if line)
 

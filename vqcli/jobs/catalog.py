@@ -11,6 +11,7 @@ from vqcli.downloads.fetch import HEAVY
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
 from vqcli.jobs.cache import KIND, cache_folder
+from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.parts import PARTS, describe
 from vqcli.recipes import recipe_names, recipe_text
 
@@ -60,7 +61,7 @@ class CopiedRecipe:
 
 def kinds() -> list[str]:
     """What can be listed."""
-    return ["recipes", "models", *PARTS]
+    return ["recipes", "models", "protocols", *PARTS]
 
 
 def catalog(kind: str | None = None) -> Mapping[str, Sequence[Entry]]:
@@ -93,6 +94,8 @@ def _entries(kind: str) -> Sequence[Entry]:
         return [_model(name, published) for name, published in ALIASES.items()]
     if kind == "recipes":
         return [Entry(name, _first_comment(recipe_text(name))) for name in recipe_names()]
+    if kind == "protocols":
+        return [Entry(name, protocol.summary) for name, protocol in PROTOCOLS.items()]
     return [Entry(name, summary) for name, summary in sorted(describe(kind).items())]
 
 

@@ -36,6 +36,7 @@ ORDER = (
     ("images_per_second",),
     ("rejected",),
     ("validation/psnr",),
+    ("validation/ssim",),
     ("validation/lpips_vgg",),
     ("validation/lpips_alex",),
     ("validation/utilization", "validation/uniform_expectation"),

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqcli.metrics.image import lpips, psnr
+from vqcli.metrics.base import PairMetric
+from vqcli.metrics.lpips import LpipsDistance
+from vqcli.metrics.protocols import PROTOCOLS
+from vqcli.metrics.psnr import Psnr
+from vqcli.metrics.ssim import Ssim
 from vqcli.metrics.usage import UsageCounts
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.lpips import Lpips
-from vqcli.pixels import to_uint8
+from vqcli.pixels import normalize, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Tokens
 
+PROTOCOL = PROTOCOLS["plain"]
+"""How reconstructions are compared with their images."""
+QUALITY = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+"""What ``usage.json`` has of how near they are, as far as it was measured."""
 USAGE = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
 """What ``usage.json`` has of a report."""
 
@@ -25,29 +32,29 @@ USAGE = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation"
 def score(
     model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts, network: Lpips | None
 ) -> dict[str, Any]:
-    """PSNR and LPIPS of 8-bit images (means over images), and the exact usage of the codebook.
+    """PSNR, SSIM and LPIPS by the protocol ``plain``, means over images, and the exact use of the codebook.
 
-    ``batches`` (B, 3, H, W) in [-1, 1] are this process's share. ``usage`` is empty. LPIPS is called by its
-    network, ``lpips_vgg``, and left out without one. Empty where there is no image. A collective call.
+    ``batches`` (B, 3, H, W) in [-1, 1], of the model's image size, are this process's share. ``usage`` is
+    empty. SSIM is left out of images smaller than its window; LPIPS is called by its network, ``lpips_vgg``,
+    and left out without one. Empty where there is no image. A collective call.
     """
     baked, device = copy.deepcopy(model), model.last_layer.device
     baked.bake()
-    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr}
-    if network:
-        measures[f"lpips_{network.net}"] = partial(lpips, network)
-    sums = torch.zeros(len(measures) + 1, dtype=torch.float64)
+    assert baked.image_size
+    metrics = pair_metrics(min(baked.image_size), network, device)
+    sums = torch.zeros(len(metrics) + 1, dtype=torch.float64)
     for images in batches:
         tokens = baked.encode(images)
         count(usage, tokens)
-        pair = to_uint8(baked.decode(tokens)), to_uint8(images)
-        values = [measure(*pair).sum().item() for measure in measures.values()]
+        pair = [normalize(to_uint8(each, PROTOCOL.compared)) for each in (images, baked.decode(tokens))]
+        values = [metric.measure(*pair).sum().item() for metric in metrics.values()]
         sums += torch.tensor([*values, len(images)], dtype=torch.float64)
     *totals, images_seen = all_reduce_sum(sums.float().to(device)).tolist()
     report = summed(usage, device).report()
     if not images_seen:
         return {}
     return {
-        **{name: total / images_seen for name, total in zip(measures, totals)},
+        **{name: total / images_seen for name, total in zip(metrics, totals)},
         "images": int(images_seen),
         "utilization": report.utilization,
         "tokens": report.tokens,
@@ -57,14 +64,27 @@ def score(
     }
 
 
+def pair_metrics(side: int, network: Lpips | None, device: torch.device) -> dict[str, PairMetric]:
+    """What compares images of ``side`` pixels, the shorter one, by the names of its numbers."""
+    metrics: dict[str, PairMetric] = {"psnr": Psnr(Psnr.Config(**PROTOCOL.metric("psnr")))}
+    ssim = Ssim(Ssim.Config(**PROTOCOL.metric("ssim")))
+    if side >= ssim.smallest:
+        metrics["ssim"] = ssim
+    if network:
+        config = LpipsDistance.Config(**PROTOCOL.metric("lpips") | {"net": network.net})
+        lpips = metrics[f"lpips_{network.net}"] = LpipsDistance(config)
+        lpips.load(network.state_dict(), device)  # a copy: the loss's own has dropout, and its own eps
+    return metrics
+
+
 def usage_record(measured: dict[str, Any], source: str) -> dict[str, Any] | None:
     """What ``usage.json`` says of the last ``score`` on images of ``source``; None if there was none."""
     report = measured.get("usage")
     if not report:
         return None
     images = {"images": f"{report.images:,} held-out images of {source}"}
-    quality = {name: x for name, x in measured.items() if name == "psnr" or name.startswith("lpips_")}
-    return images | {name: getattr(report, name) for name in USAGE} | quality
+    quality = {name: measured[name] for name in QUALITY if name in measured}
+    return images | {name: getattr(report, name) for name in USAGE} | quality | {"protocol": PROTOCOL.name}
 
 
 def summed(usage: UsageCounts, device: torch.device) -> UsageCounts:
