@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.models import make_generator, make_model
+from tests.tiny_inception import TinyInception
 from tests.weights_site import NAME, serving, small_files
+from vqcli.jobs.evaluation import measuring, parts, work
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,12 @@ def site(published, tmp_path, monkeypatch):
 @pytest.fixture
 def kept(tmp_path) -> Path:
     return tmp_path / "cache" / "networks-1" / NAME
+
+
+@pytest.fixture
+def small_evaluations(monkeypatch, tmp_path):
+    """Blocks of four images, each saved when it is done, and features that cost nothing."""
+    monkeypatch.setattr(work, "BLOCK", 4)
+    monkeypatch.setattr(parts, "PATIENCE", 0)
+    monkeypatch.setattr(measuring, "FidInception", TinyInception)
+    monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))

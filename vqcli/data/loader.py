@@ -50,6 +50,14 @@ class Batch:
         """All images as uint8 (B, 3, H, W); they must be of one size."""
         return torch.stack(self.images)
 
+    def by_size(self) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Numbers in the source (B,) and uint8 images (B, 3, H, W), those of one size together."""
+        positions: dict[torch.Size, list[int]] = {}
+        for position, image in enumerate(self.images):
+            positions.setdefault(image.shape, []).append(position)
+        for some in positions.values():
+            yield np.array([self.indices[p] for p in some]), torch.stack([self.images[p] for p in some])
+
 
 @dataclass(frozen=True)
 class TrainPlan:

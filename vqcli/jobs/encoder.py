@@ -124,15 +124,11 @@ def encode_batch(
     tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device
 ) -> dict[int, tuple[Grid, np.ndarray]]:
     """Grid and tokens (L,) of every image of a batch, by its index; images of one size share a pass."""
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for position, image in enumerate(batch.images):
-        by_size.setdefault(tuple(image.shape), []).append(position)
     out = {}
-    for positions in by_size.values():
-        images = torch.stack([batch.images[p] for p in positions]).to(device)
+    for indices, images in batch.by_size():
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
-            tokens = tokenizer.encode(normalize(images))
-        for position, ids in zip(positions, tokens.ids.cpu().numpy()):
-            out[batch.indices[position]] = (tokens.grid, ids)
+            tokens = tokenizer.encode(normalize(images.to(device)))
+        for index, ids in zip(indices.tolist(), tokens.ids.cpu().numpy()):
+            out[index] = (tokens.grid, ids)
     return out

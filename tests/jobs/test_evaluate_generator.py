@@ -1,0 +1,65 @@
+"""Evaluation of a generator's samples: which images they are, and that no interruption changes them."""
+
+import numpy as np
+import pytest
+
+from tests.jobs.evaluations import Stopper, options
+from vqcli.errors import VqcliError
+from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.evaluation.work import draw_pictures
+from vqcli.jobs.generate import generate
+from vqcli.jobs.sampler import GenerateOptions
+
+pytestmark = pytest.mark.usefixtures("small_evaluations")
+NAMES = ("fid", "inception_score", "precision_recall")
+
+
+def test_samples_are_the_images_that_generate_makes(tmp_path, generator):
+    found = evaluate(options(generator, "demo:9", NAMES, samples=8, protocol="clean-fid", size=None))
+    assert (found.kind, found.counts) == ("generator", {"generate": 8, "reference": 9})
+    pictures = draw_pictures(8, 4, "random", 0)
+    for label in range(4):
+        some = [picture for picture in pictures if picture.label == label]
+        if some:
+            asked = GenerateOptions([str(label)], str(generator), count=len(some), batch_size=4, device="cpu")
+            generate(asked, tmp_path / "samples")
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 8
+    same = evaluate(
+        options(tmp_path / "samples", "demo:9", ("fid", "precision_recall"), protocol="clean-fid")
+    )
+    assert same.results["fid"] == pytest.approx(found.results["fid"], rel=1e-5)
+    assert same.results["precision"] == found.results["precision"]
+
+
+def test_an_interruption_changes_no_sample(generator):
+    asked = options(generator, "demo:9", NAMES, samples=11)
+    whole = evaluate(asked)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(asked, progress=Stopper(9))
+    again = Stopper(100)
+    assert evaluate(asked, progress=again).results == pytest.approx(whole.results, rel=1e-9)
+    assert again.begun[0] == ("generate", 11, 8)
+
+
+def test_sampling_and_seed_count(generator):
+    found = {}
+    for name, other in (
+        ("plain", {}),
+        ("seed", {"seed": 1}),
+        ("sampling", {"sampling": {"temperature": 0.5}}),
+    ):
+        found[name] = evaluate(options(generator, "demo:9", ("fid",), samples=8, **other)).results["fid"]
+    assert len(set(found.values())) == 3
+    with pytest.raises(VqcliError, match="takes no --warmth"):
+        evaluate(options(generator, "demo:9", ("fid",), samples=8, sampling={"warmth": 2}))
+
+
+def test_classes_are_balanced_or_drawn():
+    balanced = draw_pictures(50, 10, "balanced", 0)
+    assert all(sum(picture.label == label for picture in balanced) == 5 for label in range(10))
+    drawn = draw_pictures(5000, 10, "random", 0)
+    counts = np.bincount([picture.label for picture in drawn], minlength=10)
+    assert 400 < counts.min() < counts.max() < 600
+    assert len(set(drawn)) == 5000
+    assert drawn == draw_pictures(5000, 10, "random", 0)
+    assert drawn != draw_pictures(5000, 10, "random", 1)

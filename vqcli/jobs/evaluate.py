@@ -1,0 +1,278 @@
+"""Measure a tokenizer's reconstructions, a generator's samples, or images, under a protocol that has a name.
+
+Several processes share the work; a killed evaluation continues where it was last saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+import vqcli
+from vqcli import files
+from vqcli.errors import VqcliError, suggestion
+from vqcli.jobs.cache import cache_folder
+from vqcli.jobs.encode import PATIENCE
+from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
+from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.outputs import RESULTS, write_results, write_statistics
+from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
+from vqcli.jobs.evaluation.target import Target, open_target
+from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
+from vqcli.jobs.models import pick_device, settle_allocator
+from vqcli.metrics.protocols import PROTOCOLS, Protocol
+from vqcli.types import Progress, silent
+
+SHARES = ("utilization", "uniform_expectation", "precision", "recall")
+"""Numbers that are shares."""
+KIND, RESULT = "evaluations-1", "result.json"
+"""The cache's folder of unfinished evaluations, and what processes tell each other at the end."""
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Numbers, and all that one must know to compare them with others."""
+
+    target: str
+    kind: str
+    """``tokenizer``, ``generator`` or ``images``."""
+    reference: str
+    """What was measured against; empty if nothing was."""
+    protocol: str
+    summary: str
+    """What the protocol stands for."""
+    preparation: str
+    """What was done to the images."""
+    results: dict[str, float]
+    titles: dict[str, str]
+    """What people call each number of ``results``."""
+    metrics: dict[str, dict[str, Any]]
+    """All options of each metric."""
+    networks: dict[str, str]
+    """Where the weights of each network come from, and their hash."""
+    random_networks: bool
+    """Whether these have random weights: then their numbers mean nothing."""
+    counts: dict[str, int]
+    """Images of each stretch of work."""
+    rejected: list[dict[str, str]]
+    """Images that could not be used, and why."""
+    seconds: float
+    images_per_second: float | None
+    """Of all processes together, of what this command did; None if nothing was left to do."""
+    version: str = vqcli.__version__
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What a table for people says, line by line."""
+        counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
+        speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
+        return [
+            ("protocol", f"{self.protocol}: {self.summary}"),
+            ("images", counts + (f" of {self.reference}" if self.kind == "tokenizer" else "")),
+            *([("against", self.reference)] if self.reference and self.kind != "tokenizer" else []),
+            ("preparation", self.preparation),
+            *((self.titles[name], _told(name, value)) for name, value in self.results.items()),
+            *(("network", f"{name}, {what}") for name, what in self.networks.items()),
+            ("speed", speed),
+        ]
+
+
+def _told(name: str, value: float) -> str:
+    """A number as people read it."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2%}" if name in SHARES else f"{value:,.4f}"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that is decided before the work begins."""
+
+    options: EvaluateOptions
+    target: Target
+    protocol: Protocol
+    measuring: Measuring
+    stretches: list[Stretch]
+
+    def plan(self) -> dict[str, Any]:
+        """What decides the outcome, as JSON values."""
+        plan = {
+            "target": self.target.plan,
+            "stretches": {stretch.what: stretch.plan() for stretch in self.stretches},
+            "protocol": asdict(self.protocol),
+            "metrics": self.measuring.configs(),
+            "networks": self.measuring.networks,
+            "statistics": hash_of_arrays(self.target.statistics),
+            "batch_size": self.options.batch_size,
+        }
+        return json.loads(json.dumps(plan))  # as it is when it is read again: no tuples
+
+
+def evaluate(
+    options: EvaluateOptions, out: Path | None = None, *, force: bool = False, progress: Progress = silent
+) -> EvaluateResult:
+    """Measure ``options.target``; into the folder ``out`` go the result, pictures, and a line an image.
+
+    Raises VqcliError where nothing can be measured, weights cannot be had, or ``out`` is taken.
+    """
+    state = PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
+    if state.is_main_process and out:
+        check_out(out, force=force)
+    prepared = prepare(options, state, progress)
+    plan = prepared.plan()
+    folder = work_folder(plan)
+    with files.locked(folder) if state.is_main_process else nullcontext():
+        if state.is_main_process:
+            begin(folder, plan)
+        state.wait_for_everyone()
+        done = finished(folder)
+        part = Part(folder, state.process_index, options.save_every)
+        state.wait_for_everyone()
+        start = time.monotonic()
+        work(prepared, part, done, (state.process_index, state.num_processes), progress)
+        state.wait_for_everyone()
+        if state.is_main_process:
+            seconds = time.monotonic() - start
+            total = prepared.measuring.renewed()
+            rejected = collect(folder, total)
+            result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
+            if out:
+                write_results(out, result, prepared.stretches[0], total)
+            if options.statistics:
+                write_statistics(options.statistics, total, prepared.protocol)
+            files.write_json(folder / RESULT, asdict(result))
+        state.wait_for_everyone()
+        result = EvaluateResult(**files.read_json(folder / RESULT))
+        state.wait_for_everyone()
+        if state.is_main_process:
+            files.remove_folder(folder)
+    return result
+
+
+def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -> _Prepared:
+    """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
+    settle_allocator()
+    protocol, device = find_protocol(options.protocol), pick_device(options.device, state.local_process_index)
+    target = open_target(options, protocol, device, state.local_process_index, progress)
+    view = View(target.kind == "tokenizer", target.sides, storing=bool(options.statistics))
+    names = choose(protocol, options.metrics, view)
+    measuring = open_measuring(options, protocol, names, target.codebook_size, device, progress)
+    unmet = measuring.prepare(target.statistics, target.stretches[0].count)
+    stretches = [s for s in target.stretches if not isinstance(s, Given) or s.side == "sample" or unmet]
+    if unmet and target.statistics and len(target.stretches) == 1:
+        message = f"{options.images} holds no images (arr_0), only statistics"
+        raise VqcliError(message, hint=f"leave {' and '.join(unmet)} out of --metrics", reason="input-empty")
+    for stretch in stretches:
+        if isinstance(stretch, Reconstructions):
+            stretch.as_sets = bool(measuring.sets)
+    return _Prepared(options, target, protocol, measuring, stretches)
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of this name. Raises VqcliError with the nearest known one."""
+    if name not in PROTOCOLS:
+        message = f"there is no protocol '{name}'"
+        raise VqcliError(message, hint=suggestion(name, list(PROTOCOLS)), reason="option")
+    return PROTOCOLS[name]
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``out`` is no folder for results."""
+    if out.exists() and not out.is_dir():
+        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    if (out / RESULTS).exists() and not force:
+        hint = "give another -o, or --force to replace them"
+        raise VqcliError(f"{out} holds results of an evaluation", hint=hint, reason="exists")
+
+
+def work_folder(plan: dict[str, Any]) -> Path:
+    """Where an evaluation is kept while it is under way: the same for the same plan."""
+    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / KIND / digest[:32]
+
+
+def hash_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays by name; empty of none."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest() if arrays else ""
+
+
+def work(prepared: _Prepared, part: Part, done: set[int], share: tuple[int, int], progress: Progress) -> None:
+    """Work through this process's ``share`` (rank, processes) of the blocks that are not ``done``."""
+    (rank, processes), first = share, 0
+    for stretch in prepared.stretches:
+        todo = [k for k in range(stretch.blocks) if first + k not in done]
+        before = sum(len(stretch.block(k)) for k in range(stretch.blocks) if first + k in done)
+        among = f" (process 1 of {processes})" if processes > 1 else ""
+        mine = todo[rank::processes]
+        size = sum(len(stretch.block(k)) for k in mine)
+        progress.start(f"{stretch.what}{among}", before + size, "images", before)
+        work_through(stretch, mine, first, prepared.measuring, part, progress)
+        first += stretch.blocks
+    part.save(prepared.measuring)
+
+
+def work_through(
+    stretch: Stretch, blocks: list[int], first: int, measuring: Measuring, part: Part, progress: Progress
+) -> None:
+    """Show metrics the blocks of a stretch; its block 0 is number ``first`` of all."""
+    items = np.concatenate([np.arange(0), *map(stretch.block, blocks)])
+    waiting, seen_of_block = iter(blocks), 0
+    block = next(waiting, None)
+    for seen in stretch.batches(items):
+        measuring.see(seen)
+        for image in seen.rejected:
+            part.reject(image)
+        progress.advance(seen.items)
+        seen_of_block += seen.items
+        assert block is not None
+        if seen_of_block == len(stretch.block(block)):
+            part.finish(first + block, measuring)
+            block, seen_of_block = next(waiting, None), 0
+
+
+def left(stretches: Sequence[Stretch], done: set[int]) -> int:
+    """Items of blocks that are not done."""
+    blocks = [stretch.block(k) for stretch in stretches for k in range(stretch.blocks)]
+    return sum(len(block) for number, block in enumerate(blocks) if number not in done)
+
+
+def conclude(
+    prepared: _Prepared, total: Measuring, rejected: list[dict[str, str]], seconds: float, worked: int
+) -> EvaluateResult:
+    """What all came to. Raises VqcliError if no image could be used."""
+    options, target, protocol = prepared.options, prepared.target, prepared.protocol
+    counts = {stretch.what: stretch.count for stretch in prepared.stretches}
+    if len(rejected) == sum(counts.values()):
+        message = f"none of {len(rejected):,} images could be used ({rejected[0]['reason']})"
+        raise VqcliError(message, hint="vqcli encode lists each with its reason", reason="input-empty")
+    found, titles = total.result(), total.titles()
+    reconstructs = "r" if target.kind == "tokenizer" else ""
+    names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
+    return EvaluateResult(
+        options.target,
+        target.kind,
+        options.images or "",
+        protocol.name,
+        protocol.summary,
+        target.preparation,
+        {names[name]: value for name, value in found.items()},
+        {names[name]: (reconstructs if "fid" in name else "") + titles[name] for name in found},
+        total.configs(),
+        total.networks,
+        options.random_networks and bool(total.networks),
+        counts,
+        rejected,
+        seconds,
+        worked / seconds if worked else None,
+    )

@@ -1,0 +1,1 @@
+"""Evaluation: what is measured, of which images, and how far it has come."""

@@ -1,0 +1,209 @@
+"""The metrics of an evaluation with their networks: they see batches, and say what all came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from vqcli.checkpoint.folder import hash_of
+from vqcli.errors import VqcliError, suggestion
+from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.work import Seen
+from vqcli.jobs.weights import network_weights
+from vqcli.metrics.base import Metric, PairMetric, SetMetric, Side, TokenMetric
+from vqcli.metrics.frechet import FrechetMetric
+from vqcli.metrics.protocols import Protocol
+from vqcli.nn.inception import FidInception
+from vqcli.nn.lpips import Backbone, Lpips
+from vqcli.nn.random_weights import random_weights
+from vqcli.parts import PARTS
+from vqcli.registry import MetricConfig, build, resolve
+from vqcli.types import Progress
+
+INCEPTION = "fid-inception"
+WITHOUT = "--metrics with those that need no network: psnr, ssim, usage"
+"""How to do without a network."""
+
+
+class Measuring:
+    """Metrics by name, and the network that those of sets share."""
+
+    def __init__(self, metrics: Mapping[str, Metric], codebook_size: int = 0) -> None:
+        self.metrics, self.codebook_size = metrics, codebook_size
+        self.inception: FidInception | None = None
+        self.device = torch.device("cpu")
+        """Where the networks are."""
+        self.networks: dict[str, str] = {}
+        """Of each network: where its weights come from, and their hash."""
+        self.statistics: Mapping[str, np.ndarray] = {}
+        self.samples = 0
+
+    def prepare(self, statistics: Mapping[str, np.ndarray], samples: int) -> list[str]:
+        """Be told what is stored of the reference, and how many samples there will be.
+
+        Names the metrics that have to see the reference's images all the same.
+        """
+        self.statistics, self.samples, unmet = statistics, samples, []
+        for name, metric in self.sets.items():
+            metric.expect(samples)
+            taken = bool(statistics) and metric.take_statistics(statistics)
+            unmet += [name] if "reference" in metric.SIDES and not taken else []
+        return unmet
+
+    def renewed(self) -> Measuring:
+        """The same metrics, of which none has seen anything; they cannot look, only ``merge``."""
+        again = Measuring(build_metrics(self.configs(), self.codebook_size), self.codebook_size)
+        again.networks = self.networks
+        again.prepare(self.statistics, self.samples)
+        return again
+
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """All options of each metric."""
+        return {name: metric.config.model_dump(mode="json") for name, metric in self.metrics.items()}
+
+    @property
+    def pairs(self) -> dict[str, PairMetric]:
+        """Metrics that compare a reconstruction with its image."""
+        return {name: metric for name, metric in self.metrics.items() if isinstance(metric, PairMetric)}
+
+    @property
+    def sets(self) -> dict[str, SetMetric]:
+        """Metrics that compare two sets."""
+        return {name: metric for name, metric in self.metrics.items() if isinstance(metric, SetMetric)}
+
+    def see(self, seen: Seen) -> None:
+        """Show a batch to all metrics that look at such things."""
+        for name, metric in self.pairs.items():
+            for pair in seen.pairs:
+                try:
+                    metric.observe(*pair)
+                except ValueError as e:
+                    hint = "leave it out: --metrics with the others, or larger images: --size"
+                    raise VqcliError(f"{name} cannot be measured: {e}", hint=hint, reason="size") from e
+        for counting in (m for m in self.metrics.values() if isinstance(m, TokenMetric)):
+            for ids, grid in seen.tokens:
+                counting.observe(ids, grid)
+        for side, indices, images in seen.sets:
+            watching = [each for each in self.sets.values() if side in each.SIDES]
+            if watching and self.inception:
+                features = self.inception(images.to(self.device))
+                for comparing in watching:
+                    comparing.observe(side, indices, features)
+
+    def result(self) -> dict[str, float]:
+        """Every number of every metric, by name."""
+        found: dict[str, float] = {}
+        for metric in self.metrics.values():
+            found |= metric.result()
+        return found
+
+    def titles(self) -> dict[str, str]:
+        """What people call each number."""
+        return {key: title for metric in self.metrics.values() for key, title in metric.TITLES.items()}
+
+
+def build_metrics(sections: Mapping[str, Any], codebook_size: int) -> dict[str, Metric]:
+    """Metrics of which each is described by a section; those of tokens count so many codes."""
+    adapter: TypeAdapter[Any] = TypeAdapter(MetricConfig)
+    metrics: dict[str, Metric] = {}
+    for name, section in sections.items():
+        codes = (codebook_size,) if issubclass(resolve("metrics", name), TokenMetric) else ()
+        metrics[name] = build("metrics", adapter.validate_python(section), *codes)
+    return metrics
+
+
+def open_measuring(
+    options: EvaluateOptions,
+    protocol: Protocol,
+    names: Sequence[str],
+    codebook_size: int,
+    device: torch.device,
+    progress: Progress,
+) -> Measuring:
+    """The metrics called ``names`` as ``protocol`` has them, with their networks on ``device``.
+
+    Raises VqcliError where weights cannot be had.
+    """
+    measuring = Measuring(
+        build_metrics({name: protocol.metric(name) for name in names}, codebook_size), codebook_size
+    )
+    for metric in measuring.metrics.values():
+        if not metric.network:
+            continue
+        weights = find_weights(metric.network, options, progress)
+        source = "random weights" if options.random_networks else "published weights"
+        measuring.networks[metric.network] = f"{source}, SHA-256 {hash_of(weights)[:16]}"
+        if isinstance(metric, PairMetric):
+            metric.load(weights, device)
+        elif not measuring.inception:
+            measuring.inception = FidInception(resize=protocol.resize)
+            measuring.inception.load(weights)
+            measuring.inception.to(device)
+            measuring.device = device
+    return measuring
+
+
+def find_weights(name: str, options: EvaluateOptions, progress: Progress) -> dict[str, Tensor]:
+    """The weights of a network, as published, or drawn. Raises VqcliError where they cannot be had."""
+    if options.random_networks:
+        with torch.device("meta"):
+            own = FidInception().published() if name == INCEPTION else Lpips(_backbone(name)).state_dict()
+        return random_weights(own)
+    given = options.inception_weights if name == INCEPTION else options.lpips_weights
+    return network_weights(name, str(given) if given else None, progress, WITHOUT)
+
+
+def _backbone(name: str) -> Backbone:
+    return "vgg" if name.endswith("vgg") else "alex"
+
+
+@dataclass(frozen=True)
+class View:
+    """What there is to look at."""
+
+    pairs: bool
+    """Images and what a tokenizer makes of them, with its tokens."""
+    sides: frozenset[Side]
+    """Sets of images."""
+    storing: bool = False
+    """Statistics of the samples are wanted, for which a reference is not needed."""
+
+
+def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
+    """The metrics that are measured: those a user ``wanted``, else those of the protocol that fit.
+
+    Raises VqcliError where a metric is not known or does not fit, and where none does.
+    """
+    known = PARTS["metrics"]
+    for name in wanted:
+        if name not in known:
+            hint = suggestion(name, list(known))
+            raise VqcliError(f"there is no metric '{name}'", hint=hint, reason="option")
+    unfit = {name: why for name in known if (why := _unfit(resolve("metrics", name), view))}
+    chosen = list(dict.fromkeys(wanted)) or [name for name in protocol.metrics if name not in unfit]
+    for name in chosen or protocol.metrics:
+        if name in unfit:
+            message = f"{name} cannot be measured: {unfit[name]}"
+            raise VqcliError(message, hint=HINTS[unfit[name]], reason="option")
+    if view.storing and not any(issubclass(resolve("metrics", name), FrechetMetric) for name in chosen):
+        message = "statistics are what fid and sfid keep, of which none is measured"
+        raise VqcliError(message, hint="--metrics fid,sfid", reason="option")
+    return chosen
+
+
+NO_PAIRS, NO_REFERENCE = "it looks at what a tokenizer makes of images", "it needs images to measure against"
+HINTS = {NO_PAIRS: "give a tokenizer as the target, or leave it out", NO_REFERENCE: "name them with --images"}
+
+
+def _unfit(metric: type[Metric], view: View) -> str:
+    """Why a metric cannot be measured; empty if it can."""
+    if not issubclass(metric, SetMetric):
+        return "" if view.pairs else NO_PAIRS
+    stored = view.storing and issubclass(metric, FrechetMetric)
+    return "" if view.sides >= metric.SIDES or stored else NO_REFERENCE

@@ -1,0 +1,51 @@
+"""What a user asks of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vqcli.jobs.models import Size
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What is measured, of what, and against what."""
+
+    target: str
+    """A tokenizer, a generator, or images."""
+    images: str | None = None
+    """What a tokenizer reconstructs; what samples are measured against: images, or a file of statistics."""
+    protocol: str = "plain"
+    metrics: Sequence[str] = ()
+    """Those of the protocol if empty."""
+    size: Size | None = None
+    """Of a tokenizer's images: the model's own by default."""
+    split: str | None = None
+    limit: int | None = None
+    """Of ``images`` where a tokenizer reconstructs them, else of the target's."""
+    batch_size: int = 32
+    device: str | None = None
+    precision: str = "fp32"
+    num_workers: int = 2
+    strict: bool = False
+    samples: int = 50_000
+    """Images that a generator makes."""
+    seed: int = 0
+    """Of a generator's labels and images."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """What is to differ from a generator's own sampling."""
+    tokenizer: str | None = None
+    """What decodes a generator's tokens; the one that came with it otherwise."""
+    lpips_weights: Path | None = None
+    inception_weights: Path | None = None
+    random_networks: bool = False
+    """Networks with random weights: shows that everything works; its numbers mean nothing elsewhere."""
+    statistics: Path | None = None
+    """Where the statistics of the measured images are written, for later evaluations to stand on."""
+    record: bool = False
+    """Write the numbers into the tokenizer's folder."""
+    save_every: float = 60.0
+    """Seconds of work that a kill can cost, about."""

@@ -1,0 +1,132 @@
+"""What an evaluation leaves in a folder: numbers, a line an image, pictures; and statistics to compare with.
+
+Shape letters: B images of a batch, N images, H, W sides in pixels.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqcli import files
+from vqcli.data.npz import RESIZING
+from vqcli.jobs.evaluation.measuring import Measuring
+from vqcli.jobs.evaluation.work import Reconstructions, Stretch
+from vqcli.metrics.base import PairMetric
+from vqcli.metrics.frechet import FrechetMetric
+from vqcli.metrics.protocols import Protocol
+from vqcli.pixels import contact_sheet, to_uint8
+from vqcli.report.evaluation import evaluation_page
+
+if TYPE_CHECKING:
+    from vqcli.jobs.evaluate import EvaluateResult
+
+RESULTS, LINES, PAGE = "results.json", "images.csv", "index.html"
+SHOWN = 8
+"""Images a picture shows side by side."""
+SMALLEST = 128
+"""Pixels a side that shown images have at least: smaller ones are enlarged by a whole factor."""
+LOUDER = 4
+"""Differences are shown so many times as large, or people would see nothing."""
+
+
+def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Measuring) -> None:
+    """Write the numbers, and what the first stretch of work looks like."""
+    pairs = total.pairs
+    pictures = {}
+    if isinstance(stretch, Reconstructions) and pairs:
+        table = per_image(pairs)
+        write_lines(out / LINES, stretch, table)
+        for name, (what, shown) in telling(pairs, table).items():
+            pictures[f"{name}.png"] = f"{what}; below: reconstructions, differences times {LOUDER}"
+            files.write_image(out / f"{name}.png", triptychs(stretch, shown))
+    elif not isinstance(stretch, Reconstructions):
+        some = np.arange(min(stretch.count, SHOWN**2 // 2))
+        images = [image for seen in stretch.batches(some) for _, _, batch in seen.sets for image in batch]
+        pictures["samples.png"] = "the first images"
+        files.write_image(out / "samples.png", contact_sheet(evened(images), SHOWN))
+    warning = (
+        "Networks had random weights: what they measured means nothing." if result.random_networks else ""
+    )
+    page = evaluation_page(f"{result.kind} {result.target}", result.rows(), pictures, warning)
+    files.write_text(out / PAGE, page)
+    files.write_json(out / RESULTS, asdict(result))
+
+
+def telling(pairs: dict[str, PairMetric], table: dict[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
+    """What is worth a look: name, what it shows, numbers of images."""
+    indices, judge = table["index"], "lpips" if "lpips" in pairs else next(iter(pairs))
+    nearest = np.argsort(table[judge] if pairs[judge].lower_is_better else -table[judge], kind="stable")
+    across = np.unique(np.linspace(0, len(indices) - 1, SHOWN).astype(int))
+    best, worst = nearest[:SHOWN], nearest[::-1][:SHOWN]
+    return {
+        "reconstructions": ("images from all over the set", indices[across]),
+        "best": (f"{judge} {_listed(table[judge][best])}", indices[best]),
+        "worst": (f"{judge} {_listed(table[judge][worst])}", indices[worst]),
+    }
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
+def per_image(pairs: dict[str, PairMetric]) -> dict[str, np.ndarray]:
+    """What each image came to, by metric, in the order of ``index``."""
+    table: dict[str, np.ndarray] = {}
+    for name, metric in pairs.items():
+        state = metric.state()
+        order = torch.argsort(state["indices"])
+        table["index"] = state["indices"][order].numpy()
+        table[name] = state["found"][order].numpy()
+    return table
+
+
+def write_lines(path: Path, stretch: Reconstructions, table: dict[str, np.ndarray]) -> None:
+    """A CSV file with the key and the numbers of every image."""
+    names = [name for name in table if name != "index"]
+    with files.writing(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        lines = csv.writer(text)
+        lines.writerow(["key", *names])
+        for row, index in enumerate(table["index"].tolist()):
+            lines.writerow([stretch.source.key(index), *(f"{table[name][row]:.6g}" for name in names)])
+        text.detach()  # flushed; the file below is not this function's to close
+
+
+def triptychs(stretch: Reconstructions, indices: np.ndarray) -> Any:
+    """Originals, reconstructions below them, and below these how they differ, ``LOUDER``."""
+    columns: dict[int, list[Tensor]] = {}
+    for seen in stretch.batches(indices):
+        for numbers, images, reconstructions in seen.pairs:
+            a, b = to_uint8(images.cpu()), to_uint8(reconstructions.cpu())
+            apart = ((a.int() - b.int()).abs() * LOUDER).clamp(max=255).to(torch.uint8)
+            columns |= {i: [a[k], b[k], apart[k]] for k, i in enumerate(numbers.tolist())}
+    shown = [columns[i] for i in indices.tolist()]
+    return contact_sheet(evened([column[row] for row in range(3) for column in shown]), len(shown))
+
+
+def evened(images: list[Tensor]) -> Tensor:
+    """Images of any sizes, uint8 (3, H, W), as one tensor: enlarged if small, the rest filled with white."""
+    sizes = torch.tensor([image.shape[1:] for image in images])
+    factor = max(1, -(-SMALLEST // int(sizes.max())))
+    h, w = (sizes.max(dim=0).values * factor).tolist()
+    enlarged = [image.repeat_interleave(factor, 1).repeat_interleave(factor, 2) for image in images]
+    return torch.stack([F.pad(x, (0, w - x.shape[2], 0, h - x.shape[1]), value=255) for x in enlarged])
+
+
+def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
+    """Statistics of the measured images, as ADM's reference files have them, and how they were resized."""
+    arrays = {RESIZING: np.array(protocol.resize)}
+    for metric in total.sets.values():
+        if isinstance(metric, FrechetMetric):
+            arrays |= dict(zip(metric.NAMES, metric.statistics("sample")))
+    with files.writing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -1,0 +1,95 @@
+"""What an evaluation has come to so far, on disk: a file for each process of each command."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vqcli import files
+from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs.evaluation.measuring import Measuring
+
+PLAN = "plan.json"
+DONE, REJECTED = "done", "rejected"
+"""Numbers of finished blocks, and the metadata that lists images that could not be used."""
+PATIENCE = 20
+"""At most one part in so many of the time goes into saving."""
+
+
+def begin(folder: Path, plan: dict[str, Any]) -> None:
+    """Take a folder for an evaluation; parts of another are removed."""
+    files.clean(folder)
+    if (folder / PLAN).is_file() and files.read_json(folder / PLAN) == plan:
+        return
+    for path in _parts(folder):
+        path.unlink()
+    files.write_json(folder / PLAN, plan)
+
+
+def finished(folder: Path) -> set[int]:
+    """Blocks that are done."""
+    return {block for path in _parts(folder) for block in _open(path)[0][DONE].tolist()}
+
+
+def collect(folder: Path, measuring: Measuring) -> list[dict[str, str]]:
+    """Show metrics all that was seen so far; the images that could not be used, each with its reason."""
+    rejected: list[dict[str, str]] = []
+    for path in _parts(folder):
+        tensors, metadata = _open(path)
+        rejected += json.loads(metadata[REJECTED])
+        for name, metric in measuring.metrics.items():
+            start = f"{name}/"
+            metric.merge({key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)})
+    return sorted(rejected, key=lambda bad: bad["key"])
+
+
+class Part:
+    """What one process has done; saved now and then, whole."""
+
+    def __init__(self, folder: Path, rank: int, every: float) -> None:
+        """``every`` so many seconds it is time to save. All processes must be here before one saves."""
+        commands = [int(path.name.split("-")[1]) for path in _parts(folder)]
+        self.path = folder / f"part-{max(commands, default=0) + 1:03d}-{rank:03d}.safetensors"
+        self.every, self.cost = every, 0.0
+        self.saved = time.monotonic()
+        self.blocks: list[int] = []
+        self.rejected: list[dict[str, str]] = []
+
+    def reject(self, image: BadImage) -> None:
+        """Note an image that could not be used."""
+        self.rejected.append({"key": image.key, "reason": image.reason})
+
+    def finish(self, block: int, measuring: Measuring) -> None:
+        """A block is done."""
+        self.blocks.append(block)
+        if time.monotonic() - self.saved >= max(self.every, PATIENCE * self.cost):
+            self.save(measuring)
+
+    def save(self, measuring: Measuring) -> None:
+        """Write all that was seen and done."""
+        start = time.monotonic()
+        tensors = {DONE: torch.tensor(self.blocks, dtype=torch.int64)}
+        for name, metric in measuring.metrics.items():
+            tensors |= {f"{name}/{key}": tensor for key, tensor in metric.state().items()}
+        files.write_tensors(self.path, tensors, {REJECTED: json.dumps(self.rejected)})
+        self.saved = time.monotonic()
+        self.cost = self.saved - start
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.safetensors"))
+
+
+def _open(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    except (OSError, SafetensorError) as e:
+        hint = "delete it and run the same command: what it held is measured again"
+        raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e

@@ -1,0 +1,148 @@
+"""What is evaluated: a tokenizer, a generator, or images, and what it is measured against."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from vqcli.checkpoint import kind_of, load_tokenizer
+from vqcli.data.npz import read_resizing, read_statistics
+from vqcli.data.open import open_source
+from vqcli.errors import VqcliError
+from vqcli.jobs.cache import model_folder
+from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
+from vqcli.jobs.models import target_size
+from vqcli.jobs.sampler import GenerateOptions, Sampler, weights_hash
+from vqcli.metrics.base import Side
+from vqcli.metrics.protocols import Protocol
+from vqcli.pixels import NativeCrop, crop
+from vqcli.types import Progress
+
+Kind = Literal["tokenizer", "generator", "images"]
+MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
+"""What tells that a folder is a model's or a run's, not one of images."""
+
+
+@dataclass
+class Target:
+    """What is evaluated, ready for work."""
+
+    kind: Kind
+    stretches: list[Stretch]
+    folder: Path | None = None
+    """Of a model."""
+    preparation: str = ""
+    """What is done to images, in words."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """What decides the outcome beside the stretches, as JSON values."""
+    statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Stored ones of the reference."""
+    codebook_size: int = 0
+    """Of a tokenizer."""
+
+    @property
+    def sides(self) -> frozenset[Side]:
+        """Which sets there are."""
+        both = self.kind == "tokenizer" or len(self.stretches) > 1 or bool(self.statistics)
+        return frozenset({"reference", "sample"} if both else {"sample"})
+
+
+def open_target(
+    options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
+) -> Target:
+    """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
+    if are_images(options.target):
+        samples = Given(open_source(options.target), "sample", options, options.limit)
+        target = Target("images", [samples], preparation="images as they are")
+        return _against(target, options, protocol)
+    folder = model_folder(options.target, progress)
+    if kind_of(folder) == "generator":
+        return _against(_generator(folder, options, protocol, rank, progress), options, protocol)
+    return _tokenizer(folder, options, protocol, device)
+
+
+def are_images(text: str) -> bool:
+    """Whether a target names images; anything that is no file, pattern or folder of them is a model."""
+    path = Path(text)
+    if path.is_dir():
+        return not any((path / name).exists() for name in MODEL_FILES)
+    model = path.suffix.lower() in {".pt", ".pth", ".ckpt", ".safetensors", ".bin"}
+    return (
+        bool(path.is_file() and not model) or glob.has_magic(text) or bool(re.fullmatch("demo(:.*)?", text))
+    )
+
+
+def _tokenizer(folder: Path, options: EvaluateOptions, protocol: Protocol, device: torch.device) -> Target:
+    if not options.images:
+        hint = "name some with --images; vqcli usage-report tells what is stored with the model"
+        raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="usage")
+    tokenizer = load_tokenizer(folder, device)
+    size = target_size(options.size, tokenizer)
+    source = open_source(options.images, split=options.split, size=size)
+    transform = crop(protocol.crop, size) if size else NativeCrop(tokenizer.spec.downsample)
+    work = Reconstructions(source, transform, options, tokenizer, protocol)
+    stretches: list[Stretch] = [work]
+    if protocol.whole_reference:
+        stretches.append(Given(source, "reference", options, options.limit))
+    how = CROPS[protocol.crop] if size else f"centre cut to a multiple of {tokenizer.spec.downsample}"
+    sides = f"{size[0]}x{size[1]}" if size else "native sizes"
+    own = {"model": weights_hash(folder), "size": size, "precision": options.precision}
+    codes = tokenizer.spec.codebook_size
+    return Target("tokenizer", stretches, folder, f"{how}, {sides}", own, codebook_size=codes)
+
+
+CROPS = {
+    "adm": "resize (bicubic) and centre crop",
+    "centre": "centre crop without resizing",
+    "smallest_side": "resize (bilinear) to the smallest side and centre crop",
+}
+
+
+def _generator(
+    folder: Path, options: EvaluateOptions, protocol: Protocol, rank: int, progress: Progress
+) -> Target:
+    wanted = GenerateOptions(
+        ("0",),  # classes are drawn later
+        model=options.target,
+        tokenizer=options.tokenizer,
+        count=options.samples,
+        seed=options.seed,
+        sampling=options.sampling,
+        batch_size=options.batch_size,
+        device=options.device,
+        precision=options.precision,
+    )
+    sampler = Sampler(wanted, rank, progress)
+    tokenizer = sampler.add_tokenizer(progress)
+    how = f"{protocol.labels} classes, {sampler.size[0]}x{sampler.size[1]}, seed {options.seed}"
+    own = {"tokenizer": weights_hash(tokenizer)}
+    return Target("generator", [Samples(sampler, options.samples, protocol)], folder, how, own)
+
+
+def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Target:
+    """The target with its reference: images, or what is stored of them."""
+    if not options.images:
+        return target
+    path = Path(options.images)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        target.statistics = read_statistics(path)
+        resized = read_resizing(path) or protocol.resize  # others do not tell
+        if target.statistics and resized != protocol.resize:
+            message = f"{path} is of images that were resized in another way ({resized})"
+            hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
+            raise VqcliError(message, hint=hint, reason="option")
+    try:
+        source = open_source(options.images, split=options.split)
+        target.stretches.append(Given(source, "reference", options))
+    except VqcliError as e:
+        if not target.statistics or e.reason != "input-empty":
+            raise
+    return target
