@@ -20,6 +20,7 @@ from vqcli.data.loader import eval_batches
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.pixels import CenterCrop, normalize, to_uint8
 
@@ -230,6 +231,28 @@ def test_results_are_not_replaced_unasked(tmp_path, model):
     with pytest.raises(VqcliError, match="holds results"):
         evaluate(options(model), tmp_path / "out")
     evaluate(options(model), tmp_path / "out", force=True)
+
+
+def test_numbers_go_into_the_folder_and_its_card(tmp_path):
+    model = make_model(tmp_path / "own", side=16)
+    before = (model / "README.md").read_text()
+    found = evaluate(options(model, record=True, random_networks=False))
+    stored = json.loads((model / "usage.json").read_text())
+    assert stored["images"] == "11 images of demo:11, resize (bicubic) and centre crop, 16x16"
+    assert stored["protocol"] == "plain"
+    assert {name: stored[name] for name in found.results} == found.results
+    card = (model / "README.md").read_text()
+    assert f"Reconstructions of {stored['images']}: PSNR {stored['psnr']:.2f} dB" in card
+    evaluate(options(model, "demo:3", record=True, random_networks=False))
+    again = (model / "README.md").read_text()
+    assert "11 images" not in again
+    assert len(again.splitlines()) == len(card.splitlines()) == len(before.splitlines()) + 2
+    assert (
+        measure_usage(str(model)).utilization == json.loads((model / "usage.json").read_text())["utilization"]
+    )
+    for other in ({"metrics": ("psnr",)}, {"random_networks": True}):
+        with pytest.raises(VqcliError, match=r"--record|random"):
+            evaluate(options(model, **{"record": True, "random_networks": False} | other))
 
 
 def test_only_one_command_at_a_time_works_on_an_evaluation(tmp_path, model):

@@ -61,9 +61,9 @@ def test_a_run_tells_what_it_measured_and_how(tmp_path):
         assert usage[name] == last[f"validation/{name}"] == result.measured[name]
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     line = next(line for line in card.splitlines() if line.startswith("Reconstructions of "))
-    assert f"of {usage['images']}: PSNR {usage['psnr']:.2f} dB (RGB), SSIM {usage['ssim']:.4f} (" in line
-    assert "rounded to 8 bits" in line
-    assert "LPIPS" not in line
+    numbers = f"PSNR {usage['psnr']:.2f} dB, SSIM {usage['ssim']:.4f}"
+    assert f"of {usage['images']}: {numbers}. Protocol `plain`: 8-bit" in line
+    assert "(AlexNet)" not in line
     assert describe_model(str(tmp_path / "run")).usage == usage
     assert measure_usage(str(tmp_path / "run")).stored == usage
 
@@ -78,7 +78,7 @@ def test_cards_say_what_is_known(tmp_path):
     assert record["images"] == "1 held-out images of photos"
     older = {name: value for name, value in record.items() if name != "protocol"}
     for usage, told in (
-        (older, "PSNR 21.50 dB (RGB), LPIPS 0.2500 (AlexNet);"),
+        (older, "PSNR 21.50 dB, LPIPS 0.2500 (AlexNet). Protocol `plain`"),
         (record, "PSNR 21.50"),
         (None, ""),
     ):

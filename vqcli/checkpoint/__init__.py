@@ -4,6 +4,7 @@
 codes (K, D). A generator's folder also holds its tokenizer's folder ``tokenizer/`` and ``classes.json``.
 """
 
+from vqcli.checkpoint.card import record_measured
 from vqcli.checkpoint.folder import hash_of, kind_of, read_config
 from vqcli.checkpoint.generator import (
     describe_generator,
@@ -37,6 +38,7 @@ __all__ = [
     "read_spec",
     "read_tokenizer",
     "read_tokenizer_outline",
+    "record_measured",
     "save_generator",
     "save_tokenizer",
     "write_classes",

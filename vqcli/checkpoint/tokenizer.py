@@ -15,6 +15,7 @@ import torch
 from pydantic import TypeAdapter
 
 from vqcli import files
+from vqcli.checkpoint.card import model_card
 from vqcli.checkpoint.folder import (
     FORMAT,
     damaged,
@@ -30,13 +31,6 @@ from vqcli.types import TokenizerSpec
 
 CODES = "quantizer.codebook.weight"
 """Where a baked tokenizer keeps its codes."""
-QUALITY = {
-    "psnr": "PSNR {:.2f} dB (RGB)",
-    "ssim": "SSIM {:.4f} (Gaussian window, true data range)",
-    "lpips_vgg": "LPIPS {:.4f} (VGG)",
-    "lpips_alex": "LPIPS {:.4f} (AlexNet)",
-}
-"""What a model card says of numbers of ``usage.json``, where they were measured."""
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
@@ -80,30 +74,8 @@ def save_tokenizer(
     files.write_tensors(folder / "model.safetensors", state, {"fingerprint": baked.fingerprint})
     if usage is not None:
         files.write_json(folder / "usage.json", usage)
-    files.write_text(folder / "README.md", model_card(baked, usage, note))
+    files.write_text(folder / "README.md", model_card(baked.spec, usage, note))
     files.write_json(folder / "config.json", describe_tokenizer(baked))
-
-
-def model_card(tokenizer: Tokenizer, usage: dict[str, Any] | None, note: str) -> str:
-    """README.md of a model folder."""
-    spec = tokenizer.spec
-    size = "x".join(map(str, spec.image_size)) if spec.image_size else "any size"
-    lines = [
-        "---\nlibrary_name: vqcli\ntags: [image-tokenizer, vector-quantization]\n---",
-        f"# A tokenizer with {spec.codebook_size:,} codes\n",
-        f"Code width {spec.width}, one token for {spec.downsample}x{spec.downsample} of {size} pixels.",
-    ]
-    if usage:
-        lines.append(
-            f"Utilization: {usage['utilization']:.2%} of the codes over {usage['tokens']:,} tokens of "
-            f"{usage['images']} (uniform use would give {usage['uniform_expectation']:.2%})."
-        )
-        told = [words.format(usage[name]) for name, words in QUALITY.items() if name in usage]
-        if told:
-            how = "means over images whose values are rounded to 8 bits (the protocol `plain`)"
-            lines.append(f"Reconstructions of {usage['images']}: {', '.join(told)}; {how}.")
-    lines += [note, "\n    vqcli encode IMAGES -o tokens.npy -m THIS_FOLDER\n"]
-    return "\n".join(line for line in lines if line)
 
 
 def load_tokenizer(folder: Path, device: torch.device | str = "cpu") -> Tokenizer:

@@ -23,7 +23,7 @@ from vqcli.cli.options import (
 from vqcli.cli.output import Out, listed
 
 if TYPE_CHECKING:
-    from vqcli.jobs.evaluate import EvaluateResult
+    from vqcli.jobs.evaluation.result import EvaluateResult
 
 
 def _option(*names: str, help: str, **rest: Any) -> Any:

@@ -17,79 +17,24 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
-import vqcli
 from vqcli import files
+from vqcli.checkpoint import record_measured
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.cache import cache_folder
 from vqcli.jobs.encode import PATIENCE
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
-from vqcli.jobs.evaluation.outputs import RESULTS, write_results, write_statistics
+from vqcli.jobs.evaluation.outputs import RESULTS, usage_record, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
+from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
 from vqcli.jobs.models import pick_device, settle_allocator
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 
-SHARES = ("utilization", "uniform_expectation", "precision", "recall")
-"""Numbers that are shares."""
 KIND, RESULT = "evaluations-1", "result.json"
 """The cache's folder of unfinished evaluations, and what processes tell each other at the end."""
-
-
-@dataclass(frozen=True)
-class EvaluateResult:
-    """Numbers, and all that one must know to compare them with others."""
-
-    target: str
-    kind: str
-    """``tokenizer``, ``generator`` or ``images``."""
-    reference: str
-    """What was measured against; empty if nothing was."""
-    protocol: str
-    summary: str
-    """What the protocol stands for."""
-    preparation: str
-    """What was done to the images."""
-    results: dict[str, float]
-    titles: dict[str, str]
-    """What people call each number of ``results``."""
-    metrics: dict[str, dict[str, Any]]
-    """All options of each metric."""
-    networks: dict[str, str]
-    """Where the weights of each network come from, and their hash."""
-    random_networks: bool
-    """Whether these have random weights: then their numbers mean nothing."""
-    counts: dict[str, int]
-    """Images of each stretch of work."""
-    rejected: list[dict[str, str]]
-    """Images that could not be used, and why."""
-    seconds: float
-    images_per_second: float | None
-    """Of all processes together, of what this command did; None if nothing was left to do."""
-    version: str = vqcli.__version__
-
-    def rows(self) -> list[tuple[str, str]]:
-        """What a table for people says, line by line."""
-        counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
-        speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
-        return [
-            ("protocol", f"{self.protocol}: {self.summary}"),
-            ("images", counts + (f" of {self.reference}" if self.kind == "tokenizer" else "")),
-            *([("against", self.reference)] if self.reference and self.kind != "tokenizer" else []),
-            ("preparation", self.preparation),
-            *((self.titles[name], _told(name, value)) for name, value in self.results.items()),
-            *(("network", f"{name}, {what}") for name, what in self.networks.items()),
-            ("speed", speed),
-        ]
-
-
-def _told(name: str, value: float) -> str:
-    """A number as people read it."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2%}" if name in SHARES else f"{value:,.4f}"
 
 
 @dataclass(frozen=True)
@@ -148,6 +93,8 @@ def evaluate(
                 write_results(out, result, prepared.stretches[0], total)
             if options.statistics:
                 write_statistics(options.statistics, total, prepared.protocol)
+            if options.record and prepared.target.folder:
+                record_measured(prepared.target.folder, usage_record(result))
             files.write_json(folder / RESULT, asdict(result))
         state.wait_for_everyone()
         result = EvaluateResult(**files.read_json(folder / RESULT))
@@ -164,6 +111,8 @@ def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -
     target = open_target(options, protocol, device, state.local_process_index, progress)
     view = View(target.kind == "tokenizer", target.sides, storing=bool(options.statistics))
     names = choose(protocol, options.metrics, view)
+    if options.record:
+        check_record(options, target, names)
     measuring = open_measuring(options, protocol, names, target.codebook_size, device, progress)
     unmet = measuring.prepare(target.statistics, target.stretches[0].count)
     stretches = [s for s in target.stretches if not isinstance(s, Given) or s.side == "sample" or unmet]
@@ -174,6 +123,24 @@ def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -
         if isinstance(stretch, Reconstructions):
             stretch.as_sets = bool(measuring.sets)
     return _Prepared(options, target, protocol, measuring, stretches)
+
+
+def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:
+    """Raises VqcliError where what will be found cannot stand in a model's folder."""
+    wrong = ""
+    if target.kind != "tokenizer":
+        wrong, hint = "--record is for a tokenizer's folder", f"{target.kind} have none of these numbers"
+    elif cache_folder().resolve() in (target.folder or Path()).resolve().parents:
+        wrong, hint = (
+            f"{options.target} lies in the cache, not in a folder of yours",
+            "vqcli pull or import it",
+        )
+    elif "usage" not in names:
+        wrong, hint = "--record needs usage, which a card tells first", "add usage to --metrics"
+    elif options.random_networks:
+        wrong, hint = "what networks with random weights found is not for a card", "leave --record out"
+    if wrong:
+        raise VqcliError(wrong, hint=hint, reason="option")
 
 
 def find_protocol(name: str) -> Protocol:

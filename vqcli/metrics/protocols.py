@@ -60,7 +60,7 @@ PROTOCOLS = {
     for each in (
         Protocol(
             "plain",
-            "8-bit images; PSNR and SSIM (Gaussian window) of RGB with the true data range, LPIPS of AlexNet",
+            "8-bit images, means over images; PSNR and SSIM (Gaussian window) of RGB, true data range",
             {"psnr": {}, "ssim": {}, "lpips": {}, "fid": {}, "inception_score": {}, "usage": {}},
         ),
         Protocol(

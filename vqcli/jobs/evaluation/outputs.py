@@ -9,7 +9,7 @@ import csv
 import io
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +19,13 @@ from torch import Tensor
 from vqcli import files
 from vqcli.data.npz import RESIZING
 from vqcli.jobs.evaluation.measuring import Measuring
+from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.work import Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
 from vqcli.pixels import contact_sheet, to_uint8
 from vqcli.report.evaluation import evaluation_page
-
-if TYPE_CHECKING:
-    from vqcli.jobs.evaluate import EvaluateResult
 
 RESULTS, LINES, PAGE = "results.json", "images.csv", "index.html"
 SHOWN = 8
@@ -130,3 +128,13 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
             arrays |= dict(zip(metric.NAMES, metric.statistics("sample")))
     with files.writing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def usage_record(result: EvaluateResult) -> dict[str, Any]:
+    """What ``usage.json`` says of a tokenizer that was evaluated."""
+    used = result.counts["reconstruct"] - len(result.rejected)
+    numbers = dict(result.results)
+    if "lpips" in numbers:
+        numbers[f"lpips_{result.metrics['lpips']['net']}"] = numbers.pop("lpips")
+    images = f"{used:,} images of {result.reference}, {result.preparation}"
+    return {"images": images} | numbers | {"protocol": result.protocol}

@@ -1,0 +1,65 @@
+"""What an evaluation found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import vqcli
+
+SHARES = ("utilization", "uniform_expectation", "precision", "recall")
+"""Numbers that are shares."""
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Numbers, and all that one must know to compare them with others."""
+
+    target: str
+    kind: str
+    """``tokenizer``, ``generator`` or ``images``."""
+    reference: str
+    """What was measured against; empty if nothing was."""
+    protocol: str
+    summary: str
+    """What the protocol stands for."""
+    preparation: str
+    """What was done to the images."""
+    results: dict[str, float]
+    titles: dict[str, str]
+    """What people call each number of ``results``."""
+    metrics: dict[str, dict[str, Any]]
+    """All options of each metric."""
+    networks: dict[str, str]
+    """Where the weights of each network come from, and their hash."""
+    random_networks: bool
+    """Whether these have random weights: then their numbers mean nothing."""
+    counts: dict[str, int]
+    """Images of each stretch of work."""
+    rejected: list[dict[str, str]]
+    """Images that could not be used, and why."""
+    seconds: float
+    images_per_second: float | None
+    """Of all processes together, of what this command did; None if nothing was left to do."""
+    version: str = vqcli.__version__
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What a table for people says, line by line."""
+        counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
+        speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
+        return [
+            ("protocol", f"{self.protocol}: {self.summary}"),
+            ("images", counts + (f" of {self.reference}" if self.kind == "tokenizer" else "")),
+            *([("against", self.reference)] if self.reference and self.kind != "tokenizer" else []),
+            ("preparation", self.preparation),
+            *((self.titles[name], _told(name, value)) for name, value in self.results.items()),
+            *(("network", f"{name}, {what}") for name, what in self.networks.items()),
+            ("speed", speed),
+        ]
+
+
+def _told(name: str, value: float) -> str:
+    """A number as people read it."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2%}" if name in SHARES else f"{value:,.4f}"
