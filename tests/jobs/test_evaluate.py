@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from tests.jobs.evaluations import CHEAP, Stopper, options
@@ -23,6 +24,7 @@ from vqcli.jobs.evaluate import evaluate
 from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.pixels import CenterCrop, normalize, to_uint8
+from vqcli.types import Tokens
 
 pytestmark = pytest.mark.usefixtures("small_evaluations")
 
@@ -198,6 +200,18 @@ def test_protocols_differ_where_they_should(model):
     }
     assert len({round(each["psnr"], 9) for each in found.values()}) == 3  # RGB, luma, luma of unrounded
     assert found["llamagen"]["ssim"] > found["plain"]["ssim"]
+
+
+def test_images_are_measured_at_another_size_where_one_is_named(model):
+    found = evaluate(options(model, metrics=("psnr", "usage"), eval_size=(12, 12)))
+    images, _, ids = reconstructed(model)
+    tokenizer = load_tokenizer(model)
+    made = tokenizer.decode(Tokens(ids, tokenizer.grid(16, 16))).detach()
+    a, b = (F.interpolate(each, (12, 12), mode="bicubic") for each in (normalize(images), made))
+    errors = (a.clamp(-1, 1).double() - normalize(to_uint8(b)).double()).square().mean((1, 2, 3)) / 4
+    assert found.results["psnr"] == pytest.approx(-10 * errors.log10().mean().item(), rel=1e-6)
+    assert found.results["tokens"] == ids.numel()
+    assert "measured at 12x12" in found.preparation
 
 
 def test_whole_images_are_the_reference_where_the_protocol_says_so(model):

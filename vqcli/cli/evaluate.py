@@ -19,6 +19,7 @@ from vqcli.cli.options import (
     SplitOpt,
     StrictOpt,
     WorkersOpt,
+    parse_size,
 )
 from vqcli.cli.output import Out, listed
 
@@ -95,6 +96,15 @@ def evaluate(
     ] = None,
     random_networks: Annotated[bool, typer.Option("--random-networks", hidden=True)] = False,
     size: SizeOpt = None,
+    eval_size: Annotated[
+        Any,
+        _option(
+            "--eval-size",
+            parser=parse_size,
+            metavar="N|HxW",
+            help="Bring images and what was made to this size before all metrics (LlamaGen: 256).",
+        ),
+    ] = None,
     split: SplitOpt = None,
     limit: LimitOpt = None,
     batch_size: BatchSizeOpt = 32,
@@ -108,6 +118,8 @@ def evaluate(
 
     Example: vqcli evaluate runs/demo --images photos/ --metrics psnr,ssim,usage -o evaluation
     """
+    if eval_size == "native":
+        raise typer.BadParameter("--eval-size is N or HxW")
     from vqcli.jobs.evaluate import evaluate as run
     from vqcli.jobs.evaluation.options import EvaluateOptions
 
@@ -117,6 +129,7 @@ def evaluate(
         protocol=protocol,
         metrics=[name.strip().replace("-", "_") for name in (metrics or "").split(",") if name.strip()],
         size=size,
+        eval_size=eval_size,
         split=split,
         limit=limit,
         batch_size=batch_size,

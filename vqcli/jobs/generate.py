@@ -22,7 +22,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.encode import PATIENCE
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.sampler import IMAGE, GenerateOptions, Picture, Sampler, weights_hash
-from vqcli.pixels import contact_sheet, to_pil
+from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent
 
 FORMAT, SAMPLES = 1, "samples.json"
@@ -159,7 +159,7 @@ def write_images(
     before = done * sampler.length
     progress.start(what, before + sampler.work(len(todo)), "tokens", before)
     for some, tokens in sampler.batches(todo, progress):
-        for picture, image in zip(some, sampler.decode(tokens)):
+        for picture, image in zip(some, to_uint8(sampler.decode(tokens))):
             files.write_image(paths[picture], to_pil(image))
         done += len(some)
         progress.show(images=done)

@@ -26,7 +26,6 @@ from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.jobs.models import decodable, generator_tokenizer, open_generator, pick_device
 from vqcli.nn.precision import autocast
-from vqcli.pixels import Rounding, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, Tokens, grid_length, silent
 
@@ -154,11 +153,11 @@ class Sampler:
         return h * f, w * f
 
     @torch.inference_mode()
-    def decode(self, tokens: Tokens, rounding: Rounding = "nearest") -> Tensor:
-        """8-bit images (B, 3, H, W) of tokens."""
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Images (B, 3, H, W) of tokens, float32, [-1, 1] but for what the decoder overshoots; on the CPU."""
         with autocast(self.options.precision, self.device):
             images = self.tokenizer.decode(tokens)
-        return to_uint8(images, rounding).cpu()
+        return images.float().cpu()
 
 
 def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig:

@@ -23,6 +23,8 @@ class EvaluateOptions:
     """Those of the protocol if empty."""
     size: Size | None = None
     """Of a tokenizer's images: the model's own by default."""
+    eval_size: tuple[int, int] | None = None
+    """(height, width) that reconstructions, their images and samples are brought to before all metrics."""
     split: str | None = None
     limit: int | None = None
     """Of ``images`` where a tokenizer reconstructs them, else of the target's."""

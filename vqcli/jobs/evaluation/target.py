@@ -93,10 +93,16 @@ def _tokenizer(folder: Path, options: EvaluateOptions, protocol: Protocol, devic
     if protocol.whole_reference:
         stretches.append(Given(source, "reference", options, options.limit))
     how = CROPS[protocol.crop] if size else f"centre cut to a multiple of {tokenizer.spec.downsample}"
-    sides = f"{size[0]}x{size[1]}" if size else "native sizes"
-    own = {"model": weights_hash(folder), "size": size, "precision": options.precision}
+    sides = (f"{size[0]}x{size[1]}" if size else "native sizes") + _measured_at(options)
+    decides = {"size": size, "eval_size": options.eval_size, "precision": options.precision}
+    own = {"model": weights_hash(folder)} | decides
     codes = tokenizer.spec.codebook_size
     return Target("tokenizer", stretches, folder, f"{how}, {sides}", own, codebook_size=codes)
+
+
+def _measured_at(options: EvaluateOptions) -> str:
+    size = options.eval_size
+    return f", measured at {size[0]}x{size[1]} (bicubic)" if size else ""
 
 
 CROPS = {
@@ -122,9 +128,10 @@ def _generator(
     )
     sampler = Sampler(wanted, rank, progress)
     tokenizer = sampler.add_tokenizer(progress)
-    how = f"{protocol.labels} classes, {sampler.size[0]}x{sampler.size[1]}, seed {options.seed}"
-    own = {"tokenizer": weights_hash(tokenizer)}
-    return Target("generator", [Samples(sampler, options.samples, protocol)], folder, how, own)
+    sides = f"{sampler.size[0]}x{sampler.size[1]}{_measured_at(options)}"
+    how = f"{protocol.labels} classes, {sides}, seed {options.seed}"
+    own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
+    return Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
 
 
 def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Target:

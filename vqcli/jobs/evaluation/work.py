@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vqcli.data.base import Source, identity
@@ -148,6 +149,9 @@ class Reconstructions(Pictures):
             tokens = self.tokenizer.encode(original)
             made = self.tokenizer.decode(tokens).float()
         seen.tokens.append((tokens.ids.cpu().numpy(), tokens.grid))
+        if size := self.options.eval_size:
+            original, made = resized(original, size), resized(made, size)
+            images = to_uint8(original, protocol.saved)
         compared = protocol.compared
         rounded = made if compared == "none" else normalize(to_uint8(made, compared))
         seen.pairs.append((indices, original, rounded))
@@ -164,17 +168,19 @@ class Samples(Stretch):
 
     what = "generate"
 
-    def __init__(self, sampler: Sampler, count: int, protocol: Protocol) -> None:
-        self.sampler, self.count, self.protocol = sampler, count, protocol
+    def __init__(self, sampler: Sampler, options: EvaluateOptions, protocol: Protocol) -> None:
+        self.sampler, self.count, self.protocol = sampler, options.samples, protocol
+        self.size = options.eval_size
         self.per_block = sampler.rows * max(1, BLOCK // sampler.rows)
         classes = sampler.generator.config.classes
-        self.pictures = draw_pictures(count, classes, protocol.labels, sampler.options.seed)
+        self.pictures = draw_pictures(self.count, classes, protocol.labels, sampler.options.seed)
 
     def batches(self, items: np.ndarray) -> Iterator[Seen]:
         chosen = [self.pictures[i] for i in items.tolist()]
         at = 0
         for some, tokens in self.sampler.batches(chosen):
-            saved = self.sampler.decode(tokens, self.protocol.saved)[: len(some)]
+            made = self.sampler.decode(tokens)[: len(some)]
+            saved = to_uint8(resized(made, self.size) if self.size else made, self.protocol.saved)
             saved = jpeg(saved) if "sample" in self.protocol.jpeg else saved
             yield Seen(len(some), sets=[("sample", items[at : at + len(some)], saved)])
             at += len(some)
@@ -182,6 +188,11 @@ class Samples(Stretch):
     def plan(self) -> dict[str, Any]:
         own = {"samples": self.count, "labels": self.protocol.labels, "rows": self.sampler.rows}
         return own | self.sampler.settings
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] at another size, bicubic and not antialiased, as LlamaGen does it."""
+    return F.interpolate(images, size, mode="bicubic")
 
 
 def draw_pictures(count: int, classes: int, how: str, seed: int) -> list[Picture]:
