@@ -53,7 +53,8 @@ class LpipsDistance(PairMetric):
     def measure(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         """Distances (B,)."""
         assert self.lpips is not None, "load comes first"
-        return self.lpips(self._prepared(images), self._prepared(reconstructions)).double().cpu()
+        found = self.lpips(self._prepared(images), self._prepared(reconstructions))
+        return found.cpu().double()  # mps has no float64
 
     def _prepared(self, images: Tensor) -> Tensor:
         return 2 * images - 1 if self.config.mapped_twice else images.clamp(-1, 1)

@@ -41,13 +41,19 @@ class Psnr(PairMetric):
 
         Equal images count as if one value were one 8-bit level off: means stay finite.
         """
+        if images.device.type == "mps":  # which has no float64
+            images, reconstructions = images.cpu(), reconstructions.cpu()
+        at_once = 1 if images.device.type == "cpu" else len(images)  # ten times faster there: no new pages
+        pairs = zip(images.split(at_once), reconstructions.split(at_once), strict=True)
+        return -10 * torch.cat([self._errors(*pair) for pair in pairs]).log10().cpu()
+
+    def _errors(self, images: Tensor, reconstructions: Tensor) -> Tensor:
+        """Mean squared errors (B,), at least that of one value that is one level off."""
         a, b = unit_range(images.double(), reconstructions.double())
         if self.config.channel == "y":
             a, b = luma(a), luma(b)
         difference = a - b
-        least = LEVEL**2 / difference[0].numel()
-        errors = difference.square().mean(dim=(1, 2, 3)).clamp(min=least)
-        return -10 * torch.log10(errors).cpu()
+        return difference.square().mean(dim=(1, 2, 3)).clamp(min=LEVEL**2 / difference[0].numel())
 
 
 def unit_range(images: Tensor, reconstructions: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,7 @@ class Ssim(PairMetric):
         at_once = 1 if a.device.type == "cpu" else len(a)  # one image fits a core's cache: six times faster
         pairs = zip(a.split(at_once), b.split(at_once))
         found = [_similarity(x, y, taps_t, correction, self.config.data_range) for x, y in pairs]
-        return torch.cat(found).double().cpu()
+        return torch.cat(found).cpu().double()  # mps has no float64
 
     def _window(self) -> tuple[list[float], float]:
         """One side of the window, which is separable, and by what covariances are multiplied."""
