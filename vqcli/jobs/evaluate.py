@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from vqcli import files
 from vqcli.checkpoint import record_measured
@@ -73,7 +74,7 @@ def evaluate(
         check_out(out, force=force)
     prepared = prepare(options, state, progress)
     plan = prepared.plan()
-    folder = work_folder(plan)
+    folder = Path(*broadcast_object_list([str(work_folder(plan))]))  # clocks of several machines differ
     with files.locked(folder) if state.is_main_process else nullcontext():
         if state.is_main_process:
             begin(folder, plan)

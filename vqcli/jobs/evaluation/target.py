@@ -61,7 +61,8 @@ def open_target(
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
     if are_images(options.target):
         samples = Given(open_source(options.target), "sample", options, options.limit)
-        target = Target("images", [samples], preparation="images as they are")
+        own = {"samples": place(options.target)}
+        target = Target("images", [samples], preparation="images as they are", plan=own)
         return _against(target, options, protocol)
     folder = model_folder(options.target, progress)
     if kind_of(folder) == "generator":
@@ -80,6 +81,15 @@ def are_images(text: str) -> bool:
     )
 
 
+def place(text: str) -> list[Any]:
+    """Where images lie, and size and time of their file or folder: other images may have the same keys."""
+    path = Path(text)
+    if not path.exists():
+        return [str(path.absolute()) if glob.has_magic(text) else text]
+    found = path.stat()
+    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
+
+
 def _tokenizer(folder: Path, options: EvaluateOptions, protocol: Protocol, device: torch.device) -> Target:
     if not options.images:
         hint = "name some with --images; vqcli usage-report tells what is stored with the model"
@@ -95,7 +105,7 @@ def _tokenizer(folder: Path, options: EvaluateOptions, protocol: Protocol, devic
     how = CROPS[protocol.crop] if size else f"centre cut to a multiple of {tokenizer.spec.downsample}"
     sides = (f"{size[0]}x{size[1]}" if size else "native sizes") + _measured_at(options)
     decides = {"size": size, "eval_size": options.eval_size, "precision": options.precision}
-    own = {"model": weights_hash(folder)} | decides
+    own = {"model": weights_hash(folder), "images": place(options.images)} | decides
     codes = tokenizer.spec.codebook_size
     return Target("tokenizer", stretches, folder, f"{how}, {sides}", own, codebook_size=codes)
 
@@ -139,6 +149,7 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     if not options.images:
         return target
     path = Path(options.images)
+    target.plan["reference"] = place(options.images)
     if path.suffix.lower() == ".npz" and path.is_file():
         target.statistics = read_statistics(path)
         resized = read_resizing(path) or protocol.resize  # others do not tell
