@@ -6,7 +6,10 @@ from PIL import Image
 
 from tests.jobs.evaluations import Stopper, options
 from tests.models import make_model
+from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.evaluation.outputs import usage_record
+from vqcli.jobs.evaluation.parts import Part
 
 pytestmark = pytest.mark.usefixtures("small_evaluations")
 
@@ -27,6 +30,11 @@ def images(folder, count, seed=0, bad=()):
     return folder
 
 
+def to_array(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def interrupted(asked):
     with pytest.raises(KeyboardInterrupt):
         evaluate(asked, progress=Stopper(9))
@@ -37,7 +45,7 @@ def test_images_of_the_same_names_are_not_taken_for_others(tmp_path, model, form
     one, other = (images(tmp_path / name, 11, seed) for seed, name in enumerate(("one", "other")))
     if form == "npz":
         for folder in (one, other):
-            np.savez(f"{folder}.npz", np.stack([Image.open(path) for path in sorted(folder.iterdir())]))
+            np.savez(f"{folder}.npz", np.stack([to_array(path) for path in sorted(folder.iterdir())]))
         one, other = tmp_path / "one.npz", tmp_path / "other.npz"
     for sides in (lambda x: (x, "demo:3", ("fid",)), lambda x: ("demo:11", x, ("fid",))):
         interrupted(options(*sides(one)))
@@ -48,3 +56,46 @@ def test_images_of_the_same_names_are_not_taken_for_others(tmp_path, model, form
     again = Stopper(100)
     evaluate(options(model, other), progress=again)
     assert again.begun == [("reconstruct", 11, 0)]
+
+
+def test_a_strict_command_passes_over_nothing_that_another_did(tmp_path, model):
+    folder = images(tmp_path / "images", 11, bad=(1,))
+    interrupted(options(model, folder))
+    with pytest.raises(BadImage, match=r"01\.png"):
+        evaluate(options(model, folder, strict=True))
+
+
+@pytest.mark.parametrize("side", ["sample", "reference"])
+def test_a_side_without_a_usable_image_is_an_error(tmp_path, side):
+    good, bad = images(tmp_path / "good", 3), images(tmp_path / "bad", 3, bad=range(3))
+    sides = (bad, good) if side == "sample" else (good, bad)
+    with pytest.raises(VqcliError, match=rf"none of 3 images \({side}\)"):
+        evaluate(options(*sides, ("fid",)), tmp_path / "out")
+
+
+def test_shown_are_the_first_images_that_can_be(tmp_path):
+    found = evaluate(
+        options(images(tmp_path / "images", 40, bad=range(33)), metrics=("fid",)), tmp_path / "out"
+    )
+    assert len(found.rejected) == 33
+    with Image.open(tmp_path / "out" / "samples.png") as picture:
+        assert picture.width == 8 * 130 - 2
+
+
+def test_an_image_that_two_sides_reject_is_counted_once(tmp_path, model):
+    folder = images(tmp_path / "images", 6, bad=(2,))
+    found = evaluate(options(model, folder, ("fid", "usage"), protocol="vqgan-lc"))
+    assert [(bad["key"], bad["of"]) for bad in found.rejected] == [
+        ("02.png", "reconstruct"),
+        ("02.png", "reference"),
+    ]
+    assert usage_record(found)["images"].startswith("5 images")
+
+
+def test_blocks_of_processes_that_wrote_elsewhere_are_missed(tmp_path, model, monkeypatch):
+    interrupted(options(model))
+    (folder,) = (tmp_path / "cache").glob("evaluations*/*")
+    monkeypatch.setattr(Part, "save", lambda *_: [path.unlink() for path in folder.glob("part*")])
+    with pytest.raises(VqcliError, match="11 images were measured") as refused:
+        evaluate(options(model))
+    assert "VQCLI_CACHE" in refused.value.hint

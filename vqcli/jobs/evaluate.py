@@ -58,6 +58,7 @@ class _Prepared:
             "networks": self.measuring.networks,
             "statistics": hash_of_arrays(self.target.statistics),
             "batch_size": self.options.batch_size,
+            "strict": self.options.strict,
         }
         return json.loads(json.dumps(plan))  # as it is when it is read again: no tuples
 
@@ -88,6 +89,7 @@ def evaluate(
         if state.is_main_process:
             seconds = time.monotonic() - start
             total = prepared.measuring.renewed()
+            check_whole(prepared.stretches, finished(folder))
             rejected = collect(folder, total)
             result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
             if out:
@@ -200,7 +202,7 @@ def work_through(
     for seen in stretch.batches(items):
         measuring.see(seen)
         for image in seen.rejected:
-            part.reject(image)
+            part.reject(image, stretch.what)
         progress.advance(seen.items)
         seen_of_block += seen.items
         assert block is not None
@@ -215,15 +217,25 @@ def left(stretches: Sequence[Stretch], done: set[int]) -> int:
     return sum(len(block) for number, block in enumerate(blocks) if number not in done)
 
 
+def check_whole(stretches: Sequence[Stretch], done: set[int]) -> None:
+    """Raises VqcliError unless all blocks are done: without a common folder those of other machines lack."""
+    if missing := left(stretches, done):
+        message = f"{missing:,} images were measured by processes whose results are not in {cache_folder()}"
+        hint = "machines that share an evaluation need one cache folder: $VQCLI_CACHE"
+        raise VqcliError(message, hint=hint, reason="input-missing")
+
+
 def conclude(
     prepared: _Prepared, total: Measuring, rejected: list[dict[str, str]], seconds: float, worked: int
 ) -> EvaluateResult:
     """What all came to. Raises VqcliError if no image could be used."""
     options, target, protocol = prepared.options, prepared.target, prepared.protocol
     counts = {stretch.what: stretch.count for stretch in prepared.stretches}
-    if len(rejected) == sum(counts.values()):
-        message = f"none of {len(rejected):,} images could be used ({rejected[0]['reason']})"
-        raise VqcliError(message, hint="vqcli encode lists each with its reason", reason="input-empty")
+    for what, count in counts.items():
+        bad = [image["reason"] for image in rejected if image["of"] == what]
+        if len(bad) == count:
+            message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
+            raise VqcliError(message, hint="vqcli encode lists each with its reason", reason="input-empty")
     found, titles = total.result(), total.titles()
     reconstructs = "r" if target.kind == "tokenizer" else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}

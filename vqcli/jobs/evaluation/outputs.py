@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,10 @@ def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Me
             pictures[f"{name}.png"] = f"{what}; below: reconstructions, differences times {LOUDER}"
             files.write_image(out / f"{name}.png", triptychs(stretch, shown))
     elif not isinstance(stretch, Reconstructions):
-        some = np.arange(min(stretch.count, SHOWN**2 // 2))
-        images = [image for seen in stretch.batches(some) for _, _, batch in seen.sets for image in batch]
+        seen = stretch.batches(np.arange(stretch.count))
+        usable = (image for each in seen for _, _, batch in each.sets for image in batch)
         pictures["samples.png"] = "the first images"
+        images = list(itertools.islice(usable, SHOWN**2 // 2))
         files.write_image(out / "samples.png", contact_sheet(evened(images), SHOWN))
     warning = (
         "Networks had random weights: what they measured means nothing." if result.random_networks else ""
@@ -132,7 +134,7 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
 
 def usage_record(result: EvaluateResult) -> dict[str, Any]:
     """What ``usage.json`` says of a tokenizer that was evaluated."""
-    used = result.counts["reconstruct"] - len(result.rejected)
+    used = result.counts["reconstruct"] - sum(bad["of"] == "reconstruct" for bad in result.rejected)
     numbers = dict(result.results)
     if "lpips" in numbers:
         numbers[f"lpips_{result.metrics['lpips']['net']}"] = numbers.pop("lpips")

@@ -34,7 +34,7 @@ def begin(folder: Path, plan: dict[str, Any]) -> None:
 
 def finished(folder: Path) -> set[int]:
     """Blocks that are done."""
-    return {block for path in _parts(folder) for block in _open(path)[0][DONE].tolist()}
+    return {block for path in _parts(folder) for block in _open(path, DONE)[0][DONE].tolist()}
 
 
 def collect(folder: Path, measuring: Measuring) -> list[dict[str, str]]:
@@ -61,9 +61,9 @@ class Part:
         self.blocks: list[int] = []
         self.rejected: list[dict[str, str]] = []
 
-    def reject(self, image: BadImage) -> None:
-        """Note an image that could not be used."""
-        self.rejected.append({"key": image.key, "reason": image.reason})
+    def reject(self, image: BadImage, what: str) -> None:
+        """Note an image that could not be used, in ``what``'s work."""
+        self.rejected.append({"key": image.key, "reason": image.reason, "of": what})
 
     def finish(self, block: int, measuring: Measuring) -> None:
         """A block is done."""
@@ -86,10 +86,11 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.safetensors"))
 
 
-def _open(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _open(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of these names, or all, and the metadata."""
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names or file.keys()}, file.metadata()
     except (OSError, SafetensorError) as e:
         hint = "delete it and run the same command: what it held is measured again"
         raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e

@@ -37,7 +37,7 @@ class EvaluateResult:
     counts: dict[str, int]
     """Images of each stretch of work."""
     rejected: list[dict[str, str]]
-    """Images that could not be used, and why."""
+    """Images that could not be used: ``key``, ``reason``, and ``of`` which stretch of work."""
     seconds: float
     images_per_second: float | None
     """Of all processes together, of what this command did; None if nothing was left to do."""
