@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.jobs.evaluations import Stopper, options
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.evaluation import work
+from vqcli.jobs.evaluation.target import open_target
 from vqcli.jobs.evaluation.work import draw_pictures
 from vqcli.jobs.generate import generate
 from vqcli.jobs.sampler import GenerateOptions
+from vqcli.metrics.protocols import PROTOCOLS
+from vqcli.pixels import to_uint8
+from vqcli.types import silent
 
 pytestmark = pytest.mark.usefixtures("small_evaluations")
 NAMES = ("fid", "inception_score", "precision_recall")
@@ -29,6 +35,16 @@ def test_samples_are_the_images_that_generate_makes(tmp_path, generator):
     )
     assert same.results["fid"] == pytest.approx(found.results["fid"], rel=1e-5)
     assert same.results["precision"] == found.results["precision"]
+
+
+@pytest.mark.parametrize(("name", "rounding"), [("llamagen", "truncate_128"), ("vqgan-lc", "nearest")])
+def test_samples_are_rounded_as_their_authors_write_them(name, rounding, generator, monkeypatch):
+    monkeypatch.setattr(work, "jpeg", lambda images: images)
+    asked = options(generator, None, samples=4, protocol=name)
+    (stretch,) = open_target(asked, PROTOCOLS[name], torch.device("cpu"), 0, silent).stretches
+    (seen,) = stretch.batches(np.arange(4))
+    ((_, tokens),) = stretch.sampler.batches(stretch.pictures)
+    torch.testing.assert_close(seen.sets[0][2], to_uint8(stretch.sampler.decode(tokens), rounding))
 
 
 def test_an_interruption_changes_no_sample(generator):

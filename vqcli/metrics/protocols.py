@@ -35,7 +35,9 @@ class Protocol:
     compared: Rounding = "nearest"
     """How reconstructions are rounded before PSNR, SSIM and LPIPS compare them."""
     saved: Rounding = "nearest"
-    """How images are rounded before the FID Inception network sees them."""
+    """How reconstructions are rounded before the FID Inception network sees them."""
+    made: Rounding = "nearest"
+    """The same of a generator's samples."""
     jpeg: tuple[str, ...] = ()
     """What is a JPEG of quality 75 before that network sees it: ``reference``, ``reconstruction``, ``sample``
     (of a generator)."""
@@ -78,6 +80,7 @@ PROTOCOLS = {
             },
             compared="truncate_128",
             saved="truncate_128",
+            made="truncate_128",
         ),
         Protocol(
             "fvq",
@@ -120,6 +123,7 @@ PROTOCOLS = {
             ADM,
             {"psnr": {}, "ssim": {}, "lpips": {}, "usage": {}},
             saved="truncate_128",
+            made="truncate_128",
         ),
         Protocol(
             "torch-fidelity",

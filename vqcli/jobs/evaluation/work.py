@@ -180,7 +180,7 @@ class Samples(Stretch):
         at = 0
         for some, tokens in self.sampler.batches(chosen):
             made = self.sampler.decode(tokens)[: len(some)]
-            saved = to_uint8(resized(made, self.size) if self.size else made, self.protocol.saved)
+            saved = to_uint8(resized(made, self.size) if self.size else made, self.protocol.made)
             saved = jpeg(saved) if "sample" in self.protocol.jpeg else saved
             yield Seen(len(some), sets=[("sample", items[at : at + len(some)], saved)])
             at += len(some)
