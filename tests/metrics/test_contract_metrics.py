@@ -116,7 +116,7 @@ def test_networks_are_published_ones(name: str) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocols_name_options_that_there_are(protocol: str) -> None:
-    for name in {**PROTOCOLS[protocol].metrics, **PROTOCOLS[protocol].options}:
+    for name in PROTOCOLS[protocol].metrics:
         config = TypeAdapter(MetricConfig).validate_python(PROTOCOLS[protocol].metric(name))
         assert config.name == name
         assert built(config).TITLES

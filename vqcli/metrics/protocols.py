@@ -8,7 +8,7 @@ compared to each other are taken as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ class Protocol:
     """What it stands for, in a sentence."""
     metrics: Mapping[str, Options]
     """Names of metrics with what differs from their defaults; those measured where nobody asks for others."""
-    options: Mapping[str, Options] = field(default_factory=dict)
-    """The same of metrics that are measured only where somebody asks."""
     crop: Crop = "adm"
     compared: Rounding = "nearest"
     """How reconstructions are rounded before PSNR, SSIM and LPIPS compare them."""
@@ -50,12 +48,11 @@ class Protocol:
 
     def metric(self, name: str) -> Options:
         """What ``name`` is built from, as a part's section."""
-        return {"name": name} | {**self.options, **self.metrics}.get(name, {})
+        return {"name": name, **self.metrics.get(name, {})}
 
 
 GAUSSIAN_2 = {"window": "gaussian", "data_range": 2, "downsample": True}
 FIDELITY = {"fid": {}, "inception_score": {"splits": 10, "seed": 2020}}
-ADM = {"fid": {}, "sfid": {}, "inception_score": {"chunk": 5000}, "precision_recall": {}}
 
 PROTOCOLS = {
     each.name: each
@@ -120,8 +117,7 @@ PROTOCOLS = {
             "adm",
             "ADM's evaluator: FID, sFID, Inception Score over chunks of 5,000 in the order of files, "
             "precision and recall",
-            ADM,
-            {"psnr": {}, "ssim": {}, "lpips": {}, "usage": {}},
+            {"fid": {}, "sfid": {}, "inception_score": {"chunk": 5000}, "precision_recall": {}},
             saved="truncate_128",
             made="truncate_128",
         ),
