@@ -242,7 +242,7 @@ def test_what_cannot_be_measured_is_said_before_any_work(tmp_path, model, photog
 
 def test_results_are_not_replaced_unasked(tmp_path, model):
     evaluate(options(model), tmp_path / "out")
-    with pytest.raises(VqcliError, match="holds results"):
+    with pytest.raises(VqcliError, match=r"holds results\.json"):
         evaluate(options(model), tmp_path / "out")
     evaluate(options(model), tmp_path / "out", force=True)
 

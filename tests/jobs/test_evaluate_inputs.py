@@ -1,5 +1,7 @@
 """Evaluation of inputs that are not as one would wish: mixed up, damaged, too few, in the way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,3 +101,46 @@ def test_blocks_of_processes_that_wrote_elsewhere_are_missed(tmp_path, model, mo
     with pytest.raises(VqcliError, match="11 images were measured") as refused:
         evaluate(options(model))
     assert "VQCLI_CACHE" in refused.value.hint
+
+
+def test_files_in_the_way_are_not_replaced_unasked(tmp_path, model):
+    out, statistics = tmp_path / "out", tmp_path / "s.npz"
+    out.mkdir()
+    (out / "index.html").write_text("mine")
+    statistics.write_text("mine")
+    with pytest.raises(VqcliError, match=r"holds index\.html"):
+        evaluate(options(model), out)
+    for path, message in ((statistics, r"s\.npz exists"), (tmp_path / "s", r"not named \.npz")):
+        with pytest.raises(VqcliError, match=message):
+            evaluate(options("demo:3", None, ("fid",), statistics=path))
+    evaluate(options(model), out, force=True)
+    assert (out / "best.png").exists()
+    evaluate(options(model, metrics=("usage",)), out, force=True)
+    assert {path.name for path in out.iterdir()} == {"index.html", "results.json"}
+
+
+def test_one_image_has_no_statistics(tmp_path):
+    with pytest.raises(VqcliError, match="one image"):
+        evaluate(options("demo:1", None, ("fid",), statistics=tmp_path / "s.npz"))
+
+
+def test_statistics_of_adm_are_of_its_resizing(tmp_path):
+    """What vqcli did not write holds no word; ADM's alone has statistics of features with positions."""
+    pooled = {"mu": np.zeros(8), "sigma": np.eye(8)}
+    spatial = {"mu_s": np.zeros(12), "sigma_s": np.eye(12)}
+    np.savez(tmp_path / "adm.npz", **pooled, **spatial)
+    np.savez(tmp_path / "clean.npz", **pooled)
+    asked = options("demo:3", tmp_path / "clean.npz", ("fid",), protocol="clean-fid")
+    assert evaluate(asked).results["fid"] > 0
+    assert evaluate(replace(asked, images=str(tmp_path / "adm.npz"), protocol="adm")).results["fid"] > 0
+    with pytest.raises(VqcliError, match="resized in another way"):
+        evaluate(replace(asked, images=str(tmp_path / "adm.npz")))
+
+
+def test_a_checkpoint_takes_no_numbers_and_says_so_first(tmp_path):
+    checkpoint = make_model(tmp_path / "step", side=16)
+    (checkpoint / "state.json").write_text("{}")
+    stopper = Stopper(100)
+    with pytest.raises(VqcliError, match="training checkpoint"):
+        evaluate(options(checkpoint, record=True, random_networks=False), progress=stopper)
+    assert not stopper.begun

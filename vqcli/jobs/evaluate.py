@@ -25,7 +25,7 @@ from vqcli.jobs.cache import cache_folder
 from vqcli.jobs.encode import PATIENCE
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
-from vqcli.jobs.evaluation.outputs import RESULTS, usage_record, write_results, write_statistics
+from vqcli.jobs.evaluation.outputs import FILES, usage_record, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
@@ -73,6 +73,8 @@ def evaluate(
     state = PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
     if state.is_main_process and out:
         check_out(out, force=force)
+    if options.statistics:
+        check_statistics(options.statistics, force=force)
     prepared = prepare(options, state, progress)
     plan = prepared.plan()
     folder = Path(*broadcast_object_list([str(work_folder(plan))]))  # clocks of several machines differ
@@ -138,6 +140,8 @@ def check_record(options: EvaluateOptions, target: Target, names: Sequence[str])
             f"{options.target} lies in the cache, not in a folder of yours",
             "vqcli pull or import it",
         )
+    elif (target.folder or Path()).joinpath("state.json").exists():
+        wrong, hint = f"{target.folder} is a training checkpoint", "finish the run: record in its export"
     elif "usage" not in names:
         wrong, hint = "--record needs usage, which a card tells first", "add usage to --metrics"
     elif options.random_networks:
@@ -155,12 +159,23 @@ def find_protocol(name: str) -> Protocol:
 
 
 def check_out(out: Path, *, force: bool) -> None:
-    """Raises VqcliError if ``out`` is no folder for results."""
+    """Raises VqcliError if ``out`` is no folder, or holds files that results would replace."""
     if out.exists() and not out.is_dir():
         raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
-    if (out / RESULTS).exists() and not force:
+    taken = [name for name in FILES if (out / name).exists()]
+    if taken and not force:
         hint = "give another -o, or --force to replace them"
-        raise VqcliError(f"{out} holds results of an evaluation", hint=hint, reason="exists")
+        raise VqcliError(f"{out} holds {', '.join(taken)}", hint=hint, reason="exists")
+
+
+def check_statistics(path: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``path`` is no place for statistics: ``--images`` knows them by their name."""
+    if path.suffix.lower() != ".npz":
+        raise VqcliError(f"--statistics {path} is not named .npz", hint=f"{path}.npz", reason="option")
+    if path.exists() and not force:
+        raise VqcliError(
+            f"{path} exists", hint="give another name, or --force to replace it", reason="exists"
+        )
 
 
 def work_folder(plan: dict[str, Any]) -> Path:

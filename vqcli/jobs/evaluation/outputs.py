@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.data.npz import RESIZING
+from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import Measuring
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.work import Reconstructions, Stretch
@@ -29,6 +30,9 @@ from vqcli.pixels import contact_sheet, to_uint8
 from vqcli.report.evaluation import evaluation_page
 
 RESULTS, LINES, PAGE = "results.json", "images.csv", "index.html"
+PICTURES = ("reconstructions", "best", "worst", "samples")
+FILES = (RESULTS, LINES, PAGE, *(f"{name}.png" for name in PICTURES))
+"""All that there may be."""
 SHOWN = 8
 """Images a picture shows side by side."""
 SMALLEST = 128
@@ -39,6 +43,8 @@ LOUDER = 4
 
 def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Measuring) -> None:
     """Write the numbers, and what the first stretch of work looks like."""
+    for name in FILES:  # of another evaluation, which this one replaces
+        (out / name).unlink(missing_ok=True)
     pairs = total.pairs
     pictures = {}
     if isinstance(stretch, Reconstructions) and pairs:
@@ -123,10 +129,15 @@ def evened(images: list[Tensor]) -> Tensor:
 
 
 def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
-    """Statistics of the measured images, as ADM's reference files have them, and how they were resized."""
+    """Statistics of the measured images, as ADM's reference files have them, and how they were resized.
+
+    Raises VqcliError if there are fewer than two.
+    """
     arrays = {RESIZING: np.array(protocol.resize)}
     for metric in total.sets.values():
         if isinstance(metric, FrechetMetric):
+            if metric.moments["sample"].count < 2:
+                raise VqcliError("one image has no statistics", hint="give more", reason="input-empty")
             arrays |= dict(zip(metric.NAMES, metric.statistics("sample")))
     with files.writing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -152,7 +152,8 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     target.plan["reference"] = place(options.images)
     if path.suffix.lower() == ".npz" and path.is_file():
         target.statistics = read_statistics(path)
-        resized = read_resizing(path) or protocol.resize  # others do not tell
+        usual = "tensorflow" if "mu_s" in target.statistics else protocol.resize  # ADM's; others do not tell
+        resized = read_resizing(path) or usual
         if target.statistics and resized != protocol.resize:
             message = f"{path} is of images that were resized in another way ({resized})"
             hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
