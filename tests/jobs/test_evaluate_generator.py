@@ -65,7 +65,10 @@ def test_sampling_and_seed_count(generator):
         ("sampling", {"sampling": {"temperature": 0.5}}),
     ):
         found[name] = evaluate(options(generator, "demo:9", ("fid",), samples=8, **other)).results["fid"]
+        told = evaluate(options(generator, "demo:9", ("fid",), samples=8, **other))
     assert len(set(found.values())) == 3
+    assert told.plan["stretches"]["generate"]["temperature"] == 0.5
+    assert "temperature 0.5" in told.preparation
     with pytest.raises(VqcliError, match="takes no --warmth"):
         evaluate(options(generator, "demo:9", ("fid",), samples=8, sampling={"warmth": 2}))
 

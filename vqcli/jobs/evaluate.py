@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from vqcli import files
+from vqcli import __version__, files
 from vqcli.checkpoint import record_measured
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.cache import cache_folder
@@ -48,6 +49,7 @@ class _Prepared:
     measuring: Measuring
     stretches: list[Stretch]
 
+    @cached_property
     def plan(self) -> dict[str, Any]:
         """What decides the outcome, as JSON values."""
         plan = {
@@ -59,6 +61,7 @@ class _Prepared:
             "statistics": hash_of_arrays(self.target.statistics),
             "batch_size": self.options.batch_size,
             "strict": self.options.strict,
+            "version": __version__,
         }
         return json.loads(json.dumps(plan))  # as it is when it is read again: no tuples
 
@@ -76,11 +79,10 @@ def evaluate(
     if options.statistics:
         check_statistics(options.statistics, force=force)
     prepared = prepare(options, state, progress)
-    plan = prepared.plan()
-    folder = Path(*broadcast_object_list([str(work_folder(plan))]))  # clocks of several machines differ
+    (folder,) = broadcast_object_list([work_folder(prepared.plan)])  # clocks of several machines differ
     with files.locked(folder) if state.is_main_process else nullcontext():
         if state.is_main_process:
-            begin(folder, plan)
+            begin(folder, prepared.plan)
         state.wait_for_everyone()
         done = finished(folder)
         part = Part(folder, state.process_index, options.save_every)
@@ -114,6 +116,7 @@ def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -
     settle_allocator()
     protocol, device = find_protocol(options.protocol), pick_device(options.device, state.local_process_index)
     target = open_target(options, protocol, device, state.local_process_index, progress)
+    target.plan["device"] = device.type
     view = View(target.kind == "tokenizer", target.sides, storing=bool(options.statistics))
     names = choose(protocol, options.metrics, view)
     if options.record:
@@ -270,4 +273,5 @@ def conclude(
         rejected,
         seconds,
         worked / seconds if worked else None,
+        prepared.plan,
     )

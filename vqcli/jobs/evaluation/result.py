@@ -41,6 +41,8 @@ class EvaluateResult:
     seconds: float
     images_per_second: float | None
     """Of all processes together, of what this command did; None if nothing was left to do."""
+    plan: dict[str, Any]
+    """What decided the numbers: hashes of models, sampling, precision, where images lie."""
     version: str = vqcli.__version__
 
     def rows(self) -> list[tuple[str, str]]:

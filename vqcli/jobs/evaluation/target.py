@@ -139,7 +139,8 @@ def _generator(
     sampler = Sampler(wanted, rank, progress)
     tokenizer = sampler.add_tokenizer(progress)
     sides = f"{sampler.size[0]}x{sampler.size[1]}{_measured_at(options)}"
-    how = f"{protocol.labels} classes, {sides}, seed {options.seed}"
+    settings = ", ".join(f"{name} {value}" for name, value in sampler.sampling.model_dump().items())
+    how = f"{protocol.labels} classes, {sides}, seed {options.seed}, {settings}"
     own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
     return Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
 
