@@ -227,6 +227,7 @@ def test_what_cannot_be_measured_is_said_before_any_work(tmp_path, model, photog
         (options(photographs, None, ("fid",)), "needs images to measure against", "--images"),
         (options(photographs, photographs, ("psnr",)), "psnr cannot be measured", "tokenizer"),
         (options(model, metrics=("lpips",)), "lpips cannot be measured", "--size"),
+        (options("demo:2", "demo:2", ("fid",), eval_size=(8, 8)), "measured as they are", "leave it out"),
         (options(tmp_path / "nothing"), "no model at", ""),
     ]
     for given, message, hint in cases:

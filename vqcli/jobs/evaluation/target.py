@@ -60,6 +60,9 @@ def open_target(
 ) -> Target:
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
     if are_images(options.target):
+        if options.eval_size:
+            message = "--eval-size is for what a model makes: images that lie there are measured as they are"
+            raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
         samples = Given(open_source(options.target), "sample", options, options.limit)
         own = {"samples": place(options.target)}
         target = Target("images", [samples], preparation="images as they are", plan=own)
