@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.jobs.evaluations import Stopper, options
 from tests.models import make_model
@@ -144,3 +145,16 @@ def test_a_checkpoint_takes_no_numbers_and_says_so_first(tmp_path):
     with pytest.raises(VqcliError, match="training checkpoint"):
         evaluate(options(checkpoint, record=True, random_networks=False), progress=stopper)
     assert not stopper.begun
+
+
+def test_a_decoder_that_overflows_is_an_error(tmp_path):
+    model = make_model(tmp_path / "own", side=16)
+    weights = load_file(model / "model.safetensors")
+    for name in weights:
+        if name.startswith("decoder"):
+            weights[name] *= 1e30
+    save_file(weights, model / "model.safetensors", {})
+    for protocol in ("plain", "vqgan-lc"):
+        with pytest.raises(VqcliError, match="NaN or Inf") as refused:
+            evaluate(options(model, "demo:2", ("psnr",), protocol=protocol))
+        assert refused.value.reason == "not-finite"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vqcli.data.base import Source, identity
 from vqcli.data.loader import Batch, eval_batches
-from vqcli.errors import BadImage
+from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.models import check_size
 from vqcli.jobs.sampler import Picture, Sampler
@@ -147,7 +147,7 @@ class Reconstructions(Pictures):
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
             tokens = self.tokenizer.encode(original)
-            made = self.tokenizer.decode(tokens).float()
+            made = finite(self.tokenizer.decode(tokens).float())
         seen.tokens.append((tokens.ids.cpu().numpy(), tokens.grid))
         if size := self.options.eval_size:
             original, made = resized(original, size), resized(made, size)
@@ -179,7 +179,7 @@ class Samples(Stretch):
         chosen = [self.pictures[i] for i in items.tolist()]
         at = 0
         for some, tokens in self.sampler.batches(chosen):
-            made = self.sampler.decode(tokens)[: len(some)]
+            made = finite(self.sampler.decode(tokens)[: len(some)])
             saved = to_uint8(resized(made, self.size) if self.size else made, self.protocol.made)
             saved = jpeg(saved) if "sample" in self.protocol.jpeg else saved
             yield Seen(len(some), sets=[("sample", items[at : at + len(some)], saved)])
@@ -188,6 +188,14 @@ class Samples(Stretch):
     def plan(self) -> dict[str, Any]:
         own = {"samples": self.count, "labels": self.protocol.labels, "rows": self.sampler.rows}
         return own | self.sampler.settings
+
+
+def finite(images: Tensor) -> Tensor:
+    """The images. Raises VqcliError where they are no numbers: 8 bits would hide it."""
+    if not images.isfinite().all():
+        hint = "--precision fp32 or bf16: fp16 reaches to 65,504"
+        raise VqcliError("the decoder makes images of NaN or Inf", hint=hint, reason="not-finite")
+    return images
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
