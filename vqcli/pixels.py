@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -53,12 +54,14 @@ def to_uint8(images: Tensor, rounding: Rounding = "nearest") -> Tensor:
 
 def jpeg(images: Tensor, quality: int = 75) -> Tensor:
     """uint8 (B, 3, H, W) as they come back from JPEG files of Pillow, on the same device."""
-    found = []
-    for image in images:
+
+    def there_and_back(image: Tensor) -> Tensor:
         file = io.BytesIO()
         to_pil(image).save(file, "JPEG", quality=quality)
-        found.append(to_tensor(Image.open(file)))
-    return torch.stack(found).to(images.device)
+        return to_tensor(Image.open(file))
+
+    with ThreadPoolExecutor() as pool:  # Pillow computes outside of Python's lock
+        return torch.stack(list(pool.map(there_and_back, images.cpu()))).to(images.device)
 
 
 def contact_sheet(images: Tensor, columns: int) -> Image.Image:

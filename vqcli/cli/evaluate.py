@@ -102,7 +102,7 @@ def evaluate(
             "--eval-size",
             parser=parse_size,
             metavar="N|HxW",
-            help="Bring what a model made, and the images it reconstructs, to this size first (LlamaGen: 256).",
+            help="Bring what a model made, and what it reconstructs, to this size first (LlamaGen: 256).",
         ),
     ] = None,
     split: SplitOpt = None,

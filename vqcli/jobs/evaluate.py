@@ -95,7 +95,11 @@ def evaluate(
             total = prepared.measuring.renewed()
             check_whole(prepared.stretches, finished(folder))
             rejected = collect(folder, total)
-            result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
+            try:
+                result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
+            except VqcliError:  # nothing here is worth keeping, and images may be mended
+                files.remove_folder(folder)
+                raise
             if out:
                 write_results(out, result, prepared.stretches[0], total)
             if options.statistics:
@@ -253,25 +257,25 @@ def conclude(
         bad = [image["reason"] for image in rejected if image["of"] == what]
         if len(bad) == count:
             message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
-            raise VqcliError(message, hint="vqcli encode lists each with its reason", reason="input-empty")
+            raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
     found, titles = total.result(), total.titles()
     reconstructs = "r" if target.kind == "tokenizer" else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
     return EvaluateResult(
-        options.target,
-        target.kind,
-        options.images or "",
-        protocol.name,
-        protocol.summary,
-        target.preparation,
-        {names[name]: value for name, value in found.items()},
-        {names[name]: (reconstructs if "fid" in name else "") + titles[name] for name in found},
-        total.configs(),
-        total.networks,
-        options.random_networks and bool(total.networks),
-        counts,
-        rejected,
-        seconds,
-        worked / seconds if worked else None,
-        prepared.plan,
+        target=options.target,
+        kind=target.kind,
+        reference=options.images or "",
+        protocol=protocol.name,
+        summary=protocol.summary,
+        preparation=target.preparation,
+        results={names[name]: value for name, value in found.items()},
+        titles={names[name]: (reconstructs if "fid" in name else "") + titles[name] for name in found},
+        metrics=total.configs(),
+        networks=total.networks,
+        random_networks=options.random_networks and bool(total.networks),
+        counts=counts,
+        rejected=rejected,
+        seconds=seconds,
+        images_per_second=worked / seconds if worked else None,
+        plan=prepared.plan,
     )

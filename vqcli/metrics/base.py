@@ -86,11 +86,10 @@ class PairMetric(Metric):
 
     def state(self) -> State:
         """Numbers of images and what was found of each, (N,) both."""
-        none = torch.empty(0)
-        return {
-            "indices": torch.cat([none.long(), *self.indices]),
-            "found": torch.cat([none.double(), *self.found]),
-        }
+        none = torch.empty(0)  # and one tensor from here on: thousands of small ones cost more than they hold
+        self.indices = [torch.cat([none.long(), *self.indices])]
+        self.found = [torch.cat([none.double(), *self.found])]
+        return {"indices": self.indices[0], "found": self.found[0]}
 
     def merge(self, state: State) -> None:
         """Add what another process found."""

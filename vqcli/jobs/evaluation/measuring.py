@@ -26,6 +26,7 @@ from vqcli.parts import PARTS
 from vqcli.registry import MetricConfig, build, resolve
 from vqcli.types import Progress
 
+SIDES: tuple[Side, ...] = ("reference", "sample")
 INCEPTION = "fid-inception"
 WITHOUT = "--metrics with those that need no network: psnr, ssim, usage"
 """How to do without a network."""
@@ -89,12 +90,15 @@ class Measuring:
         for counting in (m for m in self.metrics.values() if isinstance(m, TokenMetric)):
             for ids, grid in seen.tokens:
                 counting.observe(ids, grid)
-        for side, indices, images in seen.sets:
+        for side in SIDES:
             watching = [each for each in self.sets.values() if side in each.SIDES]
-            if watching and self.inception:
-                features = self.inception(images.to(self.device))
+            some = [(indices, images) for its, indices, images in seen.sets if its == side]
+            if watching and some and self.inception:
+                # images of many sizes are one batch for the network: alone, each would take a pass
+                alike = [self.inception.resize(images.to(self.device).float()) for _, images in some]
+                features = self.inception(torch.cat(alike))
                 for comparing in watching:
-                    comparing.observe(side, indices, features)
+                    comparing.observe(side, np.concatenate([indices for indices, _ in some]), features)
 
     def result(self) -> dict[str, float]:
         """Every number of every metric, by name."""

@@ -23,12 +23,8 @@ PATIENCE = 20
 
 
 def begin(folder: Path, plan: dict[str, Any]) -> None:
-    """Take a folder for an evaluation; parts of another are removed."""
+    """Take a folder for an evaluation; its name tells the plan, so what is there is a part of the same."""
     files.clean(folder)
-    if (folder / PLAN).is_file() and files.read_json(folder / PLAN) == plan:
-        return
-    for path in _parts(folder):
-        path.unlink()
     files.write_json(folder / PLAN, plan)
 
 

@@ -59,6 +59,19 @@ def open_target(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
+    target = _open(options, protocol, device, rank, progress)
+    if target.kind != "generator" and (options.sampling or options.tokenizer):
+        message = f"{options.target} is no generator: it takes neither --sampling nor --tokenizer"
+        raise VqcliError(message, hint="leave them out", reason="option")
+    if target.kind == "generator" and options.limit:
+        message = "--limit is of images that lie there"
+        raise VqcliError(message, hint="-n tells how many samples a generator makes", reason="option")
+    return target
+
+
+def _open(
+    options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
+) -> Target:
     if are_images(options.target):
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
