@@ -31,7 +31,7 @@ from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
-from vqcli.jobs.models import pick_device, settle_allocator
+from vqcli.jobs.models import keep_allocated, pick_device
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 
@@ -117,7 +117,7 @@ def evaluate(
 
 def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -> _Prepared:
     """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
-    settle_allocator()
+    keep_allocated()
     protocol, device = find_protocol(options.protocol), pick_device(options.device, state.local_process_index)
     target = open_target(options, protocol, device, state.local_process_index, progress)
     target.plan["device"] = device.type

@@ -24,7 +24,7 @@ from vqcli.types import Grid, Progress, silent
 
 Size = tuple[int, int] | Literal["native"]
 """(height, width) in pixels, or each image's own."""
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of ``mallopt``, as in malloc.h."""
 LARGE = 4 << 20
 """Bytes of a tensor that is mapped on its own: mapping smaller ones would cost time."""
@@ -51,9 +51,21 @@ def settle_allocator() -> None:
 
     Its heap would take them in after a while and keep holes: over 100 MB in a long job with worker processes.
     """
+    _mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def keep_allocated() -> None:
+    """Let freed memory stay with the process: fetching it again, page by page, cost a third of the time of a
+    network with large activations on a CPU. Peaks are held; glibc alone is concerned.
+    """
+    _mallopt(M_MMAP_MAX, 0)
+    _mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _mallopt(parameter: int, value: int) -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def open_tokenizer(
