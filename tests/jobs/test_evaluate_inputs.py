@@ -158,3 +158,29 @@ def test_a_decoder_that_overflows_is_an_error(tmp_path):
         with pytest.raises(VqcliError, match="NaN or Inf") as refused:
             evaluate(options(model, "demo:2", ("psnr",), protocol=protocol))
         assert refused.value.reason == "not-finite"
+
+
+def test_statistics_of_another_network_are_refused(tmp_path):
+    images(tmp_path / "a", 5)
+    evaluate(options(tmp_path / "a", None, ("fid",), statistics=tmp_path / "s.npz"))
+    assert evaluate(options(tmp_path / "a", tmp_path / "s.npz", ("fid",))).results["fid"] < 1e-6
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "other.npz", **arrays | {"network": np.array("published weights, SHA-256 0")})
+    with pytest.raises(VqcliError, match="made with published weights, SHA-256 0 of fid-inception"):
+        evaluate(options(tmp_path / "a", tmp_path / "other.npz", ("fid",)))
+
+
+def test_what_too_few_images_cannot_tell_is_told(tmp_path):
+    images(tmp_path / "a", 3)
+    found = evaluate(options(tmp_path / "a", tmp_path / "a", ("fid", "precision_recall")))
+    assert found.unmeasured == ["precision_recall"]
+    assert found.results.keys() == {"fid"}
+
+
+def test_of_a_protocol_remains_what_statistics_suffice_for(tmp_path):
+    images(tmp_path / "a", 5)
+    evaluate(options(tmp_path / "a", None, ("fid", "sfid"), statistics=tmp_path / "s.npz"))
+    found = evaluate(options(tmp_path / "a", tmp_path / "s.npz", (), protocol="adm"))
+    assert {"fid", "sfid", "inception_score"} <= found.results.keys()
+    assert "precision" not in found.results

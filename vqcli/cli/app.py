@@ -36,7 +36,7 @@ from vqcli.cli import (
     usage,
 )
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
-from vqcli.cli.output import Out
+from vqcli.cli.output import Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
@@ -59,6 +59,8 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 )
 """Panel of the help, name, function; in the order of the help."""
 
+UNCLEAN = 3
+"""Exit code of work that was finished, but not clean."""
 ALIASES = {"utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 
@@ -135,7 +137,11 @@ def _explained(out: Out) -> Iterator[None]:
     try:
         yield
         _flush()
-    except (typer.Exit, typer.Abort, typer.BadParameter):
+    except typer.Exit as e:
+        if e.exit_code == UNCLEAN and not leads():
+            return  # the first process tells; a launcher would end it as soon as another fails
+        raise
+    except (typer.Abort, typer.BadParameter):
         raise
     except BrokenPipeError:  # the reader left, as `| head` does
         with suppress(OSError):

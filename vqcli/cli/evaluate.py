@@ -150,8 +150,10 @@ def evaluate(
     result = run(options, out_folder, force=force, progress=out.progress())
     essential = "\n".join(f"{name} {value}" for name, value in result.results.items())
     out.result(result, lambda: _text(result), essential=essential)
-    if out_folder:
-        out.say(f"wrote {out_folder}")
+    for written in filter(None, (out_folder, statistics)):
+        out.say(f"wrote {written}")
+    if result.unmeasured:
+        out.warn(f"too few images for {', '.join(result.unmeasured)}")
     if result.random_networks:
         out.warn(f"{', '.join(result.networks)} had random weights: what they measured means nothing")
     if result.rejected:

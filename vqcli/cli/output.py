@@ -66,7 +66,7 @@ def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:
     return [*lines, f"  and {len(items) - most:,} more"] if len(items) > most else lines
 
 
-def _leads() -> bool:
+def leads() -> bool:
     """Whether this process speaks for its job: of several, only the first does."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -90,7 +90,7 @@ class Out:
         path or name that ``--quiet`` leaves.
         """
         self.close()
-        if not _leads():
+        if not leads():
             return
         if self.json:
             print(json.dumps(to_plain(value), indent=2, allow_nan=False))  # noqa: T201
@@ -103,7 +103,7 @@ class Out:
 
     def progress(self) -> Progress:
         """A bar on a terminal, otherwise a plain line every few seconds; nothing under ``--quiet``."""
-        if self.quiet or not _leads():
+        if self.quiet or not leads():
             return silent
         from vqcli.cli.progress import PlainProgress, RichProgress
 
@@ -135,17 +135,17 @@ class Out:
     def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
         """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may."""
         self.close()
-        if self.json and _leads():
+        if self.json and leads():
             print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
             return
-        where = "" if _leads() else f" (process {os.environ['RANK']})"
+        where = "" if leads() else f" (process {os.environ['RANK']})"
         print(f"error{where}: {visible(message)}", file=sys.stderr)  # noqa: T201
         if hint:
             print(f"hint: {visible(hint)}", file=sys.stderr)  # noqa: T201
 
     def _talk(self, text: str) -> None:
         self.close()
-        if _leads():
+        if leads():
             print(visible(text), file=sys.stderr)  # noqa: T201
 
 

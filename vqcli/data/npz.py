@@ -32,8 +32,8 @@ from vqcli.types import Sample
 IMAGES, LABELS = "arr_0", "arr_1"
 STATISTICS = (("mu", "sigma"), ("mu_s", "sigma_s"))
 """Means and covariances of a reference set: of Inception's pooled features, and of its spatial ones."""
-RESIZING = "resize"
-"""How images were resized before these were taken: a word that vqcli adds."""
+RESIZING, NETWORK = "resize", "network"
+"""How images were resized before these were taken, and by which weights: words that vqcli adds."""
 MOST_BYTES = 8 << 30
 """Of an array that must be held in memory: images that are compressed, labels, statistics."""
 UNCOMPRESSED = "store images uncompressed (numpy.savez): they are then read one by one"
@@ -136,17 +136,17 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
     return mean | spatial
 
 
-def read_resizing(path: Path) -> str:
-    """How images were resized before statistics were taken; empty where the file does not tell.
+def read_word(path: Path, name: str) -> str:
+    """What a file tells of its statistics, ``RESIZING`` or ``NETWORK``; empty where it does not.
 
     Raises VqcliError if the file is damaged.
     """
     with _opened(path) as archive:
-        if not _holds(archive, RESIZING):
+        if not _holds(archive, name):
             return ""
-        array = _array(archive, RESIZING)
+        array = _array(archive, name)
         if array.dtype.kind != "U" or array.shape or array.size > HEADER_BYTES:
-            raise _Damaged(f"{RESIZING} is {array.kind}, no word")
+            raise _Damaged(f"{name} is {array.kind}, no word")
         return str(_values(archive, array))
 
 

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.cluster import CodebookOptions, read_solved, remove_states, solve_all
-from vqcli.jobs.encode import PATIENCE
 from vqcli.jobs.feature_shards import (
     Extractor,
     FeatureStore,
@@ -31,6 +29,7 @@ from vqcli.jobs.feature_shards import (
     shard_files,
     write_shards,
 )
+from vqcli.jobs.models import processes
 from vqcli.types import Progress, silent
 
 PLAN = "plan.json"
@@ -66,7 +65,7 @@ def build_codebook(
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
     start = time.monotonic()
-    state = PartialState(cpu=options.source.device == "cpu", timeout=PATIENCE)
+    state = processes(options.source.device)
     leads, folder = state.is_main_process, out.with_name(f"{out.stem}.partial")
     if leads:
         check_out(out, folder, force=force)

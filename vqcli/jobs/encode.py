@@ -9,24 +9,21 @@ import glob
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
 from vqcli import files
 from vqcli.data import token_store as store
 from vqcli.data.base import identity
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
+from vqcli.jobs.models import processes
 from vqcli.types import Grid, Progress, silent
 
 Encoded = dict[int, tuple[Grid, np.ndarray]]
 """Grid and tokens (L,) of items, by index."""
-PATIENCE = timedelta(days=1)
-"""How long processes wait for the slowest one; a launcher ends them all when one dies."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def encode(
 
     Raises VqcliError where nothing can be encoded or ``out`` holds something else.
     """
-    start, state = time.monotonic(), PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
+    start, state = time.monotonic(), processes(options.device)
     leads = state.is_main_process
     folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
     check_form(options, out)

@@ -23,15 +23,14 @@ from vqcli import __version__, files
 from vqcli.checkpoint import record_measured
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.cache import cache_folder
-from vqcli.jobs.encode import PATIENCE
-from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
+from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES, usage_record, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
-from vqcli.jobs.models import keep_allocated, pick_device
+from vqcli.jobs.models import keep_allocated, pick_device, processes
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 
@@ -73,7 +72,7 @@ def evaluate(
 
     Raises VqcliError where nothing can be measured, weights cannot be had, or ``out`` is taken.
     """
-    state = PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
+    state = processes(options.device)
     if state.is_main_process and out:
         check_out(out, force=force)
     if options.statistics:
@@ -92,6 +91,7 @@ def evaluate(
         state.wait_for_everyone()
         if state.is_main_process:
             seconds = time.monotonic() - start
+            progress.say("all images are seen: computing what they come to")
             total = prepared.measuring.renewed()
             check_whole(prepared.stretches, finished(folder))
             rejected = collect(folder, total)
@@ -126,9 +126,16 @@ def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -
     if options.record:
         check_record(options, target, names)
     measuring = open_measuring(options, protocol, names, target.codebook_size, device, progress)
+    check_network(options, target, measuring)
     unmet = measuring.prepare(target.statistics, target.stretches[0].count)
     stretches = [s for s in target.stretches if not isinstance(s, Given) or s.side == "sample" or unmet]
-    if unmet and target.statistics and len(target.stretches) == 1:
+    if unmet and target.statistics and len(target.stretches) == 1 and not options.metrics:
+        progress.say(
+            f"{options.images} has statistics alone: without {' and '.join(unmet)}, which need images"
+        )
+        for name in unmet:
+            del measuring.metrics[name]
+    elif unmet and target.statistics and len(target.stretches) == 1:
         message = f"{options.images} holds no images (arr_0), only statistics"
         raise VqcliError(message, hint=f"leave {' and '.join(unmet)} out of --metrics", reason="input-empty")
     for stretch in stretches:
@@ -137,11 +144,19 @@ def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -
     return _Prepared(options, target, protocol, measuring, stretches)
 
 
+def check_network(options: EvaluateOptions, target: Target, measuring: Measuring) -> None:
+    """Raises VqcliError where statistics come from a network with other weights."""
+    made, own = target.statistics_of, measuring.networks.get(INCEPTION, "")
+    if made and own and made != own:
+        message = f"{options.images} was made with {made} of {INCEPTION}, not with {own}"
+        raise VqcliError(message, hint="make it anew: --statistics", reason="option")
+
+
 def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:
     """Raises VqcliError where what will be found cannot stand in a model's folder."""
     wrong = ""
     if target.kind != "tokenizer":
-        wrong, hint = "--record is for a tokenizer's folder", f"{target.kind} have none of these numbers"
+        wrong, hint = "--record is for a tokenizer's folder", "give a tokenizer as the target"
     elif cache_folder().resolve() in (target.folder or Path()).resolve().parents:
         wrong, hint = (
             f"{options.target} lies in the cache, not in a folder of yours",
@@ -258,7 +273,11 @@ def conclude(
         if len(bad) == count:
             message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
-    found, titles = total.result(), total.titles()
+    each = {name: metric.result() for name, metric in total.metrics.items()}
+    found, titles = (
+        {key: value for numbers in each.values() for key, value in numbers.items()},
+        total.titles(),
+    )
     reconstructs = "r" if target.kind == "tokenizer" else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
     return EvaluateResult(
@@ -273,6 +292,7 @@ def conclude(
         metrics=total.configs(),
         networks=total.networks,
         random_networks=options.random_networks and bool(total.networks),
+        unmeasured=[name for name, numbers in each.items() if not numbers] if options.images else [],
         counts=counts,
         rejected=rejected,
         seconds=seconds,

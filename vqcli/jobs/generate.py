@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from vqcli import files
 from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
-from vqcli.jobs.encode import PATIENCE
+from vqcli.jobs.models import processes
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.sampler import IMAGE, GenerateOptions, Picture, Sampler, weights_hash
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
@@ -61,7 +60,7 @@ def generate(
 
     Raises VqcliError where models and options do not fit, or ``out`` holds something else.
     """
-    start, state = time.monotonic(), PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
+    start, state = time.monotonic(), processes(options.device)
     leads, kept = state.is_main_process, 0
     if leads:
         check_out(out, npz, force=options.force)

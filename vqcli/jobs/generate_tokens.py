@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
 from vqcli import files
 from vqcli.data import token_store as store
 from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
-from vqcli.jobs.encode import PATIENCE, begin, check_out, finish
+from vqcli.jobs.encode import begin, check_out, finish
 from vqcli.jobs.generate import GenerateResult
+from vqcli.jobs.models import processes
 from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
 from vqcli.types import Progress, silent
 
@@ -28,7 +28,7 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
 
     Needs no tokenizer. Raises VqcliError where the generator makes no tokens, or ``out`` is taken.
     """
-    start, state = time.monotonic(), PartialState(cpu=options.device == "cpu", timeout=PATIENCE)
+    start, state = time.monotonic(), processes(options.device)
     leads, kept = state.is_main_process, 0
     if out.suffix.lower() in IMAGE_SUFFIXES | {".npz"}:
         hint = "give NAME.npy, or a folder"

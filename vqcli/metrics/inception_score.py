@@ -60,7 +60,7 @@ class InceptionScore(SetMetric):
     TINY: ClassVar[dict[str, Any]] = {"splits": 2}
     TITLES: ClassVar[Mapping[str, str]] = {
         "inception_score": "Inception Score",
-        "inception_score_std": "Inception Score, standard deviation over its parts",
+        "inception_score_std": "its std over parts",
     }
     config: Config
 

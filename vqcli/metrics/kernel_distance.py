@@ -77,4 +77,4 @@ class KernelDistance(KeepingMetric):
             chosen = [order[draws.choice(len(order), size, replace=False)] for _, order in ordered]
             subsets = [rows[torch.from_numpy(i)].float() for (rows, _), i in zip(ordered, chosen)]
             found.append(kernel_discrepancy(*subsets))
-        return {"kid": float(np.mean(found)), "kid_std": float(np.std(found)), "kid_subset_size": float(size)}
+        return {"kid": float(np.mean(found)), "kid_std": float(np.std(found)), "kid_subset_size": size}

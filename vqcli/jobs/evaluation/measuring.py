@@ -28,14 +28,14 @@ from vqcli.types import Progress
 
 SIDES: tuple[Side, ...] = ("reference", "sample")
 INCEPTION = "fid-inception"
-WITHOUT = "--metrics with those that need no network: psnr, ssim, usage"
+WITHOUT = "--metrics psnr,ssim,usage, by which a tokenizer is measured without any network"
 """How to do without a network."""
 
 
 class Measuring:
     """Metrics by name, and the network that those of sets share."""
 
-    def __init__(self, metrics: Mapping[str, Metric], codebook_size: int = 0) -> None:
+    def __init__(self, metrics: dict[str, Metric], codebook_size: int = 0) -> None:
         self.metrics, self.codebook_size = metrics, codebook_size
         self.inception: FidInception | None = None
         self.device = torch.device("cpu")
@@ -99,13 +99,6 @@ class Measuring:
                 features = self.inception(torch.cat(alike))
                 for comparing in watching:
                     comparing.observe(side, np.concatenate([indices for indices, _ in some]), features)
-
-    def result(self) -> dict[str, float]:
-        """Every number of every metric, by name."""
-        found: dict[str, float] = {}
-        for metric in self.metrics.values():
-            found |= metric.result()
-        return found
 
     def titles(self) -> dict[str, str]:
         """What people call each number."""

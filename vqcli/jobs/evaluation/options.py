@@ -49,5 +49,5 @@ class EvaluateOptions:
     """Where the statistics of the measured images are written, for later evaluations to stand on."""
     record: bool = False
     """Write the numbers into the tokenizer's folder."""
-    save_every: float = 60.0
+    save_every: float = 10.0
     """Seconds of work that a kill can cost, about."""

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqcli import files
-from vqcli.data.npz import RESIZING
+from vqcli.data.npz import NETWORK, RESIZING
 from vqcli.errors import VqcliError
-from vqcli.jobs.evaluation.measuring import Measuring
+from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.work import Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
@@ -133,7 +133,7 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
 
     Raises VqcliError if there are fewer than two.
     """
-    arrays = {RESIZING: np.array(protocol.resize)}
+    arrays = {RESIZING: np.array(protocol.resize), NETWORK: np.array(total.networks[INCEPTION])}
     for metric in total.sets.values():
         if isinstance(metric, FrechetMetric):
             if metric.moments["sample"].count < 2:

@@ -34,6 +34,8 @@ class EvaluateResult:
     """Where the weights of each network come from, and their hash."""
     random_networks: bool
     """Whether these have random weights: then their numbers mean nothing."""
+    unmeasured: list[str]
+    """Metrics for which there were too few images."""
     counts: dict[str, int]
     """Images of each stretch of work."""
     rejected: list[dict[str, str]]
@@ -64,4 +66,6 @@ def _told(name: str, value: float) -> str:
     """A number as people read it."""
     if isinstance(value, int):
         return f"{value:,}"
+    if name.startswith("kid"):
+        return f"{value:.6f}"
     return f"{value:.2%}" if name in SHARES else f"{value:,.4f}"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vqcli.checkpoint import kind_of, load_tokenizer
-from vqcli.data.npz import read_resizing, read_statistics
+from vqcli.data.npz import NETWORK, RESIZING, read_statistics, read_word
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.jobs.cache import model_folder
@@ -45,6 +45,8 @@ class Target:
     """What decides the outcome beside the stretches, as JSON values."""
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Stored ones of the reference."""
+    statistics_of: str = ""
+    """Weights of the network that these come from, where the file tells."""
     codebook_size: int = 0
     """Of a tokenizer."""
 
@@ -168,9 +170,9 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     path = Path(options.images)
     target.plan["reference"] = place(options.images)
     if path.suffix.lower() == ".npz" and path.is_file():
-        target.statistics = read_statistics(path)
+        target.statistics, target.statistics_of = read_statistics(path), read_word(path, NETWORK)
         usual = "tensorflow" if "mu_s" in target.statistics else protocol.resize  # ADM's; others do not tell
-        resized = read_resizing(path) or usual
+        resized = read_word(path, RESIZING) or usual
         if target.statistics and resized != protocol.resize:
             message = f"{path} is of images that were resized in another way ({resized})"
             hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
