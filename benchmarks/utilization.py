@@ -120,7 +120,7 @@ def run_cell(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
         "codebook_size": cell.size,
         "seed": cell.seed,
         "recipe": recipe,
-        "settings": settings,
+        "settings": cell.settings(arguments.steps, Path(features.name)),
         "steps": trained.steps,
         "images": f"{'test' if enough else 'training'} images, {counted.images:,}",
         "tokens": counted.tokens,
@@ -181,8 +181,8 @@ def table_row(system: str, size: int, rows: list[dict[str, Any]]) -> str:
         values = [row[name] for row in rows if row[name] is not None]
         if not values:
             return ""
-        mean = form.format(sum(values) / len(values))
-        spread = f" ({form.format(min(values))} to {form.format(max(values))})" if len(values) > 1 else ""
+        mean, *ends = (form.format(x) for x in (sum(values) / len(values), min(values), max(values)))
+        spread = f" ({' to '.join(ends)})" if ends[0] != ends[1] else ""
         return mean + spread
 
     cells = [
