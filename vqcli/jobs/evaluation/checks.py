@@ -1,0 +1,61 @@
+"""What an evaluation refuses before its work begins: places that are taken, numbers that would mislead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqcli.errors import VqcliError
+from vqcli.jobs.cache import cache_folder
+from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
+from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.outputs import FILES
+from vqcli.jobs.evaluation.target import Target
+
+
+def check_network(options: EvaluateOptions, target: Target, measuring: Measuring) -> None:
+    """Raises VqcliError where statistics come from a network with other weights."""
+    made, own = target.statistics_of, measuring.networks.get(INCEPTION, "")
+    if made and own and made != own:
+        message = f"{options.images} was made with {made} of {INCEPTION}, not with {own}"
+        raise VqcliError(message, hint="make it anew: --statistics", reason="option")
+
+
+def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:
+    """Raises VqcliError where what will be found cannot stand in a model's folder."""
+    wrong = ""
+    if target.kind != "tokenizer":
+        wrong, hint = "--record is for a tokenizer's folder", "give a tokenizer as the target"
+    elif cache_folder().resolve() in (target.folder or Path()).resolve().parents:
+        wrong, hint = (
+            f"{options.target} lies in the cache, not in a folder of yours",
+            "vqcli pull or import it",
+        )
+    elif (target.folder or Path()).joinpath("state.json").exists():
+        wrong, hint = f"{target.folder} is a training checkpoint", "finish the run: record in its export"
+    elif "usage" not in names:
+        wrong, hint = "--record needs usage, which a card tells first", "add usage to --metrics"
+    elif options.random_networks:
+        wrong, hint = "what networks with random weights found is not for a card", "leave --record out"
+    if wrong:
+        raise VqcliError(wrong, hint=hint, reason="option")
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``out`` is no folder, or holds files that results would replace."""
+    if out.exists() and not out.is_dir():
+        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    taken = [name for name in FILES if (out / name).exists()]
+    if taken and not force:
+        hint = "give another -o, or --force to replace them"
+        raise VqcliError(f"{out} holds {', '.join(taken)}", hint=hint, reason="exists")
+
+
+def check_statistics(path: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``path`` is no place for statistics: ``--images`` knows them by their name."""
+    if path.suffix.lower() != ".npz":
+        raise VqcliError(f"--statistics {path} is not named .npz", hint=f"{path}.npz", reason="option")
+    if path.exists() and not force:
+        raise VqcliError(
+            f"{path} exists", hint="give another name, or --force to replace it", reason="exists"
+        )
