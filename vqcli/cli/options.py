@@ -77,7 +77,7 @@ LpipsOpt = Annotated[
     _option(
         "--lpips-weights",
         metavar="PATH",
-        help="Of the perceptual loss: a file or folder; else the folder $VQCLI_WEIGHTS_DIR, then a download.",
+        help="Of LPIPS, a file or folder; else those of $VQCLI_WEIGHTS_DIR, then a download.",
     ),
 ]
 SplitOpt = Annotated[
