@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from vqcli.errors import VqcliError
 from vqcli.nn.inception import FidInception
+from vqcli.nn.random_weights import random_weights
 from vqcli.nn.resize import resize_clean, resize_tensorflow
 
 STEM = "Conv2d_1a_3x3/2- Conv2d_2a_3x3- Conv2d_2b_3x3 max/2 Conv2d_3b_1x1 Conv2d_4a_3x3- max/2"
@@ -216,9 +217,9 @@ def test_weights_that_do_not_fit(state):
 
 def test_drawn_weights_are_sane():
     network, other = FidInception(), FidInception()
-    network.randomize(1)
-    other.randomize(0)
+    network.load(random_weights(network.published(), 1))
+    other.load(random_weights(other.published()))
     assert not torch.equal(network.fc.weight, other.fc.weight)
-    network.randomize(0)
+    network.load(random_weights(network.published()))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     assert all(0.01 < features.std() < 100 for features in astuple(network(drawn_images())))

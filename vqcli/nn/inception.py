@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from vqcli.nn.frozen import checked, settle
 from vqcli.nn.precision import float32
-from vqcli.nn.random_weights import random_weights
 from vqcli.nn.resize import resize_clean, resize_tensorflow
 
 CLASSES = 1008
@@ -115,10 +114,6 @@ class FidInception(nn.Module):
         for convolution in self._convolutions():
             convolution.take(taken)
         self.fc.weight.copy_(taken["fc.weight"])
-
-    def randomize(self, seed: int = 0) -> None:
-        """Take drawn weights, under which features neither vanish nor grow with depth."""
-        self.load(random_weights(self.published(), seed))
 
     def _convolutions(self) -> list[_Convolution]:
         return [module for module in self.modules() if isinstance(module, _Convolution)]
