@@ -37,7 +37,7 @@ from vqcli.checkpoint import load_tokenizer
 from vqcli.data.demo import DemoSource
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
-from vqcli.hub import locate
+from vqcli.library.references import locate
 from vqcli.pixels import CenterCrop, normalize, to_tensor, to_uint8
 
 SIDE, PATCH, BATCH = 32, 4, 100

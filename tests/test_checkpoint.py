@@ -19,7 +19,7 @@ from vqcli.checkpoint import (
     save_tokenizer,
 )
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import locate, newest_checkpoint
+from vqcli.library.references import locate, newest_checkpoint
 from vqcli.registry import PARTS, TokenizerConfig, build, resolve
 
 CODEBOOKS = {

@@ -1,6 +1,7 @@
 """Imports point down the ladder only; light modules import no torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors"},
-    {"config", "files", "recipes", "parts", "aliases", "networks"},
-    {"registry", "hub"},
-    {"nn", "pixels", "downloads"},
-    {"codebooks", "losses", "discriminators", "metrics", "data", "importers", "features"},
+    {"config", "files", "recipes", "parts"},
+    {"registry"},
+    {"nn", "pixels"},
+    {"codebooks", "losses", "discriminators", "features", "metrics", "data", "importers"},
     {"quantizers"},
     {"tokenizers", "generators", "classifiers"},
     {"checkpoint"},
+    {"library"},
     {"training"},
     {"report"},
     {"jobs"},
@@ -32,13 +34,13 @@ LIGHT = [
     "config",
     "files",
     "registry",
-    "hub",
-    "aliases",
-    "downloads.fetch",
+    "library.references",
+    "library.aliases",
+    "library.downloads.fetch",
     "cli.app",
     "jobs.catalog",
-    "networks",
-    "downloads.web",
+    "library.networks",
+    "library.downloads.web",
     "metrics.usage",
     "metrics.diagnosis",
     "metrics.protocols",
@@ -64,6 +66,27 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def module(path: Path) -> str:
+    """Its full name: ``vqcli.cli.app``, and ``vqcli.cli`` of that folder's ``__init__.py``."""
+    return ".".join(("vqcli", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def circle(below: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, the first one again at the end; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(own: str, way: list[str]) -> list[str]:
+        if own in way:
+            return [*way[way.index(own) :], own]
+        for other in sorted(below[own] - done):
+            if found := walk(other, [*way, own]):
+                return found
+        done.add(own)
+        return []
+
+    return next((found for own in below if (found := walk(own, []))), [])
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
@@ -78,6 +101,29 @@ def test_imports_point_down(path):
             continue
         assert names[1] in RUNG, f"{full} has no rung on the ladder"
         assert RUNG[names[1]] < RUNG[own], f"{name(path)} imports {full}, which is not below it"
+
+
+@pytest.mark.parametrize("folder", sorted({part(path) for path in FILES if path.parent != PACKAGE}))
+def test_no_circle_inside_a_folder(folder):
+    own = {module(path): path for path in FILES if part(path) == folder and path.parent != PACKAGE}
+    below = {}
+    for name, path in own.items():
+        heads = {full if full in own else full.rpartition(".")[0] for full in imports(path)}
+        below[name] = heads & own.keys() - {name}
+    assert not circle(below)
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_contributing_shows_this_ladder():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    shown = [set(re.findall(r"`(\w+)`", names)) for _, names in rows]
+    assert [int(number) for number, _ in rows] == list(range(len(RUNGS)))
+    assert shown == RUNGS
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from vqcli.downloads import web
 from vqcli.errors import VqcliError
-from vqcli.networks import NETWORKS, Network
+from vqcli.library.downloads import web
+from vqcli.library.networks import NETWORKS, Network
 from vqcli.types import silent
 
 NAME = "lpips-vgg"

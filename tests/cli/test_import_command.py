@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from tests.importers.foreign import CASES
 from tests.importers.foreign_generators import gpt, gpt_lc, gpt_state, lc_state
+from tests.models import make_model
 from vqcli import files
 from vqcli.cli.app import app
 
@@ -135,6 +136,7 @@ def test_what_cannot_be(tmp_path, file):
 
     torch.save({"model": {"a": torch.ones(2)}, "args": Evil()}, tmp_path / "evil.pt")
     torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
+    folder = make_model(tmp_path / "model")
     before = sorted(tmp_path.iterdir())
     for arguments, code, sentence, hint in [
         ((tmp_path / "away.pt",), 1, "away.pt: No such file", "safetensors file"),
@@ -146,7 +148,7 @@ def test_what_cannot_be(tmp_path, file):
             "known: llamagen",
         ),
         ((file, "--scales", "1,2"), 1, "its layout leaves no --scales open", "leave it out"),
-        ((file, "--tokenizer", file), 1, "its layout leaves no --tokenizer open", "leave it out"),
+        ((file, "--tokenizer", folder), 1, "its layout leaves no --tokenizer open", "leave it out"),
         ((file, "--heads", "0"), 2, "'--heads'", ""),
         ((file, "--size", "30"), 1, "multiples of 8", "another --size"),
         ((file, "--size", "native"), 2, "N or HxW", ""),

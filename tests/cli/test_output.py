@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from vqcli.cli.options import parse_size
-from vqcli.cli.output import Out, listed, table, to_plain, visible
+from vqcli.cli.output import Out, to_plain
 from vqcli.cli.progress import PlainProgress, RichProgress, duration
+from vqcli.cli.text import listed, table, visible
 from vqcli.types import silent
 
 

@@ -13,11 +13,12 @@ from tests.hub.commands import vqcli
 from tests.importers.foreign import CASES
 from tests.importers.foreign_generators import gpt, gpt_state
 from tests.models import make_generator, make_model
-from vqcli import aliases, files
-from vqcli.aliases import Published
+from vqcli import files
 from vqcli.checkpoint import fingerprint, load_generator, load_tokenizer
-from vqcli.jobs import models
-from vqcli.jobs.models import generator_tokenizer, open_generator
+from vqcli.library import aliases
+from vqcli.library import open as models
+from vqcli.library.aliases import Published
+from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.types import silent
 
 VQ = CASES["llamagen"]

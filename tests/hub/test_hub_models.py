@@ -14,9 +14,10 @@ from safetensors.torch import save
 from tests.hub.commands import refused, vqcli
 from tests.hub.server import Fault
 from tests.importers.foreign import CASES
-from vqcli import aliases, files
-from vqcli.aliases import Published
+from vqcli import files
 from vqcli.checkpoint import save_tokenizer
+from vqcli.library import aliases
+from vqcli.library.aliases import Published
 
 CASE = CASES["llamagen"]
 REPOSITORY, FILE = "them/vq", "vq.pt"
@@ -236,7 +237,7 @@ def test_the_token_stays_here_unless_its_host_is_named(hub, alias, monkeypatch):
 
 
 def test_the_token_goes_to_the_official_address(monkeypatch):
-    from vqcli.downloads.client import token
+    from vqcli.library.downloads.client import token
 
     monkeypatch.delenv("VQCLI_TOKEN_HOST", raising=False)
     official = constants._HF_DEFAULT_ENDPOINT
@@ -275,7 +276,7 @@ def test_diffusers_folder_with_its_settings(hub):
 
 
 def test_without_a_model_the_default_is_named(hub, alias, tmp_path, monkeypatch):
-    from vqcli.jobs import models
+    from vqcli.library import open as models
 
     monkeypatch.setattr(models, "DEFAULT", alias)
     done = vqcli("encode", "demo:1", "-o", tmp_path / "t.npy", "--size", 16, "--num-workers", 0)

@@ -11,8 +11,8 @@ from tests.hub.server import Fault
 from tests.importers.foreign import CASES
 from tests.models import make_model
 from vqcli import files
-from vqcli.aliases import ALIASES, Published
 from vqcli.jobs.push import pack
+from vqcli.library.aliases import ALIASES, Published
 
 
 def test_push_then_pull(hub, tmp_path, monkeypatch):

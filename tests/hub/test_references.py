@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from vqcli.aliases import ALIASES, DEFAULT, GENERATOR
 from vqcli.errors import VqcliError
-from vqcli.hub import is_plain, locate, published
+from vqcli.library.aliases import ALIASES, DEFAULT, GENERATOR
+from vqcli.library.references import is_plain, locate, published
 from vqcli.parts import PARTS
 from vqcli.recipes import recipe_names
 

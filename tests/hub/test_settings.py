@@ -6,8 +6,8 @@ from safetensors.torch import save
 
 from tests.hub.commands import refused, vqcli
 from tests.importers.foreign import CASES
-from vqcli import aliases
-from vqcli.aliases import Published
+from vqcli.library import aliases
+from vqcli.library.aliases import Published
 
 NAME = "diffusion_pytorch_model.safetensors"
 

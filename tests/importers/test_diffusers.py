@@ -10,7 +10,7 @@ from tests.tokenizers.test_golden import assert_near, formula, numbers, picture
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
 from vqcli.importers.diffusers import DiffusersImporter
-from vqcli.jobs.convert_tokenizer import convert_tokenizer
+from vqcli.library.import_tokenizer import convert_tokenizer
 
 CASE = Case(
     "diffusers",

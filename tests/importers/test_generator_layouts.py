@@ -21,10 +21,9 @@ from vqcli.importers.base import ImportOptions
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.gpt_lc import GptLcImporter
 from vqcli.importers.llamagen_gpt import LlamaGenGptImporter
-from vqcli.jobs.convert_generator import convert_generator
+from vqcli.library.import_generator import convert_generator
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
-from vqcli.types import silent
 
 IMPORTERS = {name: resolve("importers", name)() for name in PARTS["importers"]}
 CASES = {
@@ -39,7 +38,7 @@ CASES = {
 
 
 def run(importer, state, **options):
-    return convert_generator(IMPORTERS[importer], state, ImportOptions(**options), silent)
+    return convert_generator(IMPORTERS[importer], state, ImportOptions(**options))
 
 
 def test_every_importer_has_a_case():

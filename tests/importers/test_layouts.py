@@ -8,7 +8,7 @@ from vqcli.checkpoint import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
-from vqcli.jobs.convert_tokenizer import convert_tokenizer
+from vqcli.library.import_tokenizer import convert_tokenizer
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 

@@ -1,12 +1,9 @@
-"""A tiny generator and its tokenizer; a site of published weights, small ones."""
-
-from pathlib import Path
+"""A tiny generator and its tokenizer; evaluations that take a moment."""
 
 import pytest
 
 from tests.models import make_generator, make_model
 from tests.tiny_inception import TinyInception
-from tests.weights_site import NAME, serving, small_files
 from vqcli.jobs.evaluation import measuring, parts, work
 
 
@@ -18,22 +15,6 @@ def tokenizer(tmp_path_factory):
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory, tokenizer):
     return make_generator(tmp_path_factory.mktemp("models") / "generator", tokenizer)
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    return small_files(tmp_path_factory.mktemp("published"))
-
-
-@pytest.fixture
-def site(published, tmp_path, monkeypatch):
-    with serving(published, tmp_path, monkeypatch) as site:
-        yield site
-
-
-@pytest.fixture
-def kept(tmp_path) -> Path:
-    return tmp_path / "cache" / "networks-1" / NAME
 
 
 @pytest.fixture

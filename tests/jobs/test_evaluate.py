@@ -20,7 +20,7 @@ from vqcli.checkpoint import load_tokenizer
 from vqcli.data.loader import eval_batches
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
-from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.pixels import CenterCrop, normalize, to_uint8

@@ -6,8 +6,8 @@ import torch
 
 from tests.jobs.evaluations import Stopper, options
 from vqcli.errors import VqcliError
-from vqcli.jobs.evaluate import evaluate
 from vqcli.jobs.evaluation import work
+from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.evaluation.target import open_target
 from vqcli.jobs.evaluation.work import draw_pictures
 from vqcli.jobs.generate import generate

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.jobs.evaluations import Stopper, options
 from tests.models import make_model
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs.evaluate import evaluate
+from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.evaluation.outputs import usage_record
 from vqcli.jobs.evaluation.parts import Part
 

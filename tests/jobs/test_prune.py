@@ -15,13 +15,13 @@ from tests.training.tiny import Recorded, start
 from vqcli import files
 from vqcli.checkpoint import load_tokenizer, save_tokenizer
 from vqcli.errors import BadImage, VqcliError
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs import encoder
 from vqcli.jobs.decode import DecodeOptions, decode
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.prune import PruneOptions, prune
 from vqcli.jobs.usage import measure_usage
+from vqcli.library.references import newest_checkpoint
 from vqcli.pixels import to_tensor
 from vqcli.registry import PARTS, TokenizerConfig, build, resolve
 from vqcli.types import Tokens

@@ -21,9 +21,9 @@ from tests.training.tiny import (
 )
 from vqcli import files
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import checkpoints, newest_checkpoint
 from vqcli.jobs import train as job
 from vqcli.jobs.train import TrainOptions, train
+from vqcli.library.references import checkpoints, newest_checkpoint
 
 SHORT = ("training.steps=4", "training.checkpoint_every=1", "training.validate_every=9")
 

@@ -13,9 +13,9 @@ from tests.models import make_model
 from tests.training.tiny import start
 from vqcli.cli.app import app
 from vqcli.codebooks.ema import EmaCodebook
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.usage import measure_usage
+from vqcli.library.references import newest_checkpoint
 
 QUICK = (
     "data.source=demo:256",

@@ -5,8 +5,8 @@ import torch
 
 from tests.options import unread, watched
 from tests.perceptual import drawn_images, drawn_weights
+from vqcli.library.networks import NETWORKS
 from vqcli.losses.base import ImageLoss
-from vqcli.networks import NETWORKS
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 

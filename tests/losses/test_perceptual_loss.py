@@ -5,8 +5,8 @@ import torch
 
 from tests.perceptual import drawn_images, drawn_lpips, drawn_weights
 from vqcli.errors import VqcliError
+from vqcli.library.networks import NETWORKS
 from vqcli.losses.perceptual import PerceptualLoss
-from vqcli.networks import NETWORKS
 from vqcli.registry import build, resolve
 
 

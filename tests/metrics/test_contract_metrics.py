@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from tests.options import unread, watched
 from tests.perceptual import drawn_images, drawn_weights
 from vqcli.errors import VqcliError
+from vqcli.library.networks import NETWORKS
 from vqcli.metrics.base import Metric, PairMetric, SetMetric, TokenMetric
 from vqcli.metrics.protocols import PROTOCOLS
-from vqcli.networks import NETWORKS
 from vqcli.nn.inception import InceptionFeatures
 from vqcli.parts import PARTS, describe
 from vqcli.registry import MetricConfig, build, resolve

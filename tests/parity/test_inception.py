@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.parity.fill import write_checkpoint
-from vqcli.jobs.weights import network_weights
+from vqcli.library.weights import network_weights
 from vqcli.nn.inception import FidInception
 
 CASE = Path(os.environ.get("VQCLI_TEST_ASSETS", "nowhere"), "parity", "fid-inception")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.parity.fill import write_checkpoint
-from vqcli.jobs.weights import network_weights
+from vqcli.library.weights import network_weights
 from vqcli.nn.lpips import Lpips
 
 SHARED = Path(os.environ.get("VQCLI_TEST_ASSETS", "nowhere"), "parity")

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from tests.training.test_loop import GENTLE, assert_close, trainer  # noqa: F401 (a fixture)
 from tests.training.tiny import ENVIRONMENT, Recorded, assert_same, metrics, resume, start, write_recipe
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs.check import check_recipe
 from vqcli.jobs.train import TrainOptions, train
+from vqcli.library.references import newest_checkpoint
 from vqcli.training.adversary import AdversarialConfig, Adversary, standing_still
 from vqcli.training.recipe import read_recipe
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from tests.training.tiny import resume, start, write_recipe
 from vqcli.checkpoint import load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.hub import checkpoints
 from vqcli.jobs.check import check_recipe
+from vqcli.library.references import checkpoints
 
 SHORT = ("training.steps=3", "training.validate_every=9", "schedule.warmup=0")
 EVERY = ("training.checkpoint_every=1", "training.keep=9")

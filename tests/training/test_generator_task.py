@@ -21,12 +21,12 @@ from vqcli.checkpoint import load_generator, load_tokenizer, read_classes, read_
 from vqcli.data.demo import CLASSES
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.generators.base import image_stream
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.generate import generate
 from vqcli.jobs.sampler import GenerateOptions
 from vqcli.jobs.train import TrainOptions, train
+from vqcli.library.references import newest_checkpoint
 
 RECIPE = {
     "task": "generator",

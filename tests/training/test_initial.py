@@ -22,8 +22,8 @@ from vqcli.checkpoint import load_tokenizer, read_tokenizer
 from vqcli.cli.app import app
 from vqcli.config import override, read_yaml
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import checkpoints, newest_checkpoint
 from vqcli.jobs.check import check_recipe
+from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.tokenizers.improved import ImprovedTokenizer
 from vqcli.training.recipe import parse_recipe
 from vqcli.training.tokenizer import TokenizerTask

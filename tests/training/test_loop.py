@@ -22,8 +22,8 @@ from tests.training.tiny import (
     write_recipe,
 )
 from vqcli.errors import VqcliError
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs.train import TrainOptions, begin, make_accelerator, make_trainer, prepare_run
+from vqcli.library.references import newest_checkpoint
 from vqcli.losses.pixel import L2Loss
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}

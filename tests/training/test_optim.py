@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.training.tiny import metrics, start
-from vqcli.hub import checkpoints, newest_checkpoint
+from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import OptimizerConfig
 

@@ -28,7 +28,7 @@ from tests.training.tiny import (
 from vqcli import files
 from vqcli.cli.app import app
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import checkpoints, newest_checkpoint
+from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.losses.pixel import L2Loss
 
 PLAIN = ()

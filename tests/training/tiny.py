@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import load_file
 
 from vqcli import files
-from vqcli.hub import newest_checkpoint
 from vqcli.jobs.train import TrainOptions, train
+from vqcli.library.references import newest_checkpoint
 
 RECIPE = {
     "task": "tokenizer",

@@ -18,7 +18,8 @@ from vqcli.cli.options import (
     StrictOpt,
     WorkersOpt,
 )
-from vqcli.cli.output import Out, listed
+from vqcli.cli.output import Out
+from vqcli.cli.text import listed
 from vqcli.cli.tokens import ImagesArg
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vqcli.cli.options import ForceOpt
-from vqcli.cli.output import Out, table
+from vqcli.cli.output import Out
+from vqcli.cli.text import table
 
 
 def complete_kind() -> list[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vqcli.cli.output import Out, visible
+from vqcli.cli.output import Out
+from vqcli.cli.text import visible
 
 if TYPE_CHECKING:
     from vqcli.jobs.doctor import Diagnosis

@@ -21,7 +21,8 @@ from vqcli.cli.options import (
     WorkersOpt,
     parse_size,
 )
-from vqcli.cli.output import Out, listed
+from vqcli.cli.output import Out
+from vqcli.cli.text import listed
 
 if TYPE_CHECKING:
     from vqcli.jobs.evaluation.result import EvaluateResult
@@ -120,7 +121,7 @@ def evaluate(
     """
     if eval_size == "native":
         raise typer.BadParameter("--eval-size is N or HxW")
-    from vqcli.jobs.evaluate import evaluate as run
+    from vqcli.jobs.evaluation.evaluate import evaluate as run
     from vqcli.jobs.evaluation.options import EvaluateOptions
 
     options = EvaluateOptions(

@@ -11,10 +11,11 @@ import typer
 
 from vqcli.cli.models import NO_TOKENIZER, layout, network, sampling
 from vqcli.cli.options import ForceOpt, complete_model, parse_size
-from vqcli.cli.output import Out, table
+from vqcli.cli.output import Out
+from vqcli.cli.text import table
 
 if TYPE_CHECKING:
-    from vqcli.jobs.convert import ImportResult
+    from vqcli.library.importing import ImportResult
 
 
 class Metric(StrEnum):
@@ -98,12 +99,10 @@ def import_file(
     Example: vqcli import vq_ds16_c2i.pt -o models/llamagen-vq16
     """
     from vqcli.importers.base import ImportOptions
-    from vqcli.jobs.convert import import_model
+    from vqcli.library.find import import_file as run
 
-    options = ImportOptions(
-        metric.value if metric else None, size, scales, heads=heads, classes=classes, tokenizer=tokenizer
-    )
-    result = import_model(file, out_dir, options, force=force, progress=out.progress())
+    options = ImportOptions(metric.value if metric else None, size, scales, heads=heads, classes=classes)
+    result = run(file, out_dir, options, tokenizer=tokenizer, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
 
 

@@ -8,7 +8,8 @@ import typer
 
 from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.options import LpipsOpt, complete_model
-from vqcli.cli.output import Out, table
+from vqcli.cli.output import Out
+from vqcli.cli.text import table
 
 
 def info(

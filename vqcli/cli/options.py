@@ -37,7 +37,7 @@ def _option(*names: str, help: str, **rest: Any) -> Any:
 
 def complete_model() -> list[str]:
     """Short names of published models, for the shell."""
-    from vqcli.aliases import ALIASES
+    from vqcli.library.aliases import ALIASES
 
     return list(ALIASES)
 

@@ -19,7 +19,8 @@ from vqcli.cli.options import (
     StrictOpt,
     WorkersOpt,
 )
-from vqcli.cli.output import Out, listed
+from vqcli.cli.output import Out
+from vqcli.cli.text import listed
 
 if TYPE_CHECKING:
     from vqcli.jobs.prune import PruneResult

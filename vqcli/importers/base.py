@@ -10,6 +10,7 @@ import re
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,8 +44,8 @@ class ImportOptions:
     """Of a generator's attention."""
     classes: int | None = None
     """What a generator makes images of, where its vocabulary holds codes and classes."""
-    tokenizer: str | None = None
-    """The model, as a user names it, whose tokens a generator makes."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer whose tokens a generator makes."""
     bring: bool = True
     """Whether the generator's folder gets a copy of that."""
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.cluster import CodebookOptions, read_solved, remove_states, solve_all
+from vqcli.jobs.devices import processes
 from vqcli.jobs.feature_shards import (
     Extractor,
     FeatureStore,
@@ -29,7 +30,6 @@ from vqcli.jobs.feature_shards import (
     shard_files,
     write_shards,
 )
-from vqcli.jobs.models import processes
 from vqcli.types import Progress, silent
 
 PLAN = "plan.json"

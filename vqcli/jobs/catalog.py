@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqcli.aliases import ALIASES, Published
-from vqcli.downloads.fetch import HEAVY
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
-from vqcli.jobs.cache import KIND, cache_folder
+from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.cache import KIND, cache_folder
+from vqcli.library.downloads.fetch import HEAVY
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.parts import PARTS, describe
 from vqcli.recipes import recipe_names, recipe_text

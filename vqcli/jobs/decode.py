@@ -22,10 +22,12 @@ from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.data.token_store import INDEX, Row
 from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.jobs.models import decodable, open_tokenizer, pick_device
+from vqcli.jobs.devices import pick_device
+from vqcli.library.open import open_tokenizer
 from vqcli.nn.precision import autocast
 from vqcli.pixels import to_pil, to_uint8
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.tokenizers.sizes import decodable
 from vqcli.types import Grid, Progress, Tokens, grid_length, silent
 
 LONGEST_NAME, LONGEST_PATH = 200, 1000

@@ -18,8 +18,8 @@ from vqcli import files
 from vqcli.data import token_store as store
 from vqcli.data.base import identity
 from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs.devices import processes
 from vqcli.jobs.encoder import Encoder, ImageOptions
-from vqcli.jobs.models import processes
 from vqcli.types import Grid, Progress, silent
 
 Encoded = dict[int, tuple[Grid, np.ndarray]]

@@ -18,17 +18,12 @@ from vqcli.data.open import open_source
 from vqcli.data.token_store import TokensInfo
 from vqcli.data.views import VIEWS, Augment, Views
 from vqcli.errors import VqcliError
-from vqcli.jobs.models import (
-    Size,
-    check_size,
-    open_tokenizer,
-    pick_device,
-    settle_allocator,
-    target_size,
-)
+from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.library.open import open_tokenizer
 from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.tokenizers.sizes import Size, check_size, target_size
 from vqcli.types import Grid, Progress, silent
 
 SHARD = 256

@@ -21,8 +21,8 @@ from vqcli.data.loader import Batch, eval_batches
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
+from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.encoder import SHARD
-from vqcli.jobs.models import pick_device, settle_allocator
 from vqcli.nn.kmeans import Vectors, held
 from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize

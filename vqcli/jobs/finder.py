@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from vqcli.checkpoint import read_tokenizer_outline
-from vqcli.downloads.web import check_online, size
 from vqcli.errors import VqcliError
-from vqcli.hub import published
-from vqcli.jobs.cache import model_folder
-from vqcli.jobs.weights import cannot_be_had, network_weights, to_download
+from vqcli.library.downloads.web import check_online, size
+from vqcli.library.find import model_folder
+from vqcli.library.references import published
+from vqcli.library.weights import cannot_be_had, network_weights, to_download
 from vqcli.recipes import recipe_names
 from vqcli.registry import build
 from vqcli.tokenizers.base import Tokenizer

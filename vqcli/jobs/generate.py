@@ -18,7 +18,7 @@ import torch
 from vqcli import files
 from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
-from vqcli.jobs.models import processes
+from vqcli.jobs.devices import processes
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.sampler import IMAGE, GenerateOptions, Picture, Sampler, weights_hash
 from vqcli.pixels import contact_sheet, to_pil, to_uint8

@@ -13,9 +13,9 @@ from vqcli import files
 from vqcli.data import token_store as store
 from vqcli.data.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
+from vqcli.jobs.devices import processes
 from vqcli.jobs.encode import begin, check_out, finish
 from vqcli.jobs.generate import GenerateResult
-from vqcli.jobs.models import processes
 from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
 from vqcli.types import Progress, silent
 

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from vqcli.checkpoint import kind_of, read_classes, read_config
 from vqcli.errors import VqcliError
-from vqcli.hub import ENVIRONMENT, published
-from vqcli.jobs.cache import model_folder
 from vqcli.jobs.usage import read_usage
+from vqcli.library.find import model_folder
+from vqcli.library.references import ENVIRONMENT, published
 from vqcli.types import Grid, Progress, TokenizerSpec, silent
 
 

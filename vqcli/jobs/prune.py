@@ -23,8 +23,8 @@ from vqcli.data.token_store import token_type
 from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
-from vqcli.jobs.models import open_tokenizer
 from vqcli.jobs.usage import STORED, count_images, count_tokens, tokens_source
+from vqcli.library.open import open_tokenizer
 from vqcli.metrics.usage import Counts, UsageCounts
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent

@@ -9,8 +9,8 @@ from vqcli import files
 from vqcli.checkpoint import kind_of
 from vqcli.checkpoint.contents import MANIFEST, check_whole, model_files, tokenizer_files
 from vqcli.data.remap import check_free
-from vqcli.jobs.cache import model_folder
-from vqcli.jobs.models import generator_tokenizer
+from vqcli.library.find import model_folder
+from vqcli.library.open import generator_tokenizer
 from vqcli.types import Progress, silent
 
 

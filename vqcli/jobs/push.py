@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 
 from vqcli import files
-from vqcli.aliases import ABOUT, ALIASES, Published
 from vqcli.checkpoint import kind_of, read_config
 from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
-from vqcli.downloads.client import client, endpoint, token
-from vqcli.downloads.problems import explained, status_of
 from vqcli.errors import VqcliError
-from vqcli.hub import check_repository
-from vqcli.jobs.cache import model_folder
+from vqcli.library.aliases import ABOUT, ALIASES, Published
+from vqcli.library.downloads.client import client, endpoint, token
+from vqcli.library.downloads.problems import explained, status_of
+from vqcli.library.find import model_folder
+from vqcli.library.references import check_repository
 from vqcli.types import Progress, silent
 
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
@@ -35,7 +35,7 @@ USE = {
 
 ```python
 from vqcli.checkpoint import load_tokenizer
-from vqcli.jobs.cache import model_folder
+from vqcli.library.find import model_folder
 
 tokenizer = load_tokenizer(model_folder("{repository}"))
 ```
@@ -46,7 +46,7 @@ tokenizer = load_tokenizer(model_folder("{repository}"))
 
 ```python
 from vqcli.checkpoint import load_generator
-from vqcli.jobs.cache import model_folder
+from vqcli.library.find import model_folder
 
 generator = load_generator(model_folder("{repository}"))
 ```

@@ -24,9 +24,11 @@ from vqcli.config import PartConfig
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
-from vqcli.jobs.models import decodable, generator_tokenizer, open_generator, pick_device
+from vqcli.jobs.devices import pick_device
+from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.nn.precision import autocast
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.tokenizers.sizes import decodable
 from vqcli.types import Progress, Tokens, grid_length, silent
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -17,9 +17,9 @@ from accelerate.utils import set_seed
 from vqcli import files
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError, suggestion
-from vqcli.hub import newest_checkpoint
+from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
-from vqcli.jobs.models import pick_device
+from vqcli.library.references import newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.data import Data

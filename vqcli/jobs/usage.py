@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from vqcli import files
 from vqcli.data.tokens import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.jobs.cache import model_folder
 from vqcli.jobs.causes import find_causes, last_logged, sample_latents
+from vqcli.library.find import model_folder
 from vqcli.metrics.diagnosis import diagnose
 from vqcli.metrics.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry

@@ -38,7 +38,7 @@ from vqcli.data.token_rows import TokenBatch, TokenRows, open_token_rows, token_
 from vqcli.data.tokens import is_tokens
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
-from vqcli.hub import locate
+from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.base import first_misfit

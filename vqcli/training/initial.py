@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqcli.checkpoint import read_tokenizer
 from vqcli.errors import VqcliError, suggestion
-from vqcli.hub import locate
+from vqcli.library.references import locate
 from vqcli.quantizers.base import first_misfit
 from vqcli.tokenizers.base import Tokenizer
 

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import math
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.errors import Interrupted, VqcliError
-from vqcli.hub import checkpoints
-from vqcli.training.data import Data, Loaded
-from vqcli.training.optim import RunningAverage, make_optimizer
-from vqcli.training.recipe import Recipe, steps_in
+from vqcli.library.references import checkpoints
+from vqcli.training.assembly import Assembly
+from vqcli.training.data import Loaded
 from vqcli.training.resume import save
-from vqcli.training.run import Run
 from vqcli.training.schedules import rate_factor
-from vqcli.training.shard import fill, outline, shard, whole_tensor
+from vqcli.training.shard import fill, whole_tensor
 from vqcli.training.stop import stop_signals
-from vqcli.training.task import Losses, Task
-from vqcli.training.window import Window
-from vqcli.types import Progress
+from vqcli.training.task import Losses
 
 DRAWN = 8
 """Held-out images, of each process, that a grid may show."""
@@ -35,41 +28,8 @@ HIDDEN = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity", 
 """What is logged and not shown on the way."""
 
 
-class Trainer:
+class Trainer(Assembly):
     """Trains the parts of a task as the recipe says, into a run folder."""
-
-    def __init__(
-        self, recipe: Recipe, task: Task, data: Data, run: Run, accelerator: Accelerator, progress: Progress
-    ):
-        self.recipe, self.task, self.data, self.run = recipe, task, data, run
-        self.accelerator, self.progress = accelerator, progress
-        config = recipe.training
-        self.per_epoch = max(1, data.images // config.batch_size)
-        self.steps = steps_in(config.steps, self.per_epoch)
-        if self.steps < 1:
-            raise VqcliError(
-                f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
-            )
-        self.step, self.window = 0, Window()
-        self.rejected: set[str] = set()
-        self.measured: dict[str, Any] = {}
-        self.onlook: Callable[[], None] = lambda: None
-        """Called on the first process when samples have been drawn."""
-        self.modules = dict(task.parts)
-        self.optimizers: dict[str, Any] = {}
-        self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
-        self.sharded = config.shard and accelerator.num_processes > 1
-        if self.sharded:
-            self.outline = outline(self.modules["model"])
-            if self.average is not None:
-                shard(self.average.module, accelerator)
-        elif config.shard:
-            progress.say("training.shard has no effect on one process")
-        for name, module in self.modules.items():
-            called = shard(module, accelerator) if self.sharded else module
-            optimizer = make_optimizer(module, task.tuning(name)[0], config.batch_size)
-            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
-                task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
 
     def fit(self) -> dict[str, Any]:
         """Train to the last step, measure, export; returns the measurements. Raises Interrupted."""
@@ -211,10 +171,6 @@ class Trainer:
         for text in self.task.warnings(numbers):
             self.progress.say(f"step {self.step}: {text}")
 
-    def rejections(self) -> list[str]:
-        """Names of all images rejected so far, on any process. A collective call."""
-        return sorted(set(gather_object(list(self.rejected))))
-
     def draw(self) -> None:
         """Store a grid of what the model makes. Every process draws: a model may be spread over them."""
         loaded = next(self.data.held_out(DRAWN * self.accelerator.num_processes), None)
@@ -262,10 +218,6 @@ class Trainer:
                 self.task.export(model, folder, self.measured)
         self.accelerator.wait_for_everyone()
         return self.measured
-
-    def best(self) -> nn.Module:
-        """The model as it is exported: the running average if there is one."""
-        return self.average.module if self.average is not None else self.modules["model"]
 
 
 def of(part: str, name: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file
 from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.training.assembly import Assembly
 from vqcli.training.shard import whole
 from vqcli.training.state import (
     check_same,
@@ -26,11 +26,8 @@ from vqcli.training.state import (
     with_defaults,
 )
 
-if TYPE_CHECKING:
-    from vqcli.training.loop import Trainer
 
-
-def save(trainer: Trainer) -> None:
+def save(trainer: Assembly) -> None:
     """Write a checkpoint. A collective call."""
     own = rng_tensors() | {f"task.{k}": v for k, v in trainer.task.tensors().items()}
     tensors = gathered(trainer.accelerator, own | trainer.window.tensors())
@@ -46,7 +43,7 @@ def save(trainer: Trainer) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def _learned(trainer: Trainer) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _learned(trainer: Assembly) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Weights, moments and averages by the names of their files, spread where the model is."""
     for part, module in trainer.modules.items():
         yield part, module.state_dict()
@@ -55,7 +52,7 @@ def _learned(trainer: Trainer) -> Iterator[tuple[str, dict[str, Tensor]]]:
         yield "average", trainer.average.module.state_dict()
 
 
-def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected: list[str]) -> None:
+def _write(trainer: Assembly, folder: Path, tensors: dict[str, Tensor], rejected: list[str]) -> None:
     trainer.task.describe(trainer.modules["model"], folder)
     files.write_tensors(folder / "state.safetensors", tensors)
     scaler = trainer.accelerator.scaler
@@ -71,7 +68,7 @@ def _write(trainer: Trainer, folder: Path, tensors: dict[str, Tensor], rejected:
     files.write_json(folder / "state.json", state)
 
 
-def restore(trainer: Trainer, folder: Path, *, accept_changes: bool) -> None:
+def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
     """Continue from a checkpoint. Raises VqcliError if recipe, environment or data changed."""
     state, accelerator = files.read_json(folder / "state.json"), trainer.accelerator
     if not accept_changes:

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from vqcli import files
 from vqcli.config import dump_yaml
 from vqcli.errors import VqcliError
-from vqcli.hub import checkpoints
+from vqcli.library.references import checkpoints
 from vqcli.training.recipe import Recipe
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqcli.errors import VqcliError
-from vqcli.jobs.cache import cache_folder
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES
 from vqcli.jobs.evaluation.target import Target
+from vqcli.library.cache import cache_folder
 
 
 def check_network(options: EvaluateOptions, target: Target, measuring: Measuring) -> None:

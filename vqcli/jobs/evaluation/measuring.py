@@ -15,7 +15,7 @@ from vqcli.checkpoint.folder import hash_of
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Seen
-from vqcli.jobs.weights import network_weights
+from vqcli.library.weights import network_weights
 from vqcli.metrics.base import Metric, PairMetric, SetMetric, Side, TokenMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol

@@ -16,14 +16,14 @@ from vqcli.checkpoint import kind_of, load_tokenizer
 from vqcli.data.npz import NETWORK, RESIZING, read_statistics, read_word
 from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
-from vqcli.jobs.cache import model_folder
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
-from vqcli.jobs.models import target_size
 from vqcli.jobs.sampler import GenerateOptions, Sampler, weights_hash
+from vqcli.library.find import model_folder
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
 from vqcli.pixels import NativeCrop, crop
+from vqcli.tokenizers.sizes import target_size
 from vqcli.types import Progress
 
 Kind = Literal["tokenizer", "generator", "images"]

@@ -19,13 +19,13 @@ from vqcli.data.base import Source, identity
 from vqcli.data.loader import Batch, eval_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
-from vqcli.jobs.models import check_size
 from vqcli.jobs.sampler import Picture, Sampler
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
 from vqcli.nn.precision import autocast
 from vqcli.pixels import NativeCrop, Transform, jpeg, normalize, to_uint8
 from vqcli.tokenizers.base import Tokenizer
+from vqcli.tokenizers.sizes import check_size
 from vqcli.types import Grid
 
 BLOCK = 256

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vqcli.aliases import ALIASES, Published
 from vqcli.errors import VqcliError
+from vqcli.library.aliases import ALIASES, Published
 
 PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet."""

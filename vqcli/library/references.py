@@ -7,9 +7,9 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-from vqcli.aliases import ALIASES, Published
 from vqcli.errors import VqcliError
 from vqcli.files import verified
+from vqcli.library.aliases import ALIASES, Published
 
 ENVIRONMENT = "VQCLI_MODEL"
 SCHEME = "hf://"

@@ -13,8 +13,8 @@ from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.tokenizer import TokenizerImporter
-from vqcli.jobs.convert_generator import ConvertedGenerator, ImportedGenerator, convert_generator
-from vqcli.jobs.convert_tokenizer import ConvertedTokenizer, ImportedTokenizer, from_file
+from vqcli.library.import_generator import ConvertedGenerator, ImportedGenerator, convert_generator
+from vqcli.library.import_tokenizer import ConvertedTokenizer, ImportedTokenizer, from_file
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 from vqcli.types import Progress, silent
@@ -54,7 +54,7 @@ def import_model(
         "licence": importer.LICENCE,
     }
     try:
-        model = convert(importer, found.state, options, path, progress)
+        model = convert(importer, found.state, options, path)
     except VqcliError as e:
         raise VqcliError(f"{path} as {layout}: {e}", hint=e.hint, reason=e.reason) from e
     del found  # its memory is needed for writing
@@ -69,11 +69,11 @@ def import_model(
 
 
 def convert(
-    importer: Importer, state: State, options: ImportOptions, path: Path, progress: Progress
+    importer: Importer, state: State, options: ImportOptions, path: Path
 ) -> ConvertedTokenizer | ConvertedGenerator:
     """What a file with these weights becomes. Raises VqcliError if they do not fit."""
     if isinstance(importer, GeneratorImporter):
-        return convert_generator(importer, state, options, progress)
+        return convert_generator(importer, state, options)
     assert isinstance(importer, TokenizerImporter)
     return from_file(importer, state, options, path)
 

@@ -22,10 +22,10 @@ from tests.weights_site import (
     table,
 )
 from vqcli import files
-from vqcli.downloads import web
 from vqcli.errors import VqcliError
-from vqcli.jobs.weights import network_weights
-from vqcli.networks import NETWORKS
+from vqcli.library.downloads import web
+from vqcli.library.networks import NETWORKS
+from vqcli.library.weights import network_weights
 
 
 def test_a_cut_download_goes_on(site, tmp_path, published):
@@ -127,7 +127,7 @@ def test_offline_nobody_is_asked(site, kept, monkeypatch):
 
 def test_the_environment_says_so_too(tmp_path):
     code = (
-        "from vqcli.downloads.web import check_online; from vqcli.networks import NETWORKS; "
+        "from vqcli.library.downloads.web import check_online; from vqcli.library.networks import NETWORKS; "
         "check_online(NETWORKS['lpips-vgg'].files[0])"
     )
     asked = subprocess.run(

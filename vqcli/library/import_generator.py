@@ -19,11 +19,10 @@ from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator
 from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.generator import GeneratorImporter
-from vqcli.jobs.cache import model_folder
-from vqcli.jobs.convert_tokenizer import convert_tokenizer
+from vqcli.library.import_tokenizer import convert_tokenizer
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import Grid, Progress, TokenizerSpec, grid_length
+from vqcli.types import Grid, TokenizerSpec, grid_length
 
 DOWNSAMPLE, SIDE = 16, 256
 """Pixels a token stands for, and those of images, a side: as published, where no tokenizer tells."""
@@ -109,7 +108,7 @@ class ConvertedGenerator:
 
 
 def convert_generator(
-    importer: GeneratorImporter, state: State, options: ImportOptions, progress: Progress
+    importer: GeneratorImporter, state: State, options: ImportOptions
 ) -> ConvertedGenerator:
     """The generator of a file with these weights, and its tokenizer. Raises VqcliError if they do not fit."""
     inside = {key: x for key, x in state.items() if importer.INSIDE and key.startswith(importer.INSIDE)}
@@ -117,7 +116,7 @@ def convert_generator(
     if inside and options.tokenizer:
         raise VqcliError("its tokenizer lies in the file", hint="leave --tokenizer out", reason="usage")
     own = own_tokenizer(importer, inside) if inside else None
-    named = model_folder(options.tokenizer, progress) if options.tokenizer else None
+    named = options.tokenizer
     tokenizer = own or (named_tokenizer(named) if named else None)
     spec = token_spec(importer, weights, options, tokenizer)
     if own:

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from vqcli import __version__, files
-from vqcli.downloads.problems import PASSING
 from vqcli.errors import VqcliError
-from vqcli.networks import NetworkFile
+from vqcli.library.downloads.problems import PASSING
+from vqcli.library.networks import NetworkFile
 from vqcli.types import Progress, silent
 
 WAITS = (1, 3)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqcli import files
-from vqcli.aliases import Published
-from vqcli.downloads import listings
-from vqcli.downloads.client import COMMIT, bar, client, endpoint, token
-from vqcli.downloads.problems import Away, explained, is_passing, title
 from vqcli.errors import VqcliError
-from vqcli.hub import is_plain
+from vqcli.library.aliases import Published
+from vqcli.library.downloads import listings
+from vqcli.library.downloads.client import COMMIT, bar, client, endpoint, token
+from vqcli.library.downloads.problems import Away, explained, is_passing, title
+from vqcli.library.references import is_plain
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list
 from vqcli import __version__, files
 from vqcli.checkpoint import record_measured
 from vqcli.errors import VqcliError, suggestion
-from vqcli.jobs.cache import cache_folder
+from vqcli.jobs.devices import keep_allocated, pick_device, processes
 from vqcli.jobs.evaluation.checks import check_network, check_out, check_record, check_statistics
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
@@ -31,7 +31,7 @@ from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
-from vqcli.jobs.models import keep_allocated, pick_device, processes
+from vqcli.library.cache import cache_folder
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vqcli import files
-from vqcli.downloads import web
 from vqcli.errors import VqcliError
 from vqcli.importers.containers import read_checkpoint
-from vqcli.jobs.cache import cache_folder, kept
-from vqcli.networks import NETWORKS, Network, NetworkFile
+from vqcli.library.cache import cache_folder, kept
+from vqcli.library.downloads import web
+from vqcli.library.networks import NETWORKS, Network, NetworkFile
 from vqcli.types import Progress, silent
 
 FOLDER = "VQCLI_WEIGHTS_DIR"

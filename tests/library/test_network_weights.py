@@ -17,13 +17,13 @@ from tests.locks import held_elsewhere
 from tests.perceptual import drawn_weights
 from tests.weights_site import NAME, Told, holds, names, put, refused
 from vqcli import files
-from vqcli.downloads import web
 from vqcli.errors import VqcliError
-from vqcli.jobs import weights
 from vqcli.jobs.finder import Finder, Onlooker
-from vqcli.jobs.weights import network_weights
+from vqcli.library import weights
+from vqcli.library.downloads import web
+from vqcli.library.networks import NETWORKS, NetworkFile
+from vqcli.library.weights import network_weights
 from vqcli.losses.perceptual import PerceptualLoss
-from vqcli.networks import NETWORKS, NetworkFile
 from vqcli.nn.inception import FidInception
 
 
@@ -127,8 +127,8 @@ def test_one_process_brings_them_and_others_wait(site, kept, tmp_path, published
 
 TWO = """
 import sys
-from vqcli.jobs import weights
-from vqcli.networks import NETWORKS, Network, NetworkFile
+from vqcli.library import weights
+from vqcli.library.networks import NETWORKS, Network, NetworkFile
 NETWORKS["lpips-vgg"] = eval(sys.argv[1])
 print(len(weights.network_weights("lpips-vgg")))
 """

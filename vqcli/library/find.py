@@ -3,23 +3,86 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from vqcli import files
-from vqcli.aliases import ALIASES, Published
 from vqcli.checkpoint.contents import OURS
-from vqcli.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
-from vqcli.downloads.problems import title
 from vqcli.errors import VqcliError
-from vqcli.jobs.cache import KIND, cache_folder, imported, variant
+from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.cache import KIND, cache_folder, kept, kept_folder, variant
+from vqcli.library.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
+from vqcli.library.downloads.problems import title
+from vqcli.library.references import ENVIRONMENT, locate, published
 from vqcli.types import Progress, silent
+
+if TYPE_CHECKING:
+    from vqcli.importers.base import ImportOptions
+    from vqcli.library.importing import ImportResult
 
 DIFFUSERS = "diffusion_pytorch_model."
 """How names of its files of weights begin."""
 HALVES = re.compile(r"\.(?:fp16|bf16|non_ema)\.")
 """Further forms of weights that lie beside."""
+
+
+def model_folder(reference: str | None, progress: Progress = silent) -> Path:
+    """The folder of the model a user named; a published file is imported into the cache when it is first met.
+
+    Raises VqcliError where there is no model, and where ``import_model`` and ``downloads`` do.
+    """
+    named = reference or os.environ.get(ENVIRONMENT)
+    if named and Path(named).is_file():
+        return imported(Path(named), progress)
+    source = published(named) if named else None
+    if source is None:
+        return locate(reference)
+    return published_folder(source, progress)
+
+
+def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: Path | None = None) -> Path:
+    """The model folder of a published file, by the hash of its bytes; made again where it is damaged.
+
+    Of a generator it also depends on what no file tells: the ``size`` of its images in pixels a side, and the
+    folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
+    """
+    digest = files.sha256(path)
+    folder = kept_folder(path, digest + variant(size, tokenizer))
+    return kept(folder, lambda: _import(path, folder, digest, size, tokenizer, progress), progress)
+
+
+def _import(
+    path: Path, folder: Path, digest: str, size: int, tokenizer: Path | None, progress: Progress
+) -> None:
+    from vqcli.importers.base import ImportOptions
+    from vqcli.library.importing import import_model
+
+    options = ImportOptions()
+    if tokenizer:
+        options = ImportOptions(size=(size, size), tokenizer=tokenizer, bring=False)
+    made = import_model(path, folder, options, expected=digest)
+    for option, what in made.assumptions().items():
+        progress.say(f"{path.name} is imported with {what}; the file does not tell: vqcli import --{option}")
+
+
+def import_file(
+    path: Path,
+    out: Path,
+    options: ImportOptions,
+    *,
+    tokenizer: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> ImportResult:
+    """``import_model``, with a generator's tokenizer as a user names it."""
+    from vqcli.library.importing import import_model
+
+    if tokenizer:
+        options = replace(options, tokenizer=model_folder(tokenizer, progress))
+    return import_model(path, out, options, force=force, progress=progress)
 
 
 def published_folder(source: Published, progress: Progress = silent) -> Path:

@@ -14,10 +14,10 @@ from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.importers.base import ImportOptions
-from vqcli.jobs.cache import imported
-from vqcli.jobs.convert import import_model
 from vqcli.jobs.info import describe_model
-from vqcli.jobs.models import generator_tokenizer, open_generator
+from vqcli.library.find import import_file, imported
+from vqcli.library.importing import import_model
+from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.types import silent
 
 VQ = CASES["llamagen"]
@@ -79,7 +79,7 @@ def test_what_is_written(tmp_path, container):
 
 
 def test_with_its_tokenizer(tmp_path, file, tokenizer):
-    result = import_model(file, tmp_path / "out", ImportOptions(tokenizer=str(tokenizer), heads=2))
+    result = import_model(file, tmp_path / "out", ImportOptions(tokenizer=tokenizer, heads=2))
     model = VQ.model()
     assert result.fingerprint == fingerprint(model)
     assert (result.image_size, result.grid, result.assumed) == ((32, 32), ((4, 4),), ["size"])
@@ -92,11 +92,11 @@ def test_with_its_tokenizer(tmp_path, file, tokenizer):
     images = torch.rand(1, 3, 16, 24) * 2 - 1
     found = load_tokenizer(generator_tokenizer(result.out, str(result.out), None, silent))
     assert torch.equal(found.encode(images).ids, model.encode(images).ids)
-    wide = import_model(
-        file, tmp_path / "wide", ImportOptions(size=(16, 64), tokenizer=str(tmp_path / "vq.pt"))
+    wide = import_file(
+        file, tmp_path / "wide", ImportOptions(size=(16, 64)), tokenizer=str(tmp_path / "vq.pt")
     )  # a file, imported into the cache
     assert (wide.grid, wide.fingerprint) == (((2, 8),), fingerprint(model))
-    alone = import_model(file, tmp_path / "alone", ImportOptions(tokenizer=str(tokenizer), bring=False))
+    alone = import_model(file, tmp_path / "alone", ImportOptions(tokenizer=tokenizer, bring=False))
     assert (alone.fingerprint, alone.tokenizer) == (fingerprint(model), None)
     assert not (alone.out / "tokenizer").exists()
     assert generator_tokenizer(alone.out, None, str(tokenizer), silent) == tokenizer
@@ -104,7 +104,8 @@ def test_with_its_tokenizer(tmp_path, file, tokenizer):
 
 def test_a_tokenizer_that_does_not_fit(tmp_path, file, tokenizer):
     refused(file, "makes tokens of 48 codes, its tokenizer has 16", tokenizer=make_model(tmp_path / "other"))
-    refused(file, "there is no model at", tokenizer=tmp_path / "away")
+    with pytest.raises(VqcliError, match="there is no model at"):
+        import_file(file, tmp_path / "out", ImportOptions(), tokenizer=str(tmp_path / "away"))
     refused(file, "image sides must be multiples of 8", tokenizer=tokenizer, size=(33, 33))
     generator = import_model(file, tmp_path / "made").out
     refused(file, "holds a generator, not a tokenizer", tokenizer=generator)
@@ -115,7 +116,6 @@ def test_a_tokenizer_that_does_not_fit(tmp_path, file, tokenizer):
 
 def refused(file, said, **options):
     """Refused with this sentence and a hint, leaving nothing behind."""
-    options = {name: str(x) if name == "tokenizer" else x for name, x in options.items()}
     with pytest.raises(VqcliError, match=said) as error:
         import_model(file, file.parent / "out", ImportOptions(**options))
     assert str(file) in str(error.value)
@@ -139,8 +139,8 @@ def test_gpt_lc_with_a_tokenizer(tmp_path):
     """How many classes its vocabulary has follows from the codes."""
     torch.save(LC.state(LC.model()), tmp_path / "vqgan.pth")
     torch.save(lc_state(gpt_lc(classes=7)), tmp_path / "lc.pth")
-    options = ImportOptions(tokenizer=str(tmp_path / "vqgan.pth"))
-    result = import_model(tmp_path / "lc.pth", tmp_path / "out", options)
+    named = str(tmp_path / "vqgan.pth")
+    result = import_file(tmp_path / "lc.pth", tmp_path / "out", ImportOptions(), tokenizer=named)
     assert (result.classes, result.codebook_size, result.assumed) == (7, 20, ["heads"])
 
 
@@ -167,7 +167,7 @@ def test_what_is_told_of_it(tmp_path, file, tokenizer):
     assert found.bytes == (plain / "model.safetensors").stat().st_size
     assert (found.image_size, found.grid, found.fingerprint) == ((64, 64), ((4, 4),), "")
     assert found.generator["sampling"] == SamplingConfig().model_dump()
-    whole = import_model(file, tmp_path / "whole", ImportOptions(tokenizer=str(tokenizer))).out
+    whole = import_model(file, tmp_path / "whole", ImportOptions(tokenizer=tokenizer)).out
     found = describe_model(str(whole))
     assert (found.tokenizer, found.fingerprint) == (str(whole / "tokenizer"), fingerprint(VQ.model()))
 

@@ -11,40 +11,12 @@ from pathlib import Path
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.hub import ENVIRONMENT, locate, published
 from vqcli.types import Progress, silent
 
 CACHE = "VQCLI_CACHE"
 """Names the folder of what is kept between commands and can be made again."""
 KIND = "imported-2"
 """Its folder of imported models; the number changes when importers would make others of the same files."""
-
-
-def model_folder(reference: str | None, progress: Progress = silent) -> Path:
-    """The folder of the model a user named; a published file is imported into the cache when it is first met.
-
-    Raises VqcliError where there is no model, and where ``import_model`` and ``downloads`` do.
-    """
-    named = reference or os.environ.get(ENVIRONMENT)
-    if named and Path(named).is_file():
-        return imported(Path(named), progress)
-    source = published(named) if named else None
-    if source is None:
-        return locate(reference)
-    from vqcli.jobs.published import published_folder
-
-    return published_folder(source, progress)
-
-
-def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: Path | None = None) -> Path:
-    """The model folder of a published file, by the hash of its bytes; made again where it is damaged.
-
-    Of a generator it also depends on what no file tells: the ``size`` of its images in pixels a side, and the
-    folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
-    """
-    digest = files.sha256(path)
-    folder = kept_folder(path, digest + variant(size, tokenizer))
-    return kept(folder, lambda: _import(path, folder, digest, size, tokenizer, progress), progress)
 
 
 def kept(folder: Path, make: Callable[[], None], progress: Progress = silent) -> Path:
@@ -84,20 +56,6 @@ def kept_folder(path: Path, name: str) -> Path:
     with suppress(OSError):  # one that cannot be read counts where it is needed
         settings = f"-{files.sha256(beside)[:16]}"
     return cache_folder() / KIND / f"{name}{settings}"
-
-
-def _import(
-    path: Path, folder: Path, digest: str, size: int, tokenizer: Path | None, progress: Progress
-) -> None:
-    from vqcli.importers.base import ImportOptions
-    from vqcli.jobs.convert import import_model
-
-    options = ImportOptions()
-    if tokenizer:
-        options = ImportOptions(size=(size, size), tokenizer=str(tokenizer), bring=False)
-    made = import_model(path, folder, options, expected=digest)
-    for option, what in made.assumptions().items():
-        progress.say(f"{path.name} is imported with {what}; the file does not tell: vqcli import --{option}")
 
 
 def cache_folder() -> Path:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from vqcli import files
-from vqcli.aliases import ALIASES
 from vqcli.checkpoint import fingerprint, save_tokenizer
 from vqcli.config import parse
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State
 from vqcli.importers.tokenizer import TokenizerImporter
+from vqcli.library.aliases import ALIASES
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
 

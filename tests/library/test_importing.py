@@ -8,12 +8,12 @@ from safetensors.torch import save_file
 
 from tests.importers.foreign import CASES
 from vqcli import files
-from vqcli.aliases import ALIASES, Published
 from vqcli.checkpoint import fingerprint, load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
-from vqcli.jobs.convert import import_model
 from vqcli.jobs.info import describe_model
+from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.importing import import_model
 
 CASE = CASES["llamagen"]
 

@@ -14,13 +14,13 @@ from tests.locks import held_elsewhere
 from vqcli import files
 from vqcli.checkpoint import fingerprint
 from vqcli.errors import VqcliError
-from vqcli.jobs import cache
-from vqcli.jobs.cache import imported, model_folder
-from vqcli.jobs.convert import import_model
 from vqcli.jobs.info import describe_model
-from vqcli.jobs.models import open_tokenizer
 from vqcli.jobs.pull import pull
 from vqcli.jobs.usage import measure_usage
+from vqcli.library import cache
+from vqcli.library.find import imported, model_folder
+from vqcli.library.importing import import_model
+from vqcli.library.open import open_tokenizer
 from vqcli.types import silent
 
 CASE = CASES["llamagen"]

@@ -1,0 +1,1 @@
+"""Models by the names users give them: found here, fetched, or imported."""

@@ -1,0 +1,66 @@
+"""All that a run trains, put together: parts, optimizers, average, spread over processes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from vqcli.errors import VqcliError
+from vqcli.training.data import Data
+from vqcli.training.optim import RunningAverage, make_optimizer
+from vqcli.training.recipe import Recipe, steps_in
+from vqcli.training.run import Run
+from vqcli.training.shard import outline, shard
+from vqcli.training.task import Task
+from vqcli.training.window import Window
+from vqcli.types import Progress
+
+
+class Assembly:
+    """The parts of a task on their devices, with optimizers and averages, and how far they have come."""
+
+    def __init__(
+        self, recipe: Recipe, task: Task, data: Data, run: Run, accelerator: Accelerator, progress: Progress
+    ):
+        self.recipe, self.task, self.data, self.run = recipe, task, data, run
+        self.accelerator, self.progress = accelerator, progress
+        config = recipe.training
+        self.per_epoch = max(1, data.images // config.batch_size)
+        self.steps = steps_in(config.steps, self.per_epoch)
+        if self.steps < 1:
+            raise VqcliError(
+                f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
+            )
+        self.step, self.window = 0, Window()
+        self.rejected: set[str] = set()
+        self.measured: dict[str, Any] = {}
+        self.onlook: Callable[[], None] = lambda: None
+        """Called on the first process when samples have been drawn."""
+        self.modules = dict(task.parts)
+        self.optimizers: dict[str, Any] = {}
+        self.average = RunningAverage(self.modules["model"], config.average) if config.average else None
+        self.sharded = config.shard and accelerator.num_processes > 1
+        if self.sharded:
+            self.outline = outline(self.modules["model"])
+            if self.average is not None:
+                shard(self.average.module, accelerator)
+        elif config.shard:
+            progress.say("training.shard has no effect on one process")
+        for name, module in self.modules.items():
+            called = shard(module, accelerator) if self.sharded else module
+            optimizer = make_optimizer(module, task.tuning(name)[0], config.batch_size)
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
+                task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
+
+    def rejections(self) -> list[str]:
+        """Names of all images rejected so far, on any process. A collective call."""
+        return sorted(set(gather_object(list(self.rejected))))
+
+    def best(self) -> nn.Module:
+        """The model as it is exported: the running average if there is one."""
+        return self.average.module if self.average is not None else self.modules["model"]
