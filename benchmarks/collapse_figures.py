@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).parent))
 from collapse_toy import CODES, COUNTED, Toy, View, train
 
-from vqcli.metrics.usage import uniform_expectation
+from vqcli.metrics.usage.counts import uniform_expectation
 from vqcli.training.recipe import ScheduleConfig
 
 Ticks = Sequence[tuple[float, str]]

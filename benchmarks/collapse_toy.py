@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from vqcli.metrics.usage import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.quantizers.base import Quantizer
 from vqcli.registry import resolve
 from vqcli.training.recipe import ScheduleConfig

@@ -29,7 +29,7 @@ def make_model(folder: Path, side: int) -> None:
     """A model folder with the smallest network there is, untrained."""
     import torch
 
-    from vqcli.checkpoint import save_tokenizer
+    from vqcli.checkpoint.tokenizer import save_tokenizer
     from vqcli.tokenizers.conv import ConvTokenizer
 
     torch.manual_seed(0)

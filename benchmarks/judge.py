@@ -33,9 +33,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from vqcli import files
-from vqcli.checkpoint import load_tokenizer
-from vqcli.data.demo import DemoSource
-from vqcli.data.open import open_source
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.demo import DemoSource
+from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.library.references import locate
 from vqcli.pixels import CenterCrop, normalize, to_tensor, to_uint8

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from vqcli.checkpoint import load_tokenizer, read_spec, save_generator, save_tokenizer
+from vqcli.checkpoint.generator import save_generator
+from vqcli.checkpoint.tokenizer import load_tokenizer, read_spec, save_tokenizer
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
 from vqcli.tokenizers.conv import ConvTokenizer

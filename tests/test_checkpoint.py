@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.tiny import Recorded, damage, resume, start
 from vqcli import files
-from vqcli.checkpoint import (
+from vqcli.checkpoint.tokenizer import (
     describe_tokenizer,
     fingerprint,
     load_tokenizer,

@@ -41,8 +41,8 @@ LIGHT = [
     "jobs.catalog",
     "library.networks",
     "library.downloads.web",
-    "metrics.usage",
-    "metrics.diagnosis",
+    "metrics.usage.counts",
+    "metrics.usage.diagnosis",
     "metrics.protocols",
     "data.classes",
 ]

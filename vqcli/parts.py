@@ -57,12 +57,12 @@ PARTS: dict[str, dict[str, str]] = {
         "precision_recall": "vqcli.metrics.precision_recall:PrecisionRecall",
     },
     "sources": {
-        "folder": "vqcli.data.folder:FolderSource",
-        "list": "vqcli.data.files:ListSource",
-        "parquet": "vqcli.data.parquet:ParquetSource",
-        "tar": "vqcli.data.tar:TarSource",
-        "npz": "vqcli.data.npz:NpzSource",
-        "demo": "vqcli.data.demo:DemoSource",
+        "folder": "vqcli.data.images.folder:FolderSource",
+        "list": "vqcli.data.images.files:ListSource",
+        "parquet": "vqcli.data.images.parquet:ParquetSource",
+        "tar": "vqcli.data.images.tar:TarSource",
+        "npz": "vqcli.data.images.npz:NpzSource",
+        "demo": "vqcli.data.images.demo:DemoSource",
     },
     "tasks": {
         "tokenizer": "vqcli.training.tokenizer:TokenizerTask",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vqcli import files
-from vqcli.data.demo import DemoSource
+from vqcli.data.images.demo import DemoSource
 from vqcli.errors import VqcliError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from vqcli.data.holdout import holdout
+from vqcli.data.images.open import open_source
 from vqcli.data.loader import data_order, eval_batches
-from vqcli.data.open import open_source
 from vqcli.pixels import CenterCrop
 
 ASSETS = Path(os.environ.get("VQCLI_TEST_ASSETS", ""), "data")

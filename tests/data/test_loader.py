@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from tests.images import save
-from vqcli.data.base import Source
 from vqcli.data.config import DataConfig, eval_transform, train_transform
-from vqcli.data.demo import DemoSource
-from vqcli.data.folder import FolderSource
+from vqcli.data.images.base import Source
+from vqcli.data.images.demo import DemoSource
+from vqcli.data.images.folder import FolderSource
 from vqcli.data.loader import Batch, TrainPlan, batches_per_epoch, data_order, eval_batches, train_batches
 from vqcli.errors import VqcliError
 from vqcli.pixels import CenterCrop, Flip, NativeCrop, RandomCrop

@@ -15,8 +15,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.images import save
-from vqcli.data.npz import NpzSource, read_statistics
-from vqcli.data.open import open_source
+from vqcli.data.images.npz import NpzSource, read_statistics
+from vqcli.data.images.open import open_source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.npz import write_npz
 from vqcli.pixels import to_tensor

@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests.data.test_npz import IMAGES, RNG, WRITERS, archive, directory, member, statistics
 from tests.images import save
-from vqcli.data import npz
-from vqcli.data.npz import NpzSource, read_statistics
-from vqcli.data.open import open_source
+from vqcli.data.images import npz
+from vqcli.data.images.npz import NpzSource, read_statistics
+from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 
 

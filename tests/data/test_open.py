@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.data.test_sources import make_folder, make_list, make_npz, make_parquet, make_tar, png
-from vqcli.data.base import Names, Source
 from vqcli.data.holdout import holdout
-from vqcli.data.open import open_source
+from vqcli.data.images.base import Names, Source
+from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 
 

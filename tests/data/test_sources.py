@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.images import save
-from vqcli.data.base import Source
-from vqcli.data.open import open_source
+from vqcli.data.images.base import Source
+from vqcli.data.images.open import open_source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.registry import PARTS, resolve
 
@@ -194,7 +194,7 @@ def test_parquet_layouts(tmp_path: Path) -> None:
 
 def test_parquet_keeps_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(str(make_parquet(tmp_path / "a.parquet", 40)))
-    monkeypatch.setattr("vqcli.data.parquet.CACHE_BYTES", 1000)
+    monkeypatch.setattr("vqcli.data.images.parquet.CACHE_BYTES", 1000)
     for i in range(40):
         assert source[i].image.getpixel((0, 0)) == (i, 0, 0)
     assert sum(values.nbytes for values in source._cache.values()) < 1000  # type: ignore[attr-defined]
@@ -213,7 +213,7 @@ def test_parquet_without_pyarrow(tmp_path: Path) -> None:
     path = make_parquet(tmp_path / "a.parquet")
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
-        "from vqcli.data.open import open_source\n"
+        "from vqcli.data.images.open import open_source\n"
         f"try: open_source({str(path)!r})\n"
         "except Exception as e: print(e.hint)"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_sources import make_tar, png
-from vqcli.data.open import open_source
+from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 
 

@@ -12,11 +12,11 @@ import torch
 
 from tests.models import make_model
 from vqcli import files
-from vqcli.data.demo import DemoSource
 from vqcli.data.holdout import holdout
+from vqcli.data.images.demo import DemoSource
 from vqcli.data.loader import TrainPlan, data_order
-from vqcli.data.token_rows import open_token_rows, token_batches, token_eval_batches, view_choice
-from vqcli.data.token_store import TokensInfo, write_index, write_shard
+from vqcli.data.tokens.rows import open_token_rows, token_batches, token_eval_batches, view_choice
+from vqcli.data.tokens.store import TokensInfo, write_index, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.models import make_model
-from vqcli.data.remap import Renumbering, pruned_path, renumber
-from vqcli.data.token_store import read_shard, token_type, write_shard
-from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens
+from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
+from vqcli.data.tokens.remap import Renumbering, pruned_path, renumber
+from vqcli.data.tokens.store import read_shard, token_type, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcli.data.base import Source
-from vqcli.data.demo import DemoSource
+from vqcli.data.images.base import Source
+from vqcli.data.images.demo import DemoSource
+from vqcli.data.images.views import Views
 from vqcli.data.loader import eval_batches
-from vqcli.data.views import Views
 from vqcli.errors import BadImage
 from vqcli.pixels import CenterCrop
 from vqcli.types import Sample

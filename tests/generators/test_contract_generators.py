@@ -7,7 +7,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from vqcli.checkpoint import load_generator, load_tokenizer, read_classes, save_generator
+from vqcli.checkpoint.generator import load_generator, read_classes, save_generator
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream
 from vqcli.registry import PARTS, GeneratorConfig, build, resolve

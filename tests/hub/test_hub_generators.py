@@ -14,7 +14,8 @@ from tests.importers.foreign import CASES
 from tests.importers.foreign_generators import gpt, gpt_state
 from tests.models import make_generator, make_model
 from vqcli import files
-from vqcli.checkpoint import fingerprint, load_generator, load_tokenizer
+from vqcli.checkpoint.generator import load_generator
+from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.library import aliases
 from vqcli.library import open as models
 from vqcli.library.aliases import Published

@@ -15,7 +15,7 @@ from tests.hub.commands import refused, vqcli
 from tests.hub.server import Fault
 from tests.importers.foreign import CASES
 from vqcli import files
-from vqcli.checkpoint import save_tokenizer
+from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.library import aliases
 from vqcli.library.aliases import Published
 

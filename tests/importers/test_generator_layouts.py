@@ -14,7 +14,7 @@ from tests.importers.foreign_generators import (
     whole_lc_state,
     with_buffers,
 )
-from vqcli.checkpoint import fingerprint
+from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import GptConfig
 from vqcli.importers.base import ImportOptions

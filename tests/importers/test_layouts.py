@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.importers.foreign import CASES, Case
-from vqcli.checkpoint import fingerprint
+from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter

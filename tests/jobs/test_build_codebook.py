@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.jobs.encoded import pictures
 from tests.jobs.features import SOURCE, build, opened, solid
 from vqcli.codebooks.projected import read_table
-from vqcli.data.demo import DemoSource
+from vqcli.data.images.demo import DemoSource
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import feature_shards
 from vqcli.jobs.build_codebook import CodebookOptions, build_codebook

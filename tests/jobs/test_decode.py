@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.locks import held_elsewhere
 from tests.models import make_model
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs import decode as job
 from vqcli.jobs.decode import DecodeOptions, decode, file_names, same_name

@@ -21,8 +21,8 @@ from tests.jobs.encoded import Stop, contents, options, pictures
 from tests.locks import held_elsewhere
 from tests.models import make_model
 from vqcli import files
-from vqcli.checkpoint import load_tokenizer
-from vqcli.data.demo import DemoSource
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.demo import DemoSource
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import encode as job
 from vqcli.jobs import encoder

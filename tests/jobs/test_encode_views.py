@@ -9,11 +9,11 @@ from safetensors.numpy import load_file
 
 from tests.jobs.encoded import Stop, contents, options, pictures
 from tests.models import make_model
-from vqcli.checkpoint import load_tokenizer
-from vqcli.data.folder import FolderSource
-from vqcli.data.token_rows import open_token_rows
-from vqcli.data.tokens import open_tokens
-from vqcli.data.views import Views
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.folder import FolderSource
+from vqcli.data.images.views import Views
+from vqcli.data.tokens.files import open_tokens
+from vqcli.data.tokens.rows import open_token_rows
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import encode as job
 from vqcli.jobs import encoder

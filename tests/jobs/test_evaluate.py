@@ -16,9 +16,9 @@ from PIL import Image
 from tests.jobs.evaluations import CHEAP, Stopper, options
 from tests.locks import held_elsewhere
 from tests.models import make_model
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
-from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.usage import measure_usage

@@ -10,7 +10,8 @@ from tests.jobs.drawn import contents, images, options
 from tests.locks import held_elsewhere
 from tests.models import make_generator, make_model
 from vqcli import files
-from vqcli.checkpoint import load_generator, load_tokenizer
+from vqcli.checkpoint.generator import load_generator
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream
 from vqcli.generators.gpt import Gpt

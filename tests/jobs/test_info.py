@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.models import make_model
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs.check import check_recipe
 from vqcli.jobs.info import describe_model

@@ -13,7 +13,7 @@ from tests.images import picture, save
 from tests.models import make_model
 from tests.training.tiny import Recorded, start
 from vqcli import files
-from vqcli.checkpoint import load_tokenizer, save_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer, save_tokenizer
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import encoder
 from vqcli.jobs.decode import DecodeOptions, decode
@@ -205,7 +205,7 @@ def test_rare_codes_hand_their_latents_on(tmp_path, model):
     assert "used at least 3 times in" in (tmp_path / "pruned" / "README.md").read_text()
     encode(images(model=tmp_path / "pruned"), tmp_path / "new.npy")
     tokenizer, distances = load_tokenizer(model), []
-    from vqcli.data.demo import DemoSource
+    from vqcli.data.images.demo import DemoSource
 
     with torch.inference_mode():
         for i in range(9):

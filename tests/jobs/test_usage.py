@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.models import make_model
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.usage import measure_usage
-from vqcli.metrics.usage import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
 
 STORED = {
     "images": "8 images of x", "tokens": 128, "used": 12, "codebook_size": 16, "utilization": 0.75,
@@ -136,7 +136,7 @@ sys.exit("torch" in sys.modules)
 
 def test_counts_are_those_of_the_model(model):
     """The report of a model equals UsageCounts over its own tokens, image by image."""
-    from vqcli.data.demo import DemoSource
+    from vqcli.data.images.demo import DemoSource
     from vqcli.pixels import to_tensor
 
     tokenizer, source, counts = load_tokenizer(model), DemoSource(9, (8, 8)), UsageCounts(300)

@@ -12,7 +12,7 @@ import torch
 from tests.importers.foreign import CASES
 from tests.locks import held_elsewhere
 from vqcli import files
-from vqcli.checkpoint import fingerprint
+from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.jobs.info import describe_model
 from vqcli.jobs.pull import pull

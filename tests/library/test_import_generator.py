@@ -9,7 +9,8 @@ from tests.importers.foreign import CASES
 from tests.importers.foreign_generators import LC, gpt, gpt_lc, gpt_state, lc_state, whole_lc_state
 from tests.models import make_model
 from vqcli import files
-from vqcli.checkpoint import fingerprint, load_generator, load_tokenizer, read_classes
+from vqcli.checkpoint.generator import load_generator, read_classes
+from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
 from vqcli.generators.sampling import SamplingConfig

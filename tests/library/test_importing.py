@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from tests.importers.foreign import CASES
 from vqcli import files
-from vqcli.checkpoint import fingerprint, load_tokenizer
+from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions
 from vqcli.jobs.info import describe_model

@@ -3,7 +3,7 @@ import pytest
 
 from vqcli.jobs.usage import STORED
 from vqcli.metrics.code_usage import CodeUsage
-from vqcli.metrics.usage import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 
 FLAT, SCALES = ((2, 3),), ((1, 1), (2, 2))
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
-from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.metrics.frechet import Fid, SpatialFid, frechet_distance
 from vqcli.metrics.moments import Moments

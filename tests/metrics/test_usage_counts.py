@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vqcli.metrics import usage
-from vqcli.metrics.usage import Bucket, UsageCounts, measure_geometry, uniform_expectation
+from vqcli.metrics.usage import counts as usage
+from vqcli.metrics.usage.counts import Bucket, UsageCounts, measure_geometry, uniform_expectation
 
 GRID = ((1, 1), (2, 2), (3, 1))
 

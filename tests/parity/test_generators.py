@@ -17,7 +17,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from tests.parity.fill import write_checkpoint
-from vqcli.checkpoint import load_generator
+from vqcli.checkpoint.generator import load_generator
 from vqcli.cli.app import app
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.sampling import SamplingConfig

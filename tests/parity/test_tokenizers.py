@@ -18,7 +18,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from tests.parity.fill import write_checkpoint
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.cli.app import app
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
@@ -90,7 +90,7 @@ def test_tokens_and_images(case, tmp_path):
 
 
 def found_tokens(folder: Path) -> Tensor:
-    from vqcli.data.tokens import open_tokens
+    from vqcli.data.tokens.files import open_tokens
 
     rows = sorted(open_tokens(folder).rows(None), key=lambda row: row.key)
     return torch.from_numpy(np.stack([row.ids for row in rows]).astype(np.int64))

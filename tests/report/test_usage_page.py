@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vqcli.metrics.diagnosis import diagnose
-from vqcli.metrics.facts import Counted, Facts
-from vqcli.metrics.usage import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
+from vqcli.metrics.usage.diagnosis import diagnose
+from vqcli.metrics.usage.facts import Counted, Facts
 from vqcli.report import svg
 from vqcli.report import usage as page
 from vqcli.report.usage import terminal_histogram, usage_map, usage_page

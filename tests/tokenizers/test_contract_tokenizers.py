@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from tests.options import unread, watched
-from vqcli.checkpoint import fingerprint, load_tokenizer, save_tokenizer
+from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer, save_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.registry import PARTS, TokenizerConfig, build, resolve
 from vqcli.tokenizers.base import Tokenizer

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcli.checkpoint import fingerprint
+from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.tokenizers.improved import ImprovedTokenizer
 
 PUBLISHED = [

@@ -7,7 +7,7 @@ import torch
 
 from tests.quantizers.test_contract_quantizers import PAIRS, REFUSED
 from tests.training.tiny import Recorded, assert_same, metrics, resume, start
-from vqcli.data.tokens import open_tokens
+from vqcli.data.tokens.files import open_tokens
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.jobs.decode import DecodeOptions, decode
 from vqcli.jobs.encode import encode

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.tiny import resume, start, write_recipe
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs.check import check_recipe
 from vqcli.library.references import checkpoints

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from tests.models import make_model
 from tests.training import tiny
 from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
-from vqcli.checkpoint import load_generator, load_tokenizer, read_classes, read_spec
-from vqcli.data.demo import CLASSES
+from vqcli.checkpoint.generator import load_generator, read_classes
+from vqcli.checkpoint.tokenizer import load_tokenizer, read_spec
+from vqcli.data.images.demo import CLASSES
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.generators.base import image_stream
 from vqcli.jobs.encode import encode

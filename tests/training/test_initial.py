@@ -18,7 +18,7 @@ from tests.training.tiny import (
     tensors,
     write_recipe,
 )
-from vqcli.checkpoint import load_tokenizer, read_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer, read_tokenizer
 from vqcli.cli.app import app
 from vqcli.config import override, read_yaml
 from vqcli.errors import Interrupted, VqcliError

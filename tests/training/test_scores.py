@@ -8,12 +8,12 @@ import torch
 from tests.models import make_model
 from tests.perceptual import drawn_images, drawn_lpips
 from tests.training.tiny import metrics, start
-from vqcli.checkpoint import load_tokenizer, save_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer, save_tokenizer
 from vqcli.jobs.info import describe_model
 from vqcli.jobs.usage import STORED, measure_usage
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
-from vqcli.metrics.usage import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.pixels import normalize, to_uint8
 from vqcli.training.scores import score, usage_record
 

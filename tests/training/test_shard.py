@@ -11,7 +11,7 @@ from tests.models import make_model
 from tests.training import spread, tiny
 from tests.training.test_generator_task import RECIPE, start
 from tests.training.tiny import Recorded, assert_same, leftovers, metrics, resume, tensors
-from vqcli.checkpoint import load_generator
+from vqcli.checkpoint.generator import load_generator
 from vqcli.errors import VqcliError
 from vqcli.training.shard import outline
 

@@ -1,14 +1,9 @@
-"""What model folders of every kind share: their configuration, and reading weights safely."""
+"""What model folders of every kind share: their configuration. No torch here."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.errors import VqcliError
@@ -55,68 +50,3 @@ def damaged(folder: Path, e: Exception) -> VqcliError:
     return VqcliError(
         f"{folder}/config.json is damaged: {said}", hint="copy the folder again", reason="damaged"
     )
-
-
-def weights_file(folder: Path) -> Path:
-    """The network's weights; in a training checkpoint their running average, where there is one."""
-    average = folder / "average.safetensors"
-    return average if average.exists() else folder / "model.safetensors"
-
-
-def hash_of(tensors: dict[str, Tensor], fields: str = "") -> str:
-    """SHA-256 of text and of tensors: names, shapes, and values in float32."""
-    digest = hashlib.sha256(fields.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def read_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
-    """The tensors of a file. Raises VqcliError if it is damaged or another model's."""
-    try:
-        with safe_open(path, "pt") as file:
-            made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as e:
-        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
-    wrong = ""
-    if made_for != fingerprint:
-        wrong = f"{path} belongs to another model than config.json"
-    elif not _as_listed(path):
-        wrong = f"{path} is not what manifest.json says"
-    if wrong:
-        raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
-    return state
-
-
-def _as_listed(path: Path) -> bool:
-    """Whether a file has the hash its folder's manifest gives; true where no manifest names it."""
-    manifest = path.with_name("manifest.json")
-    if not manifest.exists():
-        return True
-    try:
-        listed = files.read_json(manifest)["files"].get(path.name)
-        return listed is None or listed["sha256"] == files.sha256(path)
-    except (KeyError, TypeError, AttributeError):
-        return False
-
-
-def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
-    """Give a model all of its weights. Raises VqcliError where they do not fit it or are not finite."""
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as e:
-        said = " ".join(line.strip() for line in str(e).splitlines()[1:3])
-        raise VqcliError(
-            f"{folder}: config.json and weights do not fit: {said}",
-            hint="copy the folder again",
-            reason="damaged",
-        ) from e
-    unfit = next(
-        (name for name, x in state.items() if x.is_floating_point() and not torch.isfinite(x).all()), None
-    )
-    if unfit:
-        raise VqcliError(
-            f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
-        )

@@ -11,8 +11,9 @@ import torch
 from pydantic import TypeAdapter
 
 from vqcli import files
-from vqcli.checkpoint.folder import FORMAT, damaged, load_state, read_config, read_tensors, weights_file
+from vqcli.checkpoint.folder import FORMAT, damaged, read_config
 from vqcli.checkpoint.tokenizer import save_tokenizer
+from vqcli.checkpoint.weights import load_state, read_tensors, weights_file
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator
 from vqcli.registry import GeneratorConfig, build

@@ -16,15 +16,8 @@ from pydantic import TypeAdapter
 
 from vqcli import files
 from vqcli.checkpoint.card import model_card
-from vqcli.checkpoint.folder import (
-    FORMAT,
-    damaged,
-    hash_of,
-    load_state,
-    read_config,
-    read_tensors,
-    weights_file,
-)
+from vqcli.checkpoint.folder import FORMAT, damaged, read_config
+from vqcli.checkpoint.weights import hash_of, load_state, read_tensors, weights_file
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec

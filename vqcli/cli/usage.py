@@ -23,8 +23,8 @@ from vqcli.cli.text import listed
 
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
-    from vqcli.metrics.latents import LatentGeometry
-    from vqcli.metrics.usage import EntryUsage
+    from vqcli.metrics.usage.counts import EntryUsage
+    from vqcli.metrics.usage.latents import LatentGeometry
 
 
 def usage_report(

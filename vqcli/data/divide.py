@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.data.base import Source
 from vqcli.data.config import DataConfig
 from vqcli.data.holdout import holdout
-from vqcli.data.open import open_source
-from vqcli.data.splits import split_name
+from vqcli.data.images.base import Source
+from vqcli.data.images.open import open_source
+from vqcli.data.images.splits import split_name
 
 HELD_OUT = ("validation", "test")
 """Splits that serve as held-out images, the first that is there."""

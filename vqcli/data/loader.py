@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vqcli.data.base import Source
+from vqcli.data.images.base import Source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.pixels import TooSmall, Transform, to_tensor
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.data.base import IMAGE_SUFFIXES
-from vqcli.data.token_store import INDEX, Row
-from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
+from vqcli.data.images.base import IMAGE_SUFFIXES
+from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
+from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.library.open import open_tokenizer

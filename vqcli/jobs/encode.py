@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from vqcli import files
-from vqcli.data import token_store as store
-from vqcli.data.base import identity
+from vqcli.data.images.base import identity
+from vqcli.data.tokens import store
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.devices import processes
 from vqcli.jobs.encoder import Encoder, ImageOptions

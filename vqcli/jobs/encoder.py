@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vqcli.data.base import Source
+from vqcli.data.images.base import Source
+from vqcli.data.images.open import open_source
+from vqcli.data.images.views import VIEWS, Augment, Views
 from vqcli.data.loader import Batch, eval_batches
-from vqcli.data.open import open_source
-from vqcli.data.token_store import TokensInfo
-from vqcli.data.views import VIEWS, Augment, Views
+from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.library.open import open_tokenizer

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.data.base import Source, identity
+from vqcli.data.images.base import Source, identity
+from vqcli.data.images.open import open_source
 from vqcli.data.loader import Batch, eval_batches
-from vqcli.data.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
 from vqcli.jobs.devices import pick_device, settle_allocator

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vqcli.checkpoint import read_tokenizer_outline
+from vqcli.checkpoint.tokenizer import read_tokenizer_outline
 from vqcli.errors import VqcliError
 from vqcli.library.downloads.web import check_online, size
 from vqcli.library.find import model_folder

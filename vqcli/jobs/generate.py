@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.data.base import IMAGE_SUFFIXES
+from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import processes
 from vqcli.jobs.npz import read_image, write_npz

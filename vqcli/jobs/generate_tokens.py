@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vqcli import files
-from vqcli.data import token_store as store
-from vqcli.data.base import IMAGE_SUFFIXES
+from vqcli.data.images.base import IMAGE_SUFFIXES
+from vqcli.data.tokens import store
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import processes
 from vqcli.jobs.encode import begin, check_out, finish

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 
-from vqcli.checkpoint import kind_of, read_classes, read_config
+from vqcli.checkpoint.folder import kind_of, read_config
+from vqcli.checkpoint.generator import read_classes
 from vqcli.errors import VqcliError
 from vqcli.jobs.usage import read_usage
 from vqcli.library.find import model_folder

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.checkpoint import fingerprint, save_tokenizer
-from vqcli.data.remap import Renumbering, check_free, check_place, pruned_path, renumber
-from vqcli.data.token_store import token_type
-from vqcli.data.tokens import TokensFile, TokensFolder, open_tokens
+from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
+from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
+from vqcli.data.tokens.remap import Renumbering, check_free, check_place, pruned_path, renumber
+from vqcli.data.tokens.store import token_type
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
 from vqcli.jobs.usage import STORED, count_images, count_tokens, tokens_source
 from vqcli.library.open import open_tokenizer
-from vqcli.metrics.usage import Counts, UsageCounts
+from vqcli.metrics.usage.counts import Counts, UsageCounts
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqcli import files
-from vqcli.checkpoint import kind_of
 from vqcli.checkpoint.contents import MANIFEST, check_whole, model_files, tokenizer_files
-from vqcli.data.remap import check_free
+from vqcli.checkpoint.folder import kind_of
+from vqcli.data.tokens.remap import check_free
 from vqcli.library.find import model_folder
 from vqcli.library.open import generator_tokenizer
 from vqcli.types import Progress, silent

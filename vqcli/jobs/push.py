@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from vqcli import files
-from vqcli.checkpoint import kind_of, read_config
 from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
+from vqcli.checkpoint.folder import kind_of, read_config
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import ABOUT, ALIASES, Published
 from vqcli.library.downloads.client import client, endpoint, token
@@ -34,7 +34,7 @@ USE = {
     vqcli decode tokens.npy -o images/ -m {repository}
 
 ```python
-from vqcli.checkpoint import load_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.library.find import model_folder
 
 tokenizer = load_tokenizer(model_folder("{repository}"))
@@ -45,7 +45,7 @@ tokenizer = load_tokenizer(model_folder("{repository}"))
     vqcli generate --prompt-class 0 -o images/ -m {repository}{apart}
 
 ```python
-from vqcli.checkpoint import load_generator
+from vqcli.checkpoint.generator import load_generator
 from vqcli.library.find import model_folder
 
 generator = load_generator(model_folder("{repository}"))

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vqcli import files
-from vqcli.checkpoint import load_tokenizer, read_classes
+from vqcli.checkpoint.generator import read_classes
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.config import PartConfig
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError

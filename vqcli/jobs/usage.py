@@ -11,13 +11,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vqcli import files
-from vqcli.data.tokens import TokensFile, TokensFolder, is_tokens, open_tokens
+from vqcli.data.tokens.files import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.causes import find_causes, last_logged, sample_latents
 from vqcli.library.find import model_folder
-from vqcli.metrics.diagnosis import diagnose
-from vqcli.metrics.facts import Counted, Diagnosis, Facts
-from vqcli.metrics.usage import CodeGeometry, UsageCounts, UsageReport, measure_geometry
+from vqcli.metrics.usage.counts import CodeGeometry, UsageCounts, UsageReport, measure_geometry
+from vqcli.metrics.usage.diagnosis import diagnose
+from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
@@ -206,7 +206,7 @@ def _geometry(folder: Path) -> CodeGeometry | None:
     path = folder / "codebook.safetensors"
     if path.is_file():
         return measure_geometry(read_codes(path))
-    from vqcli.checkpoint import load_tokenizer
+    from vqcli.checkpoint.tokenizer import load_tokenizer
 
     quantizer = load_tokenizer(folder).quantizer
     return None if quantizer.codebook.IMPLICIT else measure_geometry(quantizer.codes().detach().numpy())

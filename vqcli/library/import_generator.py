@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from vqcli import files
-from vqcli.checkpoint import read_config, save_generator
 from vqcli.checkpoint.contents import tokenizer_files
+from vqcli.checkpoint.folder import read_config
+from vqcli.checkpoint.generator import save_generator
 from vqcli.checkpoint.tokenizer import build_tokenizer
 from vqcli.config import parse
 from vqcli.data.classes import imagenet

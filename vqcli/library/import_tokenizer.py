@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vqcli import files
-from vqcli.checkpoint import fingerprint, save_tokenizer
+from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
 from vqcli.config import parse
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State

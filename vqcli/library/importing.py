@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcli import files
-from vqcli.data.remap import check_free
+from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint

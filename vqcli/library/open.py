@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from vqcli.checkpoint import load_generator, load_tokenizer
+from vqcli.checkpoint.generator import load_generator
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.config import read_yaml
 from vqcli.generators.base import Generator
 from vqcli.library.aliases import ALIASES, DEFAULT, GENERATOR

@@ -12,7 +12,7 @@ import torch
 
 from vqcli.config import PartConfig
 from vqcli.metrics.base import State, TokenMetric
-from vqcli.metrics.usage import UsageCounts, UsageReport
+from vqcli.metrics.usage.counts import UsageCounts, UsageReport
 from vqcli.types import Grid
 
 

@@ -9,8 +9,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.metrics.facts import Diagnosis
-from vqcli.metrics.usage import Bucket, CodeGeometry, Counts, UsageReport
+from vqcli.metrics.usage.counts import Bucket, CodeGeometry, Counts, UsageReport
+from vqcli.metrics.usage.facts import Diagnosis
 from vqcli.report import svg
 
 MOST_CELLS = 128

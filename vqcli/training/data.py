@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from vqcli.data.base import identity
 from vqcli.data.config import DataConfig, eval_transform, train_transform
 from vqcli.data.divide import Division, divide
+from vqcli.data.images.base import identity
 from vqcli.data.loader import TrainPlan, eval_batches, train_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Grid

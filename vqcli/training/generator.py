@@ -20,22 +20,17 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from vqcli import files
-from vqcli.checkpoint import (
-    describe_generator,
-    load_tokenizer,
-    read_generator,
-    save_generator,
-    write_classes,
-)
 from vqcli.checkpoint.contents import copy_tokenizer
-from vqcli.data.base import identity
+from vqcli.checkpoint.generator import describe_generator, read_generator, save_generator, write_classes
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.classes import readable
 from vqcli.data.config import DataConfig, Side
 from vqcli.data.holdout import holdout
+from vqcli.data.images.base import identity
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
-from vqcli.data.token_rows import TokenBatch, TokenRows, open_token_rows, token_batches, token_eval_batches
-from vqcli.data.tokens import is_tokens
+from vqcli.data.tokens.files import is_tokens
+from vqcli.data.tokens.rows import TokenBatch, TokenRows, open_token_rows, token_batches, token_eval_batches
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate

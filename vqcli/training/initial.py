@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vqcli.checkpoint import read_tokenizer
+from vqcli.checkpoint.tokenizer import read_tokenizer
 from vqcli.errors import VqcliError, suggestion
 from vqcli.library.references import locate
 from vqcli.quantizers.base import first_misfit

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcli.checkpoint import hash_of
+from vqcli.checkpoint.weights import hash_of
 from vqcli.errors import VqcliError
 from vqcli.losses.base import ImageLoss
 from vqcli.losses.perceptual import PerceptualLoss

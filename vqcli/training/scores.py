@@ -14,7 +14,7 @@ from vqcli.metrics.lpips import LpipsDistance
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
-from vqcli.metrics.usage import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.lpips import Lpips
 from vqcli.pixels import normalize, to_uint8

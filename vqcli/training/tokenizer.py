@@ -17,12 +17,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli import files
-from vqcli.checkpoint import describe_tokenizer, save_tokenizer
+from vqcli.checkpoint.tokenizer import describe_tokenizer, save_tokenizer
 from vqcli.config import PartConfig, merged
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
-from vqcli.metrics.usage import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.registry import LossesConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vqcli.metrics.diagnosis import ANNEALED, FALLEN, WINDOW
-from vqcli.metrics.facts import share_of_uniform
+from vqcli.metrics.usage.diagnosis import ANNEALED, FALLEN, WINDOW
+from vqcli.metrics.usage.facts import share_of_uniform
 
 SENTENCE = (
     "utilization has fallen from {best:.0%} to {now:.0%} of what uniform use would show{how}; "

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from vqcli import __version__, files
-from vqcli.checkpoint import record_measured
+from vqcli.checkpoint.card import record_measured
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import keep_allocated, pick_device, processes
 from vqcli.jobs.evaluation.checks import check_network, check_out, check_record, check_statistics

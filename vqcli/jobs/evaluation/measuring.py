@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from vqcli.checkpoint.folder import hash_of
+from vqcli.checkpoint.weights import hash_of
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Seen

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqcli import files
-from vqcli.data.npz import NETWORK, RESIZING
+from vqcli.data.images.npz import NETWORK, RESIZING
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.result import EvaluateResult

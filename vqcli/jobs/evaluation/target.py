@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vqcli.checkpoint import kind_of, load_tokenizer
-from vqcli.data.npz import NETWORK, RESIZING, read_statistics, read_word
-from vqcli.data.open import open_source
+from vqcli.checkpoint.folder import kind_of
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.npz import NETWORK, RESIZING, read_statistics, read_word
+from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqcli.data.base import Source, identity
+from vqcli.data.images.base import Source, identity
 from vqcli.data.loader import Batch, eval_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions

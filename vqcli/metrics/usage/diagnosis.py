@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from vqcli.metrics.facts import Cause, Counted, Diagnosis, Facts, mean_share
+from vqcli.metrics.usage.facts import Cause, Counted, Diagnosis, Facts, mean_share
 
 Rule = Callable[[Facts], Cause | None]
 

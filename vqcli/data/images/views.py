@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from vqcli.data.base import Source
+from vqcli.data.images.base import Source
 from vqcli.pixels import CenterCrop
 from vqcli.types import Sample
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vqcli import files
-from vqcli.data.token_store import AGAIN, FORMAT, INDEX, PLAN, Row, TokensInfo, read_shard, shard_rows
+from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Row, TokensInfo, read_shard, shard_rows
 from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vqcli.metrics.latents import LatentGeometry
-from vqcli.metrics.usage import CodeGeometry, UsageReport, uniform_expectation
+from vqcli.metrics.usage.counts import CodeGeometry, UsageReport, uniform_expectation
+from vqcli.metrics.usage.latents import LatentGeometry
 
 LOW = 0.9
 """Share of what uniform use would show below which usage is low. Sound codebooks stay above: images do not

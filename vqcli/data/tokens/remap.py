@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcli import files
-from vqcli.data import token_store as store
-from vqcli.data.tokens import TokensFile, TokensFolder
+from vqcli.data.tokens import store
+from vqcli.data.tokens.files import TokensFile, TokensFolder
 from vqcli.errors import VqcliError
 from vqcli.types import Progress
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vqcli.data.decode import decode_image
+from vqcli.data.images.decode import decode_image
 from vqcli.types import Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})

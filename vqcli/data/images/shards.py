@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcli.data.base import Names
+from vqcli.data.images.base import Names
 
 
 def shard_names(paths: Sequence[Path]) -> list[str]:

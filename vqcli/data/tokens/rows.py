@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqcli.data.base import Names
+from vqcli.data.images.base import Names
 from vqcli.data.loader import VIEW, TrainPlan, Wish, train_wishes
-from vqcli.data.token_store import TokensInfo, read_shard, token_type
-from vqcli.data.tokens import TokensFile, TokensFolder, check_range, open_tokens
+from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
+from vqcli.data.tokens.store import TokensInfo, read_shard, token_type
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Grid, grid_length
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcli.data.base import Names, StoredSource
+from vqcli.data.images.base import Names, StoredSource
 from vqcli.errors import VqcliError
 
 

@@ -24,8 +24,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from vqcli.data.base import Labels, Source
-from vqcli.data.decode import BAD_DATA, MAX_PIXELS
+from vqcli.data.images.base import Labels, Source
+from vqcli.data.images.decode import BAD_DATA, MAX_PIXELS
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Sample
 

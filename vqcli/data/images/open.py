@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcli.data.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, SHARD_SUFFIXES, Source
-from vqcli.data.files import names_in, read_list
-from vqcli.data.folder import find_files
-from vqcli.data.splits import by_file_name, by_first_folder, check_split, present
+from vqcli.data.images.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, SHARD_SUFFIXES, Source
+from vqcli.data.images.files import names_in, read_list
+from vqcli.data.images.folder import find_files
+from vqcli.data.images.splits import by_file_name, by_first_folder, check_split, present
 from vqcli.errors import VqcliError
 from vqcli.registry import resolve
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from vqcli.data.base import Source
-from vqcli.data.splits import SPLITS, check_split
+from vqcli.data.images.base import Source
+from vqcli.data.images.splits import SPLITS, check_split
 from vqcli.types import Sample
 
 COUNT, SIZE = 2000, (64, 64)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vqcli.data.base import Labels, StoredSource
-from vqcli.data.shards import Places, unique_keys
+from vqcli.data.images.base import Labels, StoredSource
+from vqcli.data.images.shards import Places, unique_keys
 from vqcli.errors import VqcliError
 
 LABELS = ("label", "labels", "fine_label")

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcli.data.base import IMAGE_SUFFIXES, Labels, Names, StoredSource
-from vqcli.data.splits import by_first_folder, check_split, present
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, StoredSource
+from vqcli.data.images.splits import by_first_folder, check_split, present
 from vqcli.errors import VqcliError
 
 

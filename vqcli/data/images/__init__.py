@@ -1,0 +1,1 @@
+"""Images by index, each with a key: one file a source."""

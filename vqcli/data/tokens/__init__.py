@@ -1,0 +1,1 @@
+"""Tokens on disk: written, read, renumbered, trained on."""

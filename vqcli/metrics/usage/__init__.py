@@ -1,0 +1,1 @@
+"""How a codebook is used, counted exactly, and why it is used so."""
