@@ -1,12 +1,12 @@
 """Words shared by every rung. No torch at run time here.
 
-Shape letters: B images, L tokens an image, D code width, h, w sides of the latents.
+Shape letters: B images, L tokens an image, n tokens of a step, K codes, D code width, h, w sides of latents.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +27,53 @@ class Tokens:
 
     ids: Tensor
     grid: Grid
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Mean and deviation (D,) of each channel of latents: what they are standardized by."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents of a batch: ``values`` float (B, D, h, w)."""
+
+    values: Tensor
+    standard: Standard | None = None
+    """What they were standardized by; None for latents as the tokenizer has them."""
+
+    def standardized(self, standard: Standard | None) -> Latents:
+        """The same latents, standardized in this way; None for as the tokenizer has them."""
+        values = self.values
+        if self.standard is not None:
+            mean, std = (values.new_tensor(x)[:, None, None] for x in (self.standard.mean, self.standard.std))
+            values = values * std + mean
+        if standard is not None:
+            mean, std = (values.new_tensor(x)[:, None, None] for x in (standard.mean, standard.std))
+            values = (values - mean) / std
+        return Latents(values, standard)
+
+
+Made = Tokens | Latents
+"""What a generator sees and makes of images."""
+Makes = Literal["tokens", "latents"]
+"""Which of the two."""
+
+
+class CodeSteps(Protocol):
+    """What a generator that works step by step sees of its tokenizer's codes: scales, or residual depths."""
+
+    codes: Tensor
+    """(K, D), float32."""
+
+    def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
+        """What tokens (B, n) of a step add to the sum, (B, D, h, w) at full size, phi included."""
+
+    def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
+        """The sum so far (B, D, h, w), as a step of this size sees it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +101,8 @@ class TokenizerSpec:
     """Identity of its map from pixels to tokens; empty until the model is exported, or where nobody told."""
     grid: Grid | None = None
     """Token layout of an image of ``image_size``; None where that is not known."""
+    latents: Standard | None = None
+    """How its latents were standardized for a generator that is trained on them; None for as they are."""
 
 
 @dataclass(frozen=True)

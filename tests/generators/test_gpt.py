@@ -122,34 +122,34 @@ def test_who_always_sees_the_class_cannot_be_guided():
 def test_training_hides_classes():
     """With every class hidden, what is learned is what the null class says."""
     gpt = make("gpt", class_dropout=1.0, token_dropout=0, residual_dropout=0, ffn_dropout=0, drop_path=0)
-    ids, labels = images(gpt)
-    hidden = gpt.train()(ids, labels)["cross_entropy"]
-    null = gpt.eval()(ids, torch.full_like(labels, gpt.null_class))["cross_entropy"]
+    made, labels = images(gpt)
+    hidden = gpt.train()(made, labels)["cross_entropy"]
+    null = gpt.eval()(made, torch.full_like(labels, gpt.null_class))["cross_entropy"]
     torch.testing.assert_close(hidden, null)
-    assert gpt(ids, labels)["cross_entropy"] != null
+    assert gpt(made, labels)["cross_entropy"] != null
 
 
 def test_gpt_lc_corrupts_its_input_but_not_its_targets():
     gpt = make("gpt_lc", keep=0.0)
-    ids, labels = images(gpt, 64)
+    made, labels = images(gpt, 64)
     torch.manual_seed(0)
     seen = gpt.train().word_embedding.register_forward_hook(lambda module, args, out: looked.append(args[0]))
     looked: list[torch.Tensor] = []
-    gpt(ids, labels)
+    gpt(made, labels)
     seen.remove()
     words, tokens = looked
     assert torch.equal(words[:, 0], labels + 12)
     assert tokens.shape == (64, 8)
     assert tokens.max() >= 12  # classes are drawn too
-    assert (tokens == ids[:, :-1]).float().mean() < 0.2
+    assert (tokens == made.ids[:, :-1]).float().mean() < 0.2
 
 
 def test_gpt_lc_is_scored_over_codes_and_classes():
     gpt = make("gpt_lc")
-    ids, labels = images(gpt)
-    assert gpt.logits(labels, ids).shape[-1] == 12
-    x = torch.cat([gpt.embed_labels(labels), gpt.embed_tokens(ids[:, :-1], 1)], dim=1)
+    made, labels = images(gpt)
+    assert gpt.logits(labels, made.ids).shape[-1] == 12
+    x = torch.cat([gpt.embed_labels(labels), gpt.embed_tokens(made.ids[:, :-1], 1)], dim=1)
     words = gpt.run_words(x)
     assert words.shape[-1] == 16
-    loss = -words.log_softmax(-1).gather(-1, ids[..., None]).mean()
-    torch.testing.assert_close(gpt(ids, labels)["cross_entropy"], loss)
+    loss = -words.log_softmax(-1).gather(-1, made.ids[..., None]).mean()
+    torch.testing.assert_close(gpt(made, labels)["cross_entropy"], loss)

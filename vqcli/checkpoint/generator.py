@@ -28,9 +28,14 @@ def describe_generator(generator: Generator) -> dict[str, Any]:
     return {
         "kind": "generator",
         "format": FORMAT,
-        "tokenizer": asdict(generator.spec),
+        "tokenizer": _told(generator.spec),
         "generator": generator.config.model_dump(mode="json"),
     }
+
+
+def _told(spec: TokenizerSpec) -> dict[str, Any]:
+    """As JSON values; how latents were standardized only where they were."""
+    return {name: value for name, value in asdict(spec).items() if name != "latents" or value}
 
 
 def save_generator(
@@ -58,11 +63,18 @@ def _card(generator: Generator, note: str) -> str:
     lines = [
         "---\nlibrary_name: vqcli\ntags: [image-generation, vector-quantization]\n---",
         f"# A generator ({generator.config.name}) of {generator.config.classes:,} classes\n",
-        f"{count:,} parameters; images of {size} pixels as tokens of {spec.codebook_size:,} codes.",
+        f"{count:,} parameters; images of {size} pixels as {_what(generator)}.",
         note,
         "\n    vqcli generate --prompt-class 0 -m THIS_FOLDER\n",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _what(generator: Generator) -> str:
+    spec = generator.spec
+    if generator.makes == "tokens":
+        return f"tokens of {spec.codebook_size:,} codes"
+    return f"latents of width {spec.width}" + (", standardized" if spec.latents else "")
 
 
 def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, Streams
 from vqcli.generators.sampling import SamplingConfig, draw, guide
 from vqcli.nn.attention import KeyValueCache
-from vqcli.types import Progress, TokenizerSpec, Tokens, grid_length, silent
+from vqcli.types import Made, Makes, Progress, TokenizerSpec, Tokens, grid_length, silent
 
 
 class AutoregressiveGenerator(Generator):
     """Position 0 is the class, position i token i - 1; position i predicts token i."""
 
-    makes: ClassVar[Literal["tokens", "latents"]] = "tokens"
+    makes: ClassVar[Makes] = "tokens"
     LOSSES: ClassVar[tuple[str, ...]] = ("cross_entropy",)
 
     head: nn.Linear
@@ -58,7 +58,9 @@ class AutoregressiveGenerator(Generator):
         """Teacher-forced logits (B, T + 1, K) of the tokens after the class and after each of ids (B, T)."""
         return self.run(torch.cat([self.embed_labels(labels), self.embed_tokens(ids, 1)], dim=1))
 
-    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, made: Made, labels: Tensor) -> dict[str, Tensor]:
+        assert isinstance(made, Tokens)
+        ids = made.ids
         logits = self.logits(labels, ids[:, :-1])
         return {"cross_entropy": F.cross_entropy(logits.flatten(0, 1), ids.flatten())}
 

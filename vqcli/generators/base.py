@@ -1,6 +1,7 @@
-"""The generator contract: labels to tokens (or, for diffusion, latents) of a tokenizer.
+"""The generator contract: labels to tokens, or to latents, of a tokenizer.
 
-Shape letters: B images, L tokens an image.
+Autocast is the caller's: a generator computes in the number format that it is called in.
+Shape letters: B images, L tokens an image, n tokens of a step, D width, h, w sides of latents.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
-from vqcli.types import Grid, Progress, TokenizerSpec, Tokens, silent
+from vqcli.types import (
+    CodeSteps,
+    Grid,
+    Latents,
+    Made,
+    Makes,
+    Progress,
+    TokenizerSpec,
+    Tokens,
+    grid_length,
+    silent,
+)
 
 SAMPLE = 3
 """What a random stream is for: ``data.loader`` has 0 to 2, and two purposes never share one."""
@@ -34,18 +47,31 @@ class GeneratorOptions(Protocol):
     sampling: PartConfig
 
 
+class HasCodes(Protocol):
+    """A tokenizer, as far as a generator is concerned."""
+
+    def code_steps(self) -> CodeSteps:
+        """Its codes, step by step."""
+
+
 class Generator(nn.Module, ABC):
     """Makes images of a class, as tokens or latents of the tokenizer that ``spec`` describes."""
 
     Config: ClassVar[type[PartConfig]]
     """Its ``sampling`` holds the defaults of ``sample``, exported with the model."""
     TINY: ClassVar[dict[str, Any]]
-    makes: ClassVar[Literal["tokens", "latents"]]
+    makes: ClassVar[Makes]
+    UNIT: ClassVar[str] = "tokens"
+    """What ``sample`` counts as it goes, for a progress bar."""
+    NEEDS: ClassVar[tuple[Literal["codes"], ...]] = ()
+    """What it must be handed of its tokenizer beside ``spec``: ``codes``, step by step."""
     LOSSES: ClassVar[tuple[str, ...]]
     """Names of what ``forward`` gives."""
     config: Any
     null_class: int | None = None
     """The label that stands for no class; None where guidance is not possible."""
+    code_steps: CodeSteps
+    """Set by ``attach`` where ``NEEDS`` asks for it."""
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
         """Raises ValueError where the tokenizer's images have no fixed grid."""
@@ -60,16 +86,39 @@ class Generator(nn.Module, ABC):
         assert self.spec.grid
         return self.spec.grid
 
+    def attach(self, tokenizer: HasCodes) -> None:
+        """Take what ``NEEDS`` names from the tokenizer, which must be where it will stay."""
+        if "codes" in self.NEEDS:
+            self.code_steps = tokenizer.code_steps()
+
+    def blank(self, images: int, device: torch.device | str = "cpu") -> Made:
+        """What it makes, of so many images, all zero: the shapes alone."""
+        if self.makes == "latents":
+            return Latents(torch.zeros(images, self.spec.width, *self.grid[-1], device=device))
+        return Tokens(
+            torch.zeros(images, grid_length(self.grid), dtype=torch.int64, device=device), self.grid
+        )
+
     @abstractmethod
-    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Weighted losses of images given as tokens (B, L) with labels (B,)."""
+    def forward(self, made: Made, labels: Tensor) -> dict[str, Tensor]:
+        """Weighted losses of images, given as what it makes, with labels (B,).
+
+        Latents come standardized by ``spec.latents``, where that tells how.
+        """
 
     @abstractmethod
     def compile_step(self) -> None:
         """Compile what sampling does again and again; the first images pay for it."""
 
+    def effort(self, sampling: PartConfig) -> int:
+        """Units of progress that an image takes."""
+        return grid_length(self.grid)
+
     @abstractmethod
     def sample(
         self, labels: Tensor, streams: Streams, sampling: PartConfig, progress: Progress = silent
-    ) -> Tokens:
-        """Images of these labels (B,), each from its own stream; ``progress`` advances by L an image."""
+    ) -> Made:
+        """Images of labels (B,), each from its own stream; ``progress`` advances by ``effort`` an image.
+
+        Latents are made as they were learned: standardized by ``spec.latents``, where that tells how.
+        """

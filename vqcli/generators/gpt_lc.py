@@ -20,7 +20,7 @@ from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
 from vqcli.nn.linear import Linear
 from vqcli.nn.mingpt import MinGptBlock
-from vqcli.types import TokenizerSpec
+from vqcli.types import Made, TokenizerSpec, Tokens
 
 
 class GptLcConfig(PartConfig):
@@ -86,6 +86,8 @@ class GptLc(AutoregressiveGenerator):
             x = block(x, cache, layer, start)
         return self.head(self.norm(x)).float()
 
-    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, made: Made, labels: Tensor) -> dict[str, Tensor]:
+        assert isinstance(made, Tokens)
+        ids = made.ids
         x = torch.cat([self.embed_labels(labels), self.embed_tokens(ids[:, :-1], 1)], dim=1)
         return {"cross_entropy": F.cross_entropy(self.run_words(x).flatten(0, 1), ids.flatten())}

@@ -48,7 +48,7 @@ class GenerateResult:
     """Token layout of every image."""
     seconds: float
     tokens_per_second: float | None
-    """Of all processes together, with decoding and writing; None if nothing was left to do."""
+    """Of all processes together, with decoding and writing; None where no tokens were made."""
     sheet: Path | None = None
     npz: Path | None = None
 
@@ -78,7 +78,7 @@ def generate(
         began = time.monotonic()
         write_images(sampler, paths, (state.process_index, state.num_processes), progress)
         state.wait_for_everyone()
-        made, seconds = (len(paths) - kept) * sampler.length, time.monotonic() - began
+        made, seconds = (len(paths) - kept) * sampler.effort, time.monotonic() - began
         if leads:
             describe(sampler, folder, mark, out)
             write_sheet(sampler, paths, sheet)
@@ -94,7 +94,7 @@ def generate(
         kept,
         [list(sides) for sides in sampler.generator.grid],
         time.monotonic() - start,
-        made / seconds if made else None,
+        made / seconds if made and sampler.generator.makes == "tokens" else None,
         sheet,
         npz,
     )
@@ -155,8 +155,8 @@ def write_images(
     todo = [picture for picture in mine if not paths[picture].exists()]
     done = len(mine) - len(todo)
     what = f"generate (process 1 of {processes})" if processes > 1 else "generate"
-    before = done * sampler.length
-    progress.start(what, before + sampler.work(len(todo)), "tokens", before)
+    before = done * sampler.effort
+    progress.start(what, before + sampler.work(len(todo)), sampler.generator.UNIT, before)
     for some, tokens in sampler.batches(todo, progress):
         for picture, image in zip(some, to_uint8(sampler.decode(tokens))):
             files.write_image(paths[picture], to_pil(image))

@@ -17,7 +17,7 @@ from vqcli.jobs.devices import processes
 from vqcli.jobs.encode import begin, check_out, finish
 from vqcli.jobs.generate import GenerateResult
 from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
-from vqcli.types import Progress, silent
+from vqcli.types import Progress, Tokens, silent
 
 SHARD = 64
 """Images a shard holds at most, and so the work that a kill can cost a process."""
@@ -48,7 +48,7 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
         mine = dict(list(enumerate(shards))[state.process_index :: state.num_processes])
         write_shards(sampler, folder, mine, progress)
         state.wait_for_everyone()
-        made, seconds = (len(sampler.pictures) - kept) * sampler.length, time.monotonic() - began
+        made, seconds = (len(sampler.pictures) - kept) * sampler.effort, time.monotonic() - began
         index = store.totals(folder, len(shards))
         if leads:
             finish(folder, out, info, index)
@@ -104,11 +104,12 @@ def write_shards(
     todo = {k: shard for k, shard in shards.items() if not store.shard_done(folder, k)}
     done = sum(len(shard) for k, shard in shards.items() if k not in todo)
     work = sum(sampler.work(len(shard)) for shard in todo.values())
-    progress.start("generate", done * sampler.length + work, "tokens", done * sampler.length)
+    progress.start("generate", done * sampler.effort + work, "tokens", done * sampler.effort)
     grid, codes = sampler.generator.grid, sampler.generator.spec.codebook_size
     for k, shard in todo.items():
         rows: list[np.ndarray] = []
         for some, tokens in sampler.batches(shard, progress):
+            assert isinstance(tokens, Tokens)  # describe() lets no others through
             rows += list(tokens.ids.cpu().numpy()[: len(some)])
             progress.show(images=done + len(rows))
         places = [{"key": sampler.key(picture), "label": picture.label} for picture in shard]

@@ -1,6 +1,6 @@
-"""Classes in, tokens of images out: what every way of generating shares.
+"""Classes in, what a generator makes of them out: what every way of generating shares.
 
-Shape letters: B images of a batch, L tokens an image.
+Shape letters: B images of a batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.nn.precision import autocast
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import decodable
-from vqcli.types import Progress, Tokens, grid_length, silent
+from vqcli.types import Made, Progress, silent
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LONGEST = 40
@@ -81,6 +81,9 @@ class Sampler:
         self.generator, self.folder = open_generator(options.model, self.device, progress)
         self.sampling = check_sampling(self.generator, options.sampling)
         self.generator.to(FORMATS[options.precision])
+        if self.generator.NEEDS:
+            self.add_tokenizer(progress)
+            self.generator.attach(self.tokenizer)
         if options.compile:
             self.generator.compile_step()
         self.classes = read_classes(self.folder)
@@ -91,8 +94,8 @@ class Sampler:
         )
         self.names = dict(enumerate(names))
         self.digits = len(str(count - 1))
-        self.length = grid_length(self.generator.grid)
-        """Tokens of an image."""
+        self.effort = self.generator.effort(self.sampling)
+        """Units of work of an image, such as tokens."""
         self.pictures = [Picture(label, i) for i in range(options.count) for label in self.labels]
         """In the order of work: one of every class, then the next; evaluators split what they are given."""
         self.rows = min(options.batch_size, len(self.pictures))
@@ -120,13 +123,13 @@ class Sampler:
         return "-".join(filter(None, [label, name, seed, f"{index}.png"]))
 
     def work(self, pictures: int) -> int:
-        """Tokens that are computed for this many pictures."""
-        return -(-pictures // self.rows) * self.rows * self.length
+        """Units of work that are done for this many pictures."""
+        return -(-pictures // self.rows) * self.rows * self.effort
 
     def batches(
         self, pictures: Sequence[Picture], progress: Progress = silent
-    ) -> Iterator[tuple[Sequence[Picture], Tokens]]:
-        """Pictures and their tokens (B, L), which may have further rows; ``progress`` advances by ``work``.
+    ) -> Iterator[tuple[Sequence[Picture], Made]]:
+        """Pictures and what was made, which may have further rows; ``progress`` advances by ``work``.
 
         All batches of a job are filled up to one size: a matrix product rounds by its shape, which at times
         picks another token, and pictures must not depend on which others are still to be made.
@@ -156,10 +159,10 @@ class Sampler:
         return h * f, w * f
 
     @torch.inference_mode()
-    def decode(self, tokens: Tokens) -> Tensor:
-        """Images (B, 3, H, W) of tokens, float32, [-1, 1] but for what the decoder overshoots; on the CPU."""
+    def decode(self, made: Made) -> Tensor:
+        """Images (B, 3, H, W), float32, [-1, 1] but for what the decoder overshoots; on the CPU."""
         with autocast(self.options.precision, self.device):
-            images = self.tokenizer.decode(tokens)
+            images = self.tokenizer.render(made)
         return images.float().cpu()
 
 
@@ -194,20 +197,21 @@ def _flag(name: str) -> str:
 
 def check_pair(sampler: Sampler, folder: Path) -> None:
     """Raises VqcliError where the tokenizer of ``folder`` is not the generator's."""
-    tokenizer, made, own = sampler.tokenizer, sampler.generator.spec, sampler.tokenizer.spec
+    made, own, makes = sampler.generator.spec, sampler.tokenizer.spec, sampler.generator.makes
     wrong, hint, reason = "", "name another with --tokenizer", "tokenizer"
-    if made.codebook_size != own.codebook_size:
-        counts = f"{made.codebook_size:,} codes, {folder} has {own.codebook_size:,}"
-        wrong = f"{sampler.folder} makes tokens of {counts}"
-    elif not decodable(sampler.generator.grid, tokenizer):
+    if makes == "tokens" and made.codebook_size != own.codebook_size:
+        wrong = f"tokens of {made.codebook_size:,} codes, {folder} has {own.codebook_size:,}"
+    elif makes == "latents" and made.width != own.width:
+        wrong = f"latents of width {made.width}, {folder} has width {own.width}"
+    elif not decodable(sampler.generator.grid, sampler.tokenizer):
         sides = " + ".join(f"{h}x{w}" for h, w in sampler.generator.grid)
-        wrong = f"{sampler.folder} makes {sides} tokens an image, which {folder} cannot decode"
+        wrong = f"{sides} {makes} an image, which {folder} cannot decode"
     elif made.fingerprint not in ("", own.fingerprint) and not sampler.options.force:
-        tokens = f"tokenizer {made.fingerprint[:8]}, {folder} is {own.fingerprint[:8]}"
-        wrong, hint = f"{sampler.folder} makes tokens of {tokens}", f"{hint}, or --force"
-        reason = "fingerprint"
+        wrong = f"{makes} of tokenizer {made.fingerprint[:8]}, {folder} is {own.fingerprint[:8]}"
+        hint, reason = f"{hint}, or --force", "fingerprint"
     if wrong:
-        raise VqcliError(wrong, hint=hint, reason=reason)
+        message = f"{sampler.folder} makes {wrong}"
+        raise VqcliError(message, hint=hint, reason=reason)
 
 
 def weights_hash(folder: Path) -> str:

@@ -20,7 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
 from vqcli.registry import resolve
-from vqcli.types import Grid, Quantized, Tokens, grid_length
+from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
 
 class VqConfig(PartConfig):
@@ -118,7 +118,19 @@ class Quantizer(nn.Module, ABC):
 
     def restore(self, tokens: Tokens) -> Tensor:
         """``lookup`` on tokens known to be right; here one code a position."""
-        return unflatten(F.embedding(tokens.ids.flatten(), self.codes()), tokens.grid[-1])
+        return self.part(tokens.ids.flatten(), self.codes(), 0, tokens.grid)
+
+    def part(self, tokens_n: Tensor, codes_kd: Tensor, step: int, grid: Grid) -> Tensor:
+        """What a step's tokens (B*n,) add to the sum of all steps, (B, D, h, w); here there is one step."""
+        return unflatten(F.embedding(tokens_n, codes_kd), grid[-1])
+
+    def shrink(self, total: Tensor, size: tuple[int, int]) -> Tensor:
+        """Latents at full size, as a step of this size sees them."""
+        return total
+
+    def code_steps(self) -> CodeSteps:
+        """The codes as they are now, for generators that work step by step."""
+        return _Steps(self)
 
     def grid(self, height: int, width: int) -> Grid:
         """Token layout for latents of this size; the last entry is always (height, width).
@@ -202,6 +214,23 @@ class Quantizer(nn.Module, ABC):
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
             hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
             raise VqcliError(f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="tokens")
+
+
+class _Steps:
+    """A quantizer's codes, computed once; no module, so that it is no part of a generator that holds it."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        with torch.no_grad():
+            self.quantizer, self.codes = quantizer, quantizer.codes().detach()
+
+    def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
+        return self.quantizer.part(ids.flatten(), self.codes, step, grid)
+
+    def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.quantizer.shrink(total, size)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:
+        return self  # what averages a generator copies it, but not its tokenizer
 
 
 def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:

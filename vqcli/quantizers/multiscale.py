@@ -64,8 +64,8 @@ class MultiscaleQuantizer(ResidualQuantizer):
     def length(self, step: int) -> Tensor | float:
         return 1.0  # a coarse step leaves nearly all of the latents to the finer ones
 
-    def shrink(self, rest: Tensor, size: Size) -> Tensor:
-        return rest if sides(rest) == size else F.interpolate(rest, size, mode="area")
+    def shrink(self, total: Tensor, size: Size) -> Tensor:
+        return total if sides(total) == size else F.interpolate(total, size, mode="area")
 
     def grow(self, chosen: Tensor, step: int, size: Size) -> Tensor:
         if sides(chosen) != size:

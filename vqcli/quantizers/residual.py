@@ -39,10 +39,6 @@ class ResidualQuantizer(Quantizer):
     def grid(self, height: int, width: int) -> Grid:
         return ((height, width),) * self.config.depth
 
-    def shrink(self, rest: Tensor, size: Size) -> Tensor:
-        """What is left, as a step of this size sees it."""
-        return rest
-
     def grow(self, chosen: Tensor, step: int, size: Size) -> Tensor:
         """What a step's codes add to the sum, at full size."""
         return chosen
@@ -52,7 +48,6 @@ class ResidualQuantizer(Quantizer):
         return self.codebook.scale(step)
 
     def part(self, tokens_n: Tensor, codes_kd: Tensor, step: int, grid: Grid) -> Tensor:
-        """What a step's tokens add to the sum, (B, D, h, w)."""
         chosen_nd = scaled(F.embedding(tokens_n, codes_kd), self.length(step))
         return self.grow(unflatten(chosen_nd, grid[step]), step, grid[-1])
 

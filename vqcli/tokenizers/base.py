@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vqcli.config import PartConfig
 from vqcli.quantizers.base import Quantizer
-from vqcli.types import Grid, Quantized, TokenizerSpec, Tokens
+from vqcli.types import CodeSteps, Grid, Latents, Made, Makes, Quantized, TokenizerSpec, Tokens
 
 
 class Tokenizer(nn.Module, ABC):
@@ -82,6 +82,23 @@ class Tokenizer(nn.Module, ABC):
     def decode_latents(self, latents: Tensor, quantize: bool) -> Tensor:
         """Latents (B, D, h, w) -> images; ``quantize`` moves each latent to its code first."""
         return self.decode(self.quantizer.tokenize(latents)) if quantize else self.reconstruct(latents)
+
+    def represent(self, images: Tensor, makes: Makes) -> Made:
+        """Images -> what a generator sees of them: their tokens, or their latents before quantization."""
+        return self.encode(images) if makes == "tokens" else Latents(self.latents(images))
+
+    def render(self, made: Made, quantize: bool = True) -> Tensor:
+        """What a generator made -> images, not clamped; ``quantize`` moves latents to their codes first.
+
+        So VQGAN-LC's official code decodes what its diffusion models make, https://arxiv.org/abs/2406.11837.
+        """
+        if isinstance(made, Tokens):
+            return self.decode(made)
+        return self.decode_latents(made.standardized(None).values, quantize)
+
+    def code_steps(self) -> CodeSteps:
+        """The codes as generators see them that work step by step; computed once."""
+        return self.quantizer.code_steps()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Quantized]:
         """Reconstruct images for training."""

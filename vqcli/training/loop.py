@@ -37,6 +37,8 @@ class Trainer(Assembly):
         for text in self.task.remarks(self.steps):
             self.progress.say(text)
         self.progress.start("train", self.steps, "steps", self.step)
+        if not self.step:
+            self.task.begin(self.data, self.progress)
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
             while self.step < self.steps:
@@ -152,7 +154,7 @@ class Trainer(Assembly):
 
     def look(self) -> None:
         """Draw and measure where the recipe asks for it; changes nothing of what is trained."""
-        with self.window.paused():
+        with self.window.paused(), own_numbers(self.recipe.seed, self.accelerator.device):
             if self.due(self.recipe.training.sample_every):
                 self.draw()
             if self.due(self.recipe.training.validate_every):
@@ -223,6 +225,16 @@ class Trainer(Assembly):
 def of(part: str, name: str) -> str:
     """What a number of a part is called in the log."""
     return name if part == "model" else f"{part}/{name}"
+
+
+@contextmanager
+def own_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of its own inside, the same each time; those of training go on afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -68,8 +68,11 @@ class Task(ABC):
         """Why it would not train here, beside its data and its models: one sentence each."""
         return []
 
+    def begin(self, data: Data, progress: Progress) -> None:  # noqa: B027 (most tasks have nothing to do here)
+        """Before the first step of a new run: what must be measured of its data. A collective call."""
+
     @abstractmethod
-    def example(self, images: int) -> tuple[Tensor, ...]:
+    def example(self, images: int) -> tuple[Any, ...]:
         """What the model is given of so many images, of no values in particular."""
 
     def compute(self, images: int) -> object:

@@ -1,0 +1,143 @@
+"""Runs of generators that make latents, or look at the codes: trained, resumed, exported, sampled."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.generators.toys import TOYS
+from tests.models import make_model
+from tests.training.tiny import Recorded, assert_same, metrics, resume
+from vqcli.checkpoint.generator import load_generator
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.demo import DemoSource
+from vqcli.errors import Interrupted, VqcliError
+from vqcli.jobs.check import check_recipe
+from vqcli.jobs.encode import encode
+from vqcli.jobs.encoder import ImageOptions
+from vqcli.jobs.generate import generate
+from vqcli.jobs.generate_tokens import generate_tokens
+from vqcli.jobs.sampler import GenerateOptions
+from vqcli.jobs.train import TrainOptions, train
+from vqcli.parts import PARTS
+from vqcli.pixels import CenterCrop, normalize, to_tensor
+
+TRAINING = {
+    "steps": 6, "batch_size": 16, "log_every": 2, "sample_every": 3, "validate_every": 3,
+    "validation_images": 8, "checkpoint_every": 4, "average": 0.5,
+}  # fmt: skip
+RECIPE = {
+    "task": "generator",
+    "data": {"source": "demo:64", "num_workers": 0, "augment": "none"},
+    "optimizer": {"name": "adamw", "lr": 1e-2},
+    "training": TRAINING,
+}
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    for name, target in TOYS.items():
+        monkeypatch.setitem(PARTS["generators"], name, target)
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory) -> dict[str, Path]:
+    """One that each of the toys learns from."""
+    folder = tmp_path_factory.mktemp("models")
+    scales = {"name": "multiscale", "scales": [1, 2, 4], "phis": 2}
+    return {
+        "toy_flow": make_model(folder / "nearest"),
+        "toy_scales": make_model(folder / "scales", quantizer=scales),
+    }
+
+
+def recipe(folder, kind, tokenizer) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kind}.yaml"
+    path.write_text(yaml.safe_dump(RECIPE | {"tokenizer": str(tokenizer), "generator": {"name": kind}}))
+    return path
+
+
+def start(run, kind, tokenizers, *settings, progress=None):
+    torch.set_num_threads(1)
+    path = recipe(run.parent, kind, tokenizers[kind])
+    asked = TrainOptions(str(path), run, settings=list(settings), device="cpu")
+    return train(asked, progress or Recorded())
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_a_stopped_run_continues_to_the_same_bits(kind, tokenizers, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    result = start(whole, kind, tokenizers)
+    with pytest.raises(Interrupted):
+        start(stopped, kind, tokenizers, progress=Recorded(stop_at=5))
+    resume(stopped)
+    assert_same(whole, stopped)
+    loss = {"toy_flow": "velocity", "toy_scales": "cross_entropy"}[kind]
+    assert result.measured[loss] > 0
+    assert metrics(whole)[0][loss] > 0
+    images = sorted((whole / "samples").glob("*.png"))
+    assert [np.array(Image.open(path)).shape[:2] for path in images] == [(48, 78)] * 2
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_generated_through_the_tokenizer(kind, tokenizers, tmp_path):
+    run = start(tmp_path / "run", kind, tokenizers).run
+    options = GenerateOptions(("0-2",), model=str(run), count=2, device="cpu", batch_size=4)
+    result = generate(options, tmp_path / "images")
+    assert result.images == 6
+    pixels = [np.array(Image.open(path)) for path in sorted((tmp_path / "images").glob("*.png"))]
+    assert len(pixels) == 6
+    assert {image.shape for image in pixels} == {(8, 8, 3)}
+    assert len({image.tobytes() for image in pixels}) > 1
+    again = GenerateOptions(("1",), model=str(run), count=2, device="cpu", batch_size=4)
+    generate(again, tmp_path / "again")
+    for path in (tmp_path / "again").glob("*.png"):
+        pair = [np.array(Image.open(p)).astype(int) for p in (path, tmp_path / "images" / path.name)]
+        assert np.abs(pair[0] - pair[1]).max() <= 1
+
+
+def test_latents_are_standardized_and_told(tokenizers, tmp_path):
+    result = start(tmp_path / "run", "toy_flow", tokenizers)
+    spec, tokenizer = load_generator(result.model).spec, load_tokenizer(tokenizers["toy_flow"])
+    source = DemoSource(64, (8, 8))
+    crop, rng = CenterCrop((8, 8)), np.random.default_rng(0)
+    images = torch.stack([to_tensor(crop(source[i].image, rng)) for i in range(64)])
+    z = tokenizer.latents(normalize(images)).detach().double()
+    mean, std = z.mean((0, 2, 3)).float(), z.std((0, 2, 3), unbiased=False).float()
+    torch.testing.assert_close(torch.tensor(spec.latents.mean), mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.tensor(spec.latents.std), std, atol=1e-4, rtol=1e-4)
+    config = json.loads((result.model / "config.json").read_text())
+    assert config["tokenizer"]["latents"]["mean"] == list(spec.latents.mean)
+    assert "latents of width 4, standardized" in (result.model / "README.md").read_text()
+    second = start(tmp_path / "second", "toy_flow", tokenizers, f"init={result.model}", "data.source=demo:32")
+    assert load_generator(second.model).spec.latents == spec.latents  # of the weights that it started from
+
+
+def test_of_tokens_latents_are_the_codes(tokenizers, tmp_path):
+    tokens = tmp_path / "tokens.npy"
+    encode(ImageOptions("demo:64", str(tokenizers["toy_flow"]), device="cpu", num_workers=0), tokens)
+    spec = load_generator(
+        start(tmp_path / "run", "toy_flow", tokenizers, f"data.source={tokens}", "data.holdout=0").model
+    ).spec
+    codes_kd = load_file(tokenizers["toy_flow"] / "codebook.safetensors")["codes"]
+    chosen_nd = codes_kd[torch.from_numpy(np.load(tokens).astype(np.int64)).flatten()]
+    torch.testing.assert_close(torch.tensor(spec.latents.mean), chosen_nd.mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_latents_are_no_tokens(tokenizers, tmp_path):
+    run = start(tmp_path / "run", "toy_flow", tokenizers).run
+    with pytest.raises(VqcliError, match="makes latents, not tokens"):
+        generate_tokens(GenerateOptions(("0",), model=str(run), device="cpu"), tmp_path / "t.npy")
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_checked_without_training(kind, tokenizers, tmp_path):
+    found = check_recipe(str(recipe(tmp_path, kind, tokenizers[kind])), [])
+    assert found.parameters["total"] > 0
+    assert found.memory["activations"] > 0

@@ -1,0 +1,127 @@
+"""What a generator learns from: images with a class each, or tokens of them that are stored already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vqcli.data.config import DataConfig, Side
+from vqcli.data.holdout import holdout
+from vqcli.data.images.base import identity
+from vqcli.data.loader import TrainPlan
+from vqcli.data.tokens.files import is_tokens
+from vqcli.data.tokens.rows import TokenRows, open_token_rows, token_batches, token_eval_batches
+from vqcli.errors import VqcliError
+from vqcli.training.data import Data, data_of, training_images
+from vqcli.types import TokenizerSpec
+
+
+class LabelledData(DataConfig):
+    """Which images, or tokens of images; then ``size`` and ``augment`` were settled by ``vqcli encode``."""
+
+    source: str = "demo"
+    """Tokens that ``vqcli encode`` wrote, .npy or a folder; or images as for a tokenizer."""
+    size: Side | tuple[Side, Side] | None = None  # type: ignore[assignment]
+    """Side, or height and width, in pixels; the tokenizer's own otherwise."""
+
+    @property
+    def wanted(self) -> tuple[int, int] | None:
+        """``size`` as (height, width), if it is given."""
+        return self.height_width if self.size else None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of labelled data."""
+
+    tokenizer: str
+    """As the recipe names it."""
+    spec: TokenizerSpec
+    """What that is."""
+    classes: int
+
+
+def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data:
+    """Batches of tokens where ``config.source`` names some, else of images, each with a class.
+
+    Raises VqcliError if they are not there, of another tokenizer, or not all of known classes.
+    """
+    source = config.source
+    if is_tokens(Path(source)):
+        check_settled(config)
+        rows = open_token_rows(Path(source))
+        check_same_tokenizer(config, rows, wanted)
+        check_labels(rows.labels, rows.key, wanted.classes, f"tokens {source}")
+        return token_data(rows, config.holdout, plan)
+    sized = config.model_copy(update={"size": wanted.spec.image_size})
+    images = training_images(sized)
+    for part, indices in ((images.source, images.training), (images.held_out_source, images.held_out)):
+        labels = [part.label(i) for i in indices]
+        known = np.array([-1 if label is None else label for label in labels], np.int64)
+        check_labels(known, lambda i, s=part, at=indices: s.key(at[i]), wanted.classes, f"images {source}")  # type: ignore[misc]
+    data = data_of(images, sized, plan)
+    return replace(data, identity=data.identity | {"tokenizer": wanted.spec.fingerprint})
+
+
+def token_data(rows: TokenRows, share: float, plan: TrainPlan) -> Data:
+    """Batches of tokens; ``share`` of the images is held out."""
+    training, held_out = holdout(rows, share)
+    return Data(
+        train=partial(token_batches, rows, training, plan),
+        held_out=lambda most: token_eval_batches(
+            rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
+        ),
+        images=len(training),
+        identity=identity(rows.key(i) for i in training) | {"tokens": rows.digest},
+        classes=rows.info.classes,
+        grid=rows.grid,
+    )
+
+
+def check_settled(config: LabelledData) -> None:
+    """Raises VqcliError if the recipe asks of tokens what was settled when they were made."""
+    for name in ("split", "size"):
+        if getattr(config, name) is not None:
+            raise VqcliError(
+                f"data.{name}: {config.source} are tokens, whose {name} was settled by vqcli encode",
+                hint=f"leave data.{name} out, or name images",
+                reason="config",
+            )
+
+
+def check_same_tokenizer(config: LabelledData, rows: TokenRows, wanted: Wanted) -> None:
+    """Raises VqcliError if the tokens are not those of the recipe's tokenizer."""
+    theirs, spec, wrong = rows.info, wanted.spec, ""
+    if theirs.codebook_size != spec.codebook_size:
+        wrong = f"they are of {theirs.codebook_size:,} codes, it has {spec.codebook_size:,}"
+    elif theirs.fingerprint and spec.fingerprint and theirs.fingerprint != spec.fingerprint:
+        wrong = f"fingerprint {theirs.fingerprint[:8]}, not {spec.fingerprint[:8]}"
+    if wrong:
+        raise VqcliError(
+            f"the tokens {config.source} are not of the tokenizer {wanted.tokenizer}: {wrong}",
+            hint="--tokenizer names the one that made them",
+            reason="fingerprint",
+        )
+
+
+def check_labels(labels: np.ndarray, key: Callable[[int], str], classes: int, what: str) -> None:
+    """Raises VqcliError that names an image without a class, or of one that the generator does not have."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    if labels[first] < 0:
+        raise VqcliError(
+            f"{what} are not all of known classes: {key(first)} has no label",
+            hint="every split needs labels: folders of classes, .cls files, a label column",
+            reason="labels",
+        )
+    raise VqcliError(
+        f"{what} have a class {labels[first]} ({key(first)}), the recipe {classes} classes",
+        hint=f"--set generator.classes={int(labels.max()) + 1}",
+        reason="labels",
+    )
