@@ -80,7 +80,7 @@ class Onlooker(Finder):
         if known and known.codes:
             height, width = size or (known.size, known.size)
             grid = ((height // known.downsample, width // known.downsample),)
-            return TokenizerSpec(known.codes, 0, known.downsample, (height, width), grid=grid)
+            return TokenizerSpec(known.codes, known.width, known.downsample, (height, width), grid=grid)
         try:
             return super().spec(reference, size)
         except VqcliError as e:

@@ -28,6 +28,8 @@ class Published:
     """The part that reads it."""
     codes: int = 0
     """Size of the codebook."""
+    width: int = 256
+    """Of a code, and of latents."""
     downsample: int = 16
     """Pixels a token stands for, a side."""
     size: int = 256
@@ -55,6 +57,7 @@ ALIASES: dict[str, Published] = {
         sha256="109aa8afb2cf3761eec23cdc8644154cb498f5ab7eef2a35264d25e5e0499f7d",
         importer="llamagen",
         codes=16_384,
+        width=8,
         licence=MIT,
         what="LlamaGen VQ, a token for 16x16 pixels, ImageNet 256x256",
     ),
@@ -64,6 +67,7 @@ ALIASES: dict[str, Published] = {
         sha256="c70d2966ec012f378793214ff0755087e7c5fe6f035b469995143325dca4a4e3",
         importer="llamagen",
         codes=16_384,
+        width=8,
         downsample=8,
         licence=MIT,
         what="LlamaGen VQ, a token for 8x8 pixels, ImageNet 256x256",
@@ -118,6 +122,7 @@ ALIASES: dict[str, Published] = {
         "vae_ch160v4096z32.pth",
         importer="var",
         codes=4_096,
+        width=32,
         licence=MIT,
         what="VAR's multi-scale tokenizer, ImageNet 256x256",
     ),
@@ -127,6 +132,7 @@ ALIASES: dict[str, Published] = {
             f"vq_log/simvq_{size}/size128/epoch=49-step=250250.ckpt",
             importer="simvq",
             codes=codes,
+            width=128,
             downsample=8,
             size=128,
             licence=MIT,
@@ -162,6 +168,7 @@ ALIASES: dict[str, Published] = {
             f"imagenet_{side}_L.ckpt",
             importer="open_magvit2",
             codes=262_144,
+            width=18,
             downsample=side // 16,
             size=side,
             licence=APACHE,
@@ -175,6 +182,7 @@ ALIASES: dict[str, Published] = {
             f"pretrain256_{codes}.ckpt",
             importer="open_magvit2",
             codes=codes,
+            width=codes.bit_length() - 1,
             licence=APACHE,
             what="Open-MAGVIT2, pre-trained, 256x256",
         )
@@ -204,6 +212,7 @@ ALIASES: dict[str, Published] = {
         "vqvae",
         importer="diffusers",
         codes=4_096,
+        width=128,
         downsample=8,
         licence=MIT,
         what="VQ-Diffusion's VQModel, a token for 8x8 pixels",
@@ -213,6 +222,7 @@ ALIASES: dict[str, Published] = {
         "vqvae",
         importer="diffusers",
         codes=8_192,
+        width=3,
         downsample=4,
         what="latent diffusion's VQModel of faces, a token for 4x4 pixels",
     ),
@@ -222,6 +232,7 @@ ALIASES: dict[str, Published] = {
             f"c2i_{size.upper()}_{side}.pt",
             importer="llamagen_gpt",
             codes=16_384,
+            width=8,
             size=side,
             tokenizer="llamagen-vq16",
             licence=MIT,
