@@ -15,7 +15,7 @@ from vqcli import files
 from vqcli.data.holdout import holdout
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.loader import TrainPlan, data_order
-from vqcli.data.tokens.rows import open_token_rows, token_batches, token_eval_batches, view_choice
+from vqcli.data.tokens.rows import open_token_rows, row_batches, row_eval_batches, view_choice
 from vqcli.data.tokens.store import TokensInfo, write_index, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
@@ -125,7 +125,7 @@ def test_what_cannot_be_trained_on(tmp_path):
 
 def take(rows, count, plan, start=0, indices=None):
     indices = np.arange(len(rows)) if indices is None else indices
-    return list(itertools.islice(token_batches(rows, indices, plan, start), count))
+    return list(itertools.islice(row_batches(rows, indices, plan, start), count))
 
 
 def same(a, b):
@@ -168,11 +168,11 @@ def test_some_of_the_images(rows):
     assert {key for batch in take(rows, 5, TrainPlan(0, 2), 0, indices) for key in batch.keys} == {
         f"{i:02d}.png" for i in indices
     }
-    batches = list(token_eval_batches(rows, indices, 2))
+    batches = list(row_eval_batches(rows, indices, 2))
     assert [batch.keys for batch in batches] == [["03.png", "05.png"], ["08.png", "13.png"], ["21.png"]]
     assert np.array_equal(torch.cat([batch.ids for batch in batches]), IDS[indices * 2].reshape(5, 12))
     with pytest.raises(ValueError, match="5 images do not fill a batch of 3 x 2"):
-        token_batches(rows, indices, TrainPlan(0, 3, 0, 2))
+        row_batches(rows, indices, TrainPlan(0, 3, 0, 2))
 
 
 def test_the_choice_of_views_is_a_pure_function():

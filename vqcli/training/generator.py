@@ -25,14 +25,15 @@ from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.classes import readable
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
-from vqcli.data.tokens.rows import TokenBatch
+from vqcli.data.tokens.latents import LatentBatch
+from vqcli.data.tokens.rows import RowBatch, TokenBatch
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.base import first_misfit
-from vqcli.registry import GeneratorConfig, build
+from vqcli.registry import GeneratorConfig, build, resolve
 from vqcli.training.data import Data
 from vqcli.training.labelled import LabelledData, Wanted, labelled_data
 from vqcli.training.models import Models
@@ -98,7 +99,9 @@ class GeneratorTask(Task):
     def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
         assert isinstance(recipe, GeneratorRecipe)
         spec = models.spec(recipe.tokenizer, recipe.data.wanted)
-        wanted = Wanted(recipe.tokenizer, spec, recipe.generator.classes)  # type: ignore[attr-defined]
+        generator: Any = recipe.generator
+        makes = resolve("generators", generator.name).makes
+        wanted = Wanted(recipe.tokenizer, spec, generator.classes, makes)
         return labelled_data(recipe.data, wanted, plan)
 
     def start_from(self, model: str, progress: Progress) -> None:
@@ -134,17 +137,20 @@ class GeneratorTask(Task):
         labels = torch.zeros(images, dtype=torch.int64, device=self.device)
         return self.generator.blank(images, self.device), labels
 
-    def load(self, loaded: ImageBatch | TokenBatch) -> Batch:
+    def load(self, loaded: ImageBatch | RowBatch) -> Batch:
         labels = loaded.labels.to(self.device)
         with torch.no_grad():
             made = self.represent(loaded)
         return Batch(made if isinstance(made, Tokens) else made.standardized(self.standard), labels)
 
-    def represent(self, loaded: ImageBatch | TokenBatch) -> Made:
+    def represent(self, loaded: ImageBatch | RowBatch) -> Made:
         """What the generator sees of a batch; the latents of tokens are their codes."""
         makes = self.generator.makes
         if isinstance(loaded, ImageBatch):
             return self.tokenizer.represent(normalize(loaded.stacked().to(self.device)), makes)
+        if isinstance(loaded, LatentBatch):
+            return Latents(loaded.values.to(self.device))
+        assert isinstance(loaded, TokenBatch)
         tokens = Tokens(loaded.ids.to(self.device), self.generator.grid)
         return tokens if makes == "tokens" else Latents(self.tokenizer.quantizer.lookup(tokens))
 

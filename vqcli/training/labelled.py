@@ -14,10 +14,11 @@ from vqcli.data.holdout import holdout
 from vqcli.data.images.base import identity
 from vqcli.data.loader import TrainPlan
 from vqcli.data.tokens.files import is_tokens
-from vqcli.data.tokens.rows import TokenRows, open_token_rows, token_batches, token_eval_batches
+from vqcli.data.tokens.latents import LatentRows, is_latents, open_latent_rows
+from vqcli.data.tokens.rows import Rows, TokenRows, open_token_rows, row_batches, row_eval_batches
 from vqcli.errors import VqcliError
 from vqcli.training.data import Data, data_of, training_images
-from vqcli.types import TokenizerSpec
+from vqcli.types import Makes, TokenizerSpec
 
 
 class LabelledData(DataConfig):
@@ -43,20 +44,30 @@ class Wanted:
     spec: TokenizerSpec
     """What that is."""
     classes: int
+    makes: Makes = "tokens"
+    """What is learned: latents may also come from tokens, as their codes."""
 
 
 def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data:
-    """Batches of tokens where ``config.source`` names some, else of images, each with a class.
+    """Batches of tokens or latents where ``config.source`` names some, else of images, each with a class.
 
     Raises VqcliError if they are not there, of another tokenizer, or not all of known classes.
     """
-    source = config.source
-    if is_tokens(Path(source)):
-        check_settled(config)
-        rows = open_token_rows(Path(source))
-        check_same_tokenizer(config, rows, wanted)
-        check_labels(rows.labels, rows.key, wanted.classes, f"tokens {source}")
-        return token_data(rows, config.holdout, plan)
+    source, path = config.source, Path(config.source)
+    if is_latents(path):
+        check_settled(config, "latents")
+        latents = open_latent_rows(path)
+        check_same_latents(config, latents, wanted)
+        check_labels(latents.labels, latents.key, wanted.classes, f"latents {source}")
+        return replace(
+            row_data(latents, config.holdout, plan), grid=(latents.sides,), classes=latents.info.classes
+        )
+    if is_tokens(path):
+        check_settled(config, "tokens")
+        tokens = open_token_rows(path)
+        check_same_tokenizer(config, tokens, wanted)
+        check_labels(tokens.labels, tokens.key, wanted.classes, f"tokens {source}")
+        return replace(row_data(tokens, config.holdout, plan), grid=tokens.grid, classes=tokens.info.classes)
     sized = config.model_copy(update={"size": wanted.spec.image_size})
     images = training_images(sized)
     for part, indices in ((images.source, images.training), (images.held_out_source, images.held_out)):
@@ -67,27 +78,25 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
     return replace(data, identity=data.identity | {"tokenizer": wanted.spec.fingerprint})
 
 
-def token_data(rows: TokenRows, share: float, plan: TrainPlan) -> Data:
-    """Batches of tokens; ``share`` of the images is held out."""
+def row_data(rows: Rows, share: float, plan: TrainPlan) -> Data:
+    """Batches of tokens or latents; ``share`` of the images is held out."""
     training, held_out = holdout(rows, share)
     return Data(
-        train=partial(token_batches, rows, training, plan),
-        held_out=lambda most: token_eval_batches(
+        train=partial(row_batches, rows, training, plan),
+        held_out=lambda most: row_eval_batches(
             rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
         ),
         images=len(training),
         identity=identity(rows.key(i) for i in training) | {"tokens": rows.digest},
-        classes=rows.info.classes,
-        grid=rows.grid,
     )
 
 
-def check_settled(config: LabelledData) -> None:
-    """Raises VqcliError if the recipe asks of tokens what was settled when they were made."""
+def check_settled(config: LabelledData, what: str) -> None:
+    """Raises VqcliError if the recipe asks of tokens or latents what was settled when they were made."""
     for name in ("split", "size"):
         if getattr(config, name) is not None:
             raise VqcliError(
-                f"data.{name}: {config.source} are tokens, whose {name} was settled by vqcli encode",
+                f"data.{name}: {config.source} are {what}, whose {name} was settled by vqcli encode",
                 hint=f"leave data.{name} out, or name images",
                 reason="config",
             )
@@ -106,6 +115,24 @@ def check_same_tokenizer(config: LabelledData, rows: TokenRows, wanted: Wanted) 
             hint="--tokenizer names the one that made them",
             reason="fingerprint",
         )
+
+
+def check_same_latents(config: LabelledData, rows: LatentRows, wanted: Wanted) -> None:
+    """Raises VqcliError if latents are not wanted, or not those of the recipe's tokenizer."""
+    theirs, spec, source = rows.info, wanted.spec, config.source
+    if wanted.makes != "latents":
+        hint = "name tokens or images, or another generator"
+        raise VqcliError(
+            f"data.source: {source} holds latents, the generator learns tokens", hint=hint, reason="config"
+        )
+    if theirs.width != spec.width:
+        wrong = f"their width is {theirs.width}, its latents have {spec.width}"
+    elif spec.fingerprint and theirs.fingerprint != spec.fingerprint:
+        wrong = f"fingerprint {theirs.fingerprint[:8]}, not {spec.fingerprint[:8]}"
+    else:
+        return
+    message = f"the latents {source} are not of the tokenizer {wanted.tokenizer}: {wrong}"
+    raise VqcliError(message, hint="--tokenizer names the one that made them", reason="fingerprint")
 
 
 def check_labels(labels: np.ndarray, key: Callable[[int], str], classes: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Tokens as generators read them: images by index, one view of each at a time, in batches.
+"""Tokens, or latents, as generators read them: images by index, one view of each at a time, in batches.
 
 What a batch holds is a pure function of seed and batch number, as for images: the order of an epoch is
 ``loader.data_order``, and the view that it takes of an image one of seed, epoch and the image's number.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,39 +30,79 @@ from vqcli.types import Grid, grid_length
 AGAIN = "copy it again, or encode again"
 
 
-class TokenRows:
-    """The tokens of images, all of one grid, by index."""
+@dataclass(frozen=True)
+class Listed:
+    """What is told of images, beside their tokens or latents."""
 
-    def __init__(
-        self,
-        info: TokensInfo,
-        grid: Grid,
-        ids: np.ndarray,
-        keys: list[str] | None,
-        labels: list[int | None],
-        digest: str,
-    ) -> None:
-        """``ids`` has a row for every view, those of an image together; ``keys`` are the images' first rows',
-        ``labels`` the images'."""
-        self.digest = digest
-        """Tells whether they are the same as before; empty where nobody wrote a hash down."""
-        self.info, self.grid, self.views = info, grid, info.views
-        self._ids, self._count = ids, len(ids) // info.views
+    keys: list[str] | None
+    """Of their first rows; None where nobody told them."""
+    labels: list[int | None]
+    views: int
+    """Rows of an image, which follow each other."""
+    digest: str
+    """Tells whether they are the same as before; empty where nobody wrote a hash down."""
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some images of rows."""
+
+    labels: Tensor
+    """int64 (B,), -1 where unknown."""
+    keys: list[str]
+
+    rejected: ClassVar[tuple[BadImage, ...]] = ()
+    """None: what could not be used was left out when the images were encoded."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TokenBatch(RowBatch):
+    """Tokens of some images."""
+
+    ids: Tensor
+    """int64 (B, L)."""
+
+
+class Rows(ABC):
+    """Images by index, as tokens or latents, one view of each at a time."""
+
+    def __init__(self, listed: Listed) -> None:
+        self.views, self.digest = listed.views, listed.digest
         ending = "#0" if self.views > 1 else ""
-        self._keys = Names(key.removesuffix(ending) for key in keys) if keys else None
-        self.labels: NDArray[np.int64] = np.array([-1 if c is None else c for c in labels], np.int64)
+        self._keys = Names(key.removesuffix(ending) for key in listed.keys) if listed.keys else None
+        self.labels: NDArray[np.int64] = np.array([-1 if c is None else c for c in listed.labels], np.int64)
         """(n,), -1 where unknown."""
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.labels)
 
     def key(self, i: int) -> str:
         """Unique name of image ``i``."""
         return self._keys[i] if self._keys else f"{i:06d}"
 
+    @abstractmethod
+    def batch(self, indices: np.ndarray, views: np.ndarray) -> RowBatch:
+        """Of image ``indices[b]`` the view ``views[b]``."""
+
+
+class TokenRows(Rows):
+    """The tokens of images, all of one grid, by index."""
+
+    def __init__(self, info: TokensInfo, grid: Grid, ids: np.ndarray, listed: Listed) -> None:
+        """``ids`` has a row for every view, those of an image together."""
+        super().__init__(listed)
+        self.info, self.grid, self._ids = info, grid, ids
+
     def tokens(self, indices: np.ndarray, views: np.ndarray) -> NDArray[np.int64]:
         """Of image ``indices[b]`` the view ``views[b]``, (B, L)."""
         return self._ids[indices * self.views + views].reshape(len(indices), -1).astype(np.int64)
+
+    def batch(self, indices: np.ndarray, views: np.ndarray) -> TokenBatch:
+        labels, keys = torch.from_numpy(self.labels[indices]), [self.key(i) for i in indices.tolist()]
+        return TokenBatch(labels, keys, ids=torch.from_numpy(self.tokens(indices, views)))
 
 
 def open_token_rows(path: Path) -> TokenRows:
@@ -86,7 +128,8 @@ def _of_file(found: TokensFile, info: TokensInfo) -> TokenRows:
         start += len(block)
     keys, labels = found.side.get("keys"), found.side.get("labels", [None] * len(found))
     views, digest = info.views, found.side.get("sha256", "")
-    return TokenRows(info, grid, np.asarray(found.array), keys and keys[::views], labels[::views], digest)
+    listed = Listed(keys and keys[::views], labels[::views], views, digest)
+    return TokenRows(info, grid, np.asarray(found.array), listed)
 
 
 def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
@@ -112,7 +155,7 @@ def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
         labels += [line["label"] for line in rows[:: info.views]]
     assert at == len(ids)
     digest = hashlib.sha256(json.dumps(found.index["sha256"], sort_keys=True).encode()).hexdigest()
-    return TokenRows(info, found.grid, ids, keys, labels, digest)
+    return TokenRows(info, found.grid, ids, Listed(keys, labels, info.views, digest))
 
 
 def _check_views(path: Path, rows: int, views: int) -> None:
@@ -121,25 +164,7 @@ def _check_views(path: Path, rows: int, views: int) -> None:
         raise VqcliError(message, hint=AGAIN, reason="damaged")
 
 
-@dataclass(frozen=True)
-class TokenBatch:
-    """Tokens of some images."""
-
-    ids: Tensor
-    """int64 (B, L)."""
-    labels: Tensor
-    """int64 (B,), -1 where unknown."""
-    keys: list[str]
-    rejected: tuple[BadImage, ...] = ()
-    """None: what could not be used was left out when the images were encoded."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def token_batches(
-    rows: TokenRows, indices: np.ndarray, plan: TrainPlan, start: int = 0
-) -> Iterator[TokenBatch]:
+def row_batches(rows: Rows, indices: np.ndarray, plan: TrainPlan, start: int = 0) -> Iterator[RowBatch]:
     """Endless training batches of this process, from batch number ``start`` (over all epochs) onward.
 
     Raises ValueError where ``indices`` do not fill one batch of every process.
@@ -147,12 +172,12 @@ def token_batches(
     return _draw(rows, train_wishes(indices, plan, start), plan.seed)
 
 
-def token_eval_batches(rows: TokenRows, indices: np.ndarray, batch_size: int) -> Iterator[TokenBatch]:
+def row_eval_batches(rows: Rows, indices: np.ndarray, batch_size: int) -> Iterator[RowBatch]:
     """One view of every image, in order: of ten crops the centre, else the first; none padded or dropped."""
     view = max(0, rows.views // 2 - 1)
     for at in range(0, len(indices), batch_size):
         some = indices[at : at + batch_size]
-        yield _batch(rows, some, np.full_like(some, view))
+        yield rows.batch(some, np.full_like(some, view))
 
 
 def view_choice(seed: int, epoch: int, n: int, views: int) -> NDArray[np.int64]:
@@ -164,17 +189,9 @@ def view_choice(seed: int, epoch: int, n: int, views: int) -> NDArray[np.int64]:
     return (bits % np.uint64(views)).astype(np.int64)
 
 
-def _draw(rows: TokenRows, wishes: Iterator[Wish], seed: int) -> Iterator[TokenBatch]:
+def _draw(rows: Rows, wishes: Iterator[Wish], seed: int) -> Iterator[RowBatch]:
     drawn, choice = -1, np.empty(0, np.int64)
     for epoch, indices in wishes:
         if epoch != drawn:
             drawn, choice = epoch, view_choice(seed, epoch, len(rows), rows.views)
-        yield _batch(rows, indices, choice[indices])
-
-
-def _batch(rows: TokenRows, indices: np.ndarray, views: np.ndarray) -> TokenBatch:
-    return TokenBatch(
-        torch.from_numpy(rows.tokens(indices, views)),
-        torch.from_numpy(rows.labels[indices]),
-        [rows.key(i) for i in indices.tolist()],
-    )
+        yield rows.batch(indices, choice[indices])

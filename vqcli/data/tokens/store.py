@@ -2,6 +2,7 @@
 
 A shard is ``tokens-00000.jsonl``, a line per input, and ``tokens-00000.safetensors``, their tokens in order.
 The latter is written last and seals both: a shard counts only if its number and hashes are as sealed.
+Latents lie in the same way, ``latents`` in the place of ``tokens``.
 Shape letters: N rows, L tokens a row, h, w sides of the grid.
 """
 
@@ -12,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,8 @@ from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
 FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
+Of = Literal["tokens", "latents"]
+"""What shards are of."""
 AGAIN = "run the same command again: it continues, and makes damaged shards anew"
 
 
@@ -71,49 +74,56 @@ def token_type(codebook_size: int) -> np.dtype:
     return np.dtype(np.min_scalar_type(codebook_size - 1))
 
 
-def shard_files(folder: Path, shard: int) -> tuple[Path, Path]:
+def shard_files(folder: Path, shard: int, of: Of = "tokens") -> tuple[Path, Path]:
     """The lines and the tokens of a shard."""
-    return folder / f"tokens-{shard:05d}.jsonl", folder / f"tokens-{shard:05d}.safetensors"
+    return folder / f"{of}-{shard:05d}.jsonl", folder / f"{of}-{shard:05d}.safetensors"
 
 
 def write_shard(
     folder: Path, shard: int, lines: list[dict[str, Any]], rows: list[np.ndarray], codebook_size: int
 ) -> None:
     """Write a shard: a line per input, and the tokens of those that were encoded, (n, L) or one by one."""
-    lines_file, tokens_file = shard_files(folder, shard)
     kind = token_type(codebook_size)
     same = len({len(row) for row in rows}) == 1
     tokens = (np.stack(rows) if same else np.concatenate([np.zeros(0, kind), *rows])).astype(kind)
+    write_array(folder, shard, lines, tokens)
+
+
+def write_array(
+    folder: Path, shard: int, lines: list[dict[str, Any]], array: np.ndarray, of: Of = "tokens"
+) -> None:
+    """Write a shard: a line per input, and the rows of those that were encoded."""
+    lines_file, array_file = shard_files(folder, shard, of)
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()
     files.write_bytes(lines_file, text)
-    files.write_bytes(tokens_file, save({"tokens": tokens}, _seal(shard, text, tokens)))
+    files.write_bytes(array_file, save({of: array}, _seal(shard, text, array, of)))
 
 
-def _seal(shard: int, lines: bytes, tokens: np.ndarray) -> dict[str, str]:
+def _seal(shard: int, lines: bytes, array: np.ndarray, of: Of) -> dict[str, str]:
     """One entry alone: safetensors writes several in any order, and shards must have the same bytes."""
     digest = hashlib.sha256(f"{shard} {hashlib.sha256(lines).hexdigest()} ".encode())
-    digest.update(np.ascontiguousarray(tokens).data)
-    return {"sha256_of_shard_lines_tokens": digest.hexdigest()}
+    digest.update(np.ascontiguousarray(array).data)
+    return {f"sha256_of_shard_lines_{of}": digest.hexdigest()}
 
 
-def read_shard(folder: Path, shard: int) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """The lines of a shard and its tokens. Raises VqcliError if it is missing or not as it was written."""
-    lines_file, tokens_file = shard_files(folder, shard)
+def read_shard(folder: Path, shard: int, of: Of = "tokens") -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The lines of a shard and its rows. Raises VqcliError if it is missing or not as it was written."""
+    lines_file, tokens_file = shard_files(folder, shard, of)
     try:
         text = lines_file.read_bytes()
         with safe_open(tokens_file, "numpy") as file:
-            tokens, seal = file.get_tensor("tokens"), file.metadata()
-        if seal != _seal(shard, text, tokens):
+            tokens, seal = file.get_tensor(of), file.metadata()
+        if seal != _seal(shard, text, tokens, of):
             raise ValueError("its hashes differ")
         return [json.loads(line) for line in text.splitlines()], tokens
     except (OSError, SafetensorError, ValueError) as e:
         raise VqcliError(f"{tokens_file} is missing or damaged: {e}", hint=AGAIN, reason="damaged") from e
 
 
-def shard_done(folder: Path, shard: int) -> bool:
+def shard_done(folder: Path, shard: int, of: Of = "tokens") -> bool:
     """Whether a shard was written whole, and is still as it was."""
     try:
-        return shard_files(folder, shard)[1].is_file() and bool(read_shard(folder, shard))
+        return shard_files(folder, shard, of)[1].is_file() and bool(read_shard(folder, shard, of))
     except VqcliError:
         return False
 
@@ -132,15 +142,16 @@ def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
 
 def remove_shards(folder: Path) -> None:
     """Delete the results of a job, and nothing else in its folder."""
-    for path in (folder / INDEX, *folder.glob("tokens-*.safetensors"), *folder.glob("tokens-*.jsonl")):
+    made = [path for of in ("tokens", "latents") for path in folder.glob(f"{of}-*")]
+    for path in (folder / INDEX, *(path for path in made if path.suffix in (".safetensors", ".jsonl"))):
         path.unlink(missing_ok=True)
 
 
-def totals(folder: Path, shards: int) -> dict[str, Any]:
+def totals(folder: Path, shards: int, of: Of = "tokens") -> dict[str, Any]:
     """Counts over the shards of a finished job, from what is on the disk."""
     encoded, rejected, grids = 0, [], set()
     for shard in range(shards):
-        for line in read_shard(folder, shard)[0]:
+        for line in read_shard(folder, shard, of)[0]:
             if line["status"] == "ok":
                 encoded += 1
                 grids.add(tuple(map(tuple, line["grid"])))
@@ -150,9 +161,9 @@ def totals(folder: Path, shards: int) -> dict[str, Any]:
     return {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
 
 
-def write_index(folder: Path, index: dict[str, Any]) -> None:
+def write_index(folder: Path, index: dict[str, Any], of: Of = "tokens") -> None:
     """End a job in the folder form: totals, and the hash of every file."""
-    hashes = {p.name: files.sha256(p) for k in range(index["shards"]) for p in shard_files(folder, k)}
+    hashes = {p.name: files.sha256(p) for k in range(index["shards"]) for p in shard_files(folder, k, of)}
     files.write_json(folder / INDEX, index | {"sha256": hashes})
 
 
