@@ -59,9 +59,9 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
         latents = open_latent_rows(path)
         check_same_latents(config, latents, wanted)
         check_labels(latents.labels, latents.key, wanted.classes, f"latents {source}")
-        return replace(
-            row_data(latents, config.holdout, plan), grid=(latents.sides,), classes=latents.info.classes
-        )
+        own, classes = wanted.spec.grid, latents.info.classes
+        grid = own if own and own[-1] == latents.sides else (latents.sides,)
+        return replace(row_data(latents, config.holdout, plan), grid=grid, classes=classes)
     if is_tokens(path):
         check_settled(config, "tokens")
         tokens = open_token_rows(path)
@@ -121,10 +121,8 @@ def check_same_latents(config: LabelledData, rows: LatentRows, wanted: Wanted) -
     """Raises VqcliError if latents are not wanted, or not those of the recipe's tokenizer."""
     theirs, spec, source = rows.info, wanted.spec, config.source
     if wanted.makes != "latents":
-        hint = "name tokens or images, or another generator"
-        raise VqcliError(
-            f"data.source: {source} holds latents, the generator learns tokens", hint=hint, reason="config"
-        )
+        message = f"data.source: {source} holds latents, the generator learns tokens"
+        raise VqcliError(message, hint="name tokens or images, or another generator", reason="config")
     if theirs.width != spec.width:
         wrong = f"their width is {theirs.width}, its latents have {spec.width}"
     elif spec.fingerprint and theirs.fingerprint != spec.fingerprint:
