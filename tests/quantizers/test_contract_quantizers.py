@@ -105,6 +105,19 @@ def test_forward_tokenize_and_lookup_agree(quantizer: Quantizer) -> None:
     assert len(tokens.ids.unique()) > 1
 
 
+def test_parts_of_all_steps_are_the_latents(quantizer: Quantizer) -> None:
+    """What a generator sees that works step by step."""
+    latents = latents_for(quantizer)
+    quantizer.eval()
+    tokens, steps = quantizer.tokenize(latents), quantizer.code_steps()
+    assert torch.equal(steps.codes, quantizer.codes())
+    total = torch.zeros_like(latents)
+    for step, ids in enumerate(tokens.ids.split([h * w for h, w in tokens.grid], dim=1)):
+        assert steps.seen(total, tokens.grid[step]).shape[2:] == tokens.grid[step]
+        total = total + steps.part(ids, step, tokens.grid)
+    torch.testing.assert_close(total, quantizer.lookup(tokens))
+
+
 def test_losses_are_weighted_scalars(quantizer: Quantizer) -> None:
     latents = latents_for(quantizer)
     weights = {k: 3 * v for k, v in quantizer.config.model_dump().items() if k.endswith("_weight")}

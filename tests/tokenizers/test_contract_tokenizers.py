@@ -13,7 +13,7 @@ from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer, save_tokeniz
 from vqcli.errors import VqcliError
 from vqcli.registry import PARTS, TokenizerConfig, build, resolve
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import TokenizerSpec
+from vqcli.types import Latents, Standard, TokenizerSpec, Tokens
 
 LEARNED = {"name": "learned", "size": 16, "width": 8, "init": "normal"}
 BRIDGED = {"name": "bridged", "size": 64, "width": 8, "bridge": "XS/2"}
@@ -50,6 +50,25 @@ def test_images_to_tokens_and_back(name: str) -> None:
     assert latents.shape == (2, 8, 2, 3)
     torch.testing.assert_close(model.decode_latents(latents, quantize=True), reconstruction)
     assert not torch.allclose(model.decode_latents(latents, quantize=False), reconstruction)
+
+
+def test_two_doors_for_generators(name: str) -> None:
+    """What they see of images, and what becomes of what they make."""
+    model, standard = make(name), Standard((0.1,) * 8, (1.5,) * 8)
+    images = picture(model)
+    tokens, latents = model.represent(images, "tokens"), model.represent(images, "latents")
+    assert isinstance(tokens, Tokens)
+    assert isinstance(latents, Latents)
+    assert torch.equal(tokens.ids, model.encode(images).ids)
+    assert torch.equal(latents.values, model.latents(images))
+    reconstruction = model.decode(tokens)
+    assert torch.equal(model.render(tokens), reconstruction)
+    torch.testing.assert_close(model.render(latents), reconstruction)
+    torch.testing.assert_close(model.render(latents, quantize=False), model.reconstruct(latents.values))
+    changed = latents.standardized(standard)
+    torch.testing.assert_close(changed.values, (latents.values - 0.1) / 1.5)
+    assert changed.standard == standard
+    torch.testing.assert_close(model.render(changed, quantize=False), model.reconstruct(latents.values))
 
 
 def test_sides_that_do_not_divide_are_refused(name: str) -> None:
