@@ -23,8 +23,8 @@ from tests.models import make_model
 from vqcli import files
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
+from vqcli.data.tokens import store
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs import encode as job
 from vqcli.jobs import encoder
 from vqcli.jobs.encode import encode
 from vqcli.pixels import to_tensor
@@ -201,7 +201,7 @@ def test_strict_and_nothing_usable(tmp_path, model, small_shards):
 def test_interrupted_job_ends_with_the_same_bytes(tmp_path, model, small_shards, monkeypatch, form, done):
     whole, cut = tmp_path / "whole" / form, tmp_path / "cut" / form
     encode(options("demo:14", model), whole)
-    written, write = [], job.store.write_shard
+    written, write = [], store.write_shard
 
     def failing(folder, shard, *rest):
         if len(written) == done:
@@ -210,12 +210,12 @@ def test_interrupted_job_ends_with_the_same_bytes(tmp_path, model, small_shards,
         write(folder, shard, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job.store, "write_shard", failing)
+        patch.setattr(store, "write_shard", failing)
         with pytest.raises(Stop):
             encode(options("demo:14", model), cut)
     assert not (cut.exists() if form == "t.npy" else (cut / "index.json").exists())
     written.clear()
-    monkeypatch.setattr(job.store, "write_shard", lambda *a: written.append(a[1]) or write(*a))
+    monkeypatch.setattr(store, "write_shard", lambda *a: written.append(a[1]) or write(*a))
     encode(options("demo:14", model), cut)
     assert written == list(range(done, 4))
     assert contents(cut) == contents(whole)

@@ -12,10 +12,10 @@ from tests.models import make_model
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.folder import FolderSource
 from vqcli.data.images.views import Views
+from vqcli.data.tokens import store
 from vqcli.data.tokens.files import open_tokens
 from vqcli.data.tokens.rows import open_token_rows
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs import encode as job
 from vqcli.jobs import encoder
 from vqcli.jobs.encode import encode
 from vqcli.pixels import to_tensor
@@ -131,7 +131,7 @@ def test_an_interrupted_augmented_job_ends_with_the_same_bytes(tmp_path, model, 
     (folder / "06.png").write_bytes(b"")
     whole, cut = tmp_path / "whole" / form, tmp_path / "cut" / form
     encode(options(folder, model, augment="flip"), whole)
-    written, write = [], job.store.write_shard
+    written, write = [], store.write_shard
 
     def failing(folder, shard, *rest):
         if len(written) == 2:
@@ -140,7 +140,7 @@ def test_an_interrupted_augmented_job_ends_with_the_same_bytes(tmp_path, model, 
         write(folder, shard, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job.store, "write_shard", failing)
+        patch.setattr(store, "write_shard", failing)
         with pytest.raises(Stop):
             encode(options(folder, model, augment="flip"), cut)
     encode(options(folder, model, augment="flip"), cut)

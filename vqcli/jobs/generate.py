@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import torch
 from vqcli import files
 from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import processes
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.sampler import IMAGE, GenerateOptions, Picture, Sampler, weights_hash
+from vqcli.jobs.sharded import Engine, Plan, Work, vacant
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent
 
@@ -60,42 +60,27 @@ def generate(
 
     Raises VqcliError where models and options do not fit, or ``out`` holds something else.
     """
-    start, state = time.monotonic(), processes(options.device)
-    leads, kept = state.is_main_process, 0
-    if leads:
-        check_out(out, npz, force=options.force)
-    sampler = Sampler(options, state.local_process_index, progress)
-    folder = sampler.add_tokenizer(progress)
-    paths = {picture: out / sampler.file(picture) for picture in sampler.pictures}
-    place = out if out.name else out.resolve()
-    sheet = place.with_name(f"{place.name}-sheet.png")  # not among the images: they are for others to measure
-    with files.locked(out) if leads else nullcontext():
-        if leads:
-            mark = make_mark(sampler, folder)
-            begin(out, mark, list(paths.values()), force=options.force)
-            kept = sum(path.exists() for path in paths.values())
-        state.wait_for_everyone()
-        began = time.monotonic()
-        write_images(sampler, paths, (state.process_index, state.num_processes), progress)
-        state.wait_for_everyone()
-        made, seconds = (len(paths) - kept) * sampler.effort, time.monotonic() - began
-        if leads:
-            describe(sampler, folder, mark, out)
-            write_sheet(sampler, paths, sheet)
-            if npz:
-                write_npz(npz, list(paths.values()), sampler.size)
-        state.wait_for_everyone()
+    start, engine = time.monotonic(), Engine(options.device)
+    engine.first(lambda: check_out(out, npz, force=options.force))
+    sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
+    folder = engine.each(lambda: sampler.add_tokenizer(progress))
+    work = Imaging(sampler, out, folder, npz)
+    check = partial(check_free, out, work.paths, force=options.force)
+    with engine.taking(out, work.plan, check, force=options.force):
+        work.kept = engine.first(lambda: sum(map(work.done, range(work.shards))))
+        seconds = engine.run(work, progress)
+    made = (work.shards - work.kept) * sampler.effort
     return GenerateResult(
         out,
         sampler.folder,
         folder,
         sampler.asked,
-        len(paths),
-        kept,
+        work.shards,
+        work.kept,
         [list(sides) for sides in sampler.generator.grid],
         time.monotonic() - start,
         made / seconds if made and sampler.generator.makes == "tokens" else None,
-        sheet,
+        work.sheet,
         npz,
     )
 
@@ -113,55 +98,78 @@ def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
         )
 
 
-def make_mark(sampler: Sampler, tokenizer: Path) -> dict[str, Any]:
-    """What decides the images of a folder; their names tell class, seed and index."""
+def make_plan(sampler: Sampler, tokenizer: Path) -> Plan:
+    """What decides the images of a folder, so that settings never mix; names tell class, seed and index."""
     settings = {name: value for name, value in sampler.settings.items() if name != "seed"}
-    return settings | {"tokenizer": weights_hash(tokenizer)}
+    hint = "give another -o, or --force to make these images instead"
+    return Plan(
+        settings | {"tokenizer": weights_hash(tokenizer)},
+        clear=lambda out: remove(out, list(out.iterdir())),
+        holds="images of another job",
+        hint=hint,
+        reason="exists",
+        file=MARK,
+    )
 
 
-def begin(out: Path, mark: dict[str, Any], paths: Sequence[Path], *, force: bool) -> None:
-    """Take a folder for images of ``mark``, ``paths`` among them. Raises VqcliError if it holds others."""
-    files.clean(out)
-    found = files.read_json(out / MARK) if (out / MARK).is_file() else None
-    if found == mark:
+def check_free(out: Path, paths: Sequence[Path], *, force: bool) -> None:
+    """Raises VqcliError if a folder holds other files than a job's; ``force`` removes images at ``paths``."""
+    if (out / MARK).is_file() or vacant(out):
         return
-    if any(entry.name != ".lock" for entry in out.iterdir()):
-        if not force:
-            hint = "give another -o, or --force to make these images instead"
-            raise VqcliError(f"{out} holds {_differences(found, mark)}", hint=hint, reason="exists")
-        ours = out.iterdir() if found is not None else paths
-        for path in ours:
-            if IMAGE.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        (out / SAMPLES).unlink(missing_ok=True)
-    files.write_json(out / MARK, mark)
+    if not force:
+        hint = "give another -o, or --force to make these images instead"
+        raise VqcliError(f"{out} holds other files", hint=hint, reason="exists")
+    remove(out, paths)
 
 
-def _differences(found: Any, mark: dict[str, Any]) -> str:
-    """``images of another job: cfg 1.0 -> 2.0, ...``, hashes cut short."""
-    if not isinstance(found, dict):
-        return "other files"
-    changed = [name for name in mark if found.get(name) != mark[name]]
-    told = ", ".join(f"{name} {str(found.get(name))[:8]} -> {str(mark[name])[:8]}" for name in changed)
-    return f"images of another job: {told}"
+def remove(out: Path, paths: Sequence[Path]) -> None:
+    """Delete those ``paths`` that are images as they are named here, and their record."""
+    for path in (*paths, out / SAMPLES):
+        if IMAGE.fullmatch(path.name) or path.name == SAMPLES:
+            path.unlink(missing_ok=True)
 
 
-def write_images(
-    sampler: Sampler, paths: dict[Picture, Path], share: tuple[int, int], progress: Progress
-) -> None:
-    """Make what is missing of this process's ``share`` (rank, processes), each image written whole."""
-    rank, processes = share
-    mine = sampler.pictures[rank::processes]
-    todo = [picture for picture in mine if not paths[picture].exists()]
-    done = len(mine) - len(todo)
-    what = f"generate (process 1 of {processes})" if processes > 1 else "generate"
-    before = done * sampler.effort
-    progress.start(what, before + sampler.work(len(todo)), sampler.generator.UNIT, before)
-    for some, tokens in sampler.batches(todo, progress):
-        for picture, image in zip(some, to_uint8(sampler.decode(tokens))):
-            files.write_image(paths[picture], to_pil(image))
-        done += len(some)
-        progress.show(images=done)
+class Imaging(Work[float]):
+    """Pictures to be made, each a shard and a file; they come to the seconds that it took."""
+
+    what = "generate"
+    kept = 0
+    """Images that were there already."""
+
+    def __init__(self, sampler: Sampler, out: Path, tokenizer: Path, npz: Path | None) -> None:
+        self.sampler, self.out, self.tokenizer, self.npz = sampler, out, tokenizer, npz
+        self.unit = sampler.generator.UNIT
+        self.plan = make_plan(sampler, tokenizer)
+        self.paths = [out / sampler.file(picture) for picture in sampler.pictures]
+        self.shards = len(self.paths)
+        place = out if out.name else out.resolve()
+        self.sheet = place.with_name(f"{place.name}-sheet.png")
+        """Not among the images: they are for others to measure."""
+
+    def size(self, k: int) -> int:
+        return self.sampler.effort
+
+    def effort(self, shards: Sequence[int]) -> int:
+        return self.sampler.work(len(shards))
+
+    def done(self, k: int) -> bool:
+        return self.paths[k].exists()
+
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        self.began, done, sampler = time.monotonic(), 0, self.sampler
+        for some, made in sampler.batches([sampler.pictures[k] for k in shards], progress):
+            for k, image in zip(shards[done:], to_uint8(sampler.decode(made)[: len(some)])):
+                files.write_image(self.paths[k], to_pil(image))
+            done += len(some)
+            progress.show(images=self.kept + done)
+
+    def finish(self) -> float:
+        seconds = time.monotonic() - self.began
+        describe(self.sampler, self.tokenizer, self.plan.values, self.out)
+        write_sheet(self.sampler, dict(zip(self.sampler.pictures, self.paths)), self.sheet)
+        if self.npz:
+            write_npz(self.npz, self.paths, self.sampler.size)
+        return seconds
 
 
 def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path) -> None:

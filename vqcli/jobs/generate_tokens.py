@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vqcli import files
 from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.data.tokens import store
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import processes
-from vqcli.jobs.encode import begin, check_out, finish
 from vqcli.jobs.generate import GenerateResult
 from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
+from vqcli.jobs.sharded import Engine, Plan
+from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Progress, Tokens, silent
 
 SHARD = 64
@@ -28,38 +28,26 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
 
     Needs no tokenizer. Raises VqcliError where the generator makes no tokens, or ``out`` is taken.
     """
-    start, state = time.monotonic(), processes(options.device)
-    leads, kept = state.is_main_process, 0
+    start, engine, place = time.monotonic(), Engine(options.device), Place(out)
     if out.suffix.lower() in IMAGE_SUFFIXES | {".npz"}:
         hint = "give NAME.npy, or a folder"
         raise VqcliError(f"{out} is no name for tokens", hint=hint, reason="output")
-    folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
-    if leads:
-        check_out(out, folder, force=options.force)
-    sampler = Sampler(options, state.local_process_index, progress)
-    info, shards = describe(sampler, progress), divide(sampler)
-    with files.locked(folder) if leads else nullcontext():
-        if leads:
-            check_out(out, folder, force=options.force)  # another may have come first
-            begin(folder, make_plan(sampler, info), force=options.force)
-            kept = sum(len(shard) for k, shard in enumerate(shards) if store.shard_done(folder, k))
-        state.wait_for_everyone()
-        began = time.monotonic()
-        mine = dict(list(enumerate(shards))[state.process_index :: state.num_processes])
-        write_shards(sampler, folder, mine, progress)
-        state.wait_for_everyone()
-        made, seconds = (len(sampler.pictures) - kept) * sampler.effort, time.monotonic() - began
-        index = store.totals(folder, len(shards))
-        if leads:
-            finish(folder, out, info, index)
-        state.wait_for_everyone()
+    check = partial(place.check, force=options.force)
+    engine.first(check)
+    sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
+    info = engine.each(lambda: describe(sampler, progress))
+    work = Generating(sampler, place, info)
+    with engine.taking(place.folder, make_plan(sampler, info), check, force=options.force):
+        work.kept = engine.first(work.count)
+        index = engine.run(work, progress)
+    made, seconds = (len(sampler.pictures) - work.kept) * sampler.effort, index["seconds"]
     return GenerateResult(
         out,
         sampler.folder,
         None,
         sampler.asked,
         index["encoded"],
-        kept,
+        work.kept,
         index["grid"],
         time.monotonic() - start,
         made / seconds if made else None,
@@ -86,33 +74,47 @@ def divide(sampler: Sampler) -> list[list[Picture]]:
     return [sampler.pictures[at : at + size] for at in range(0, len(sampler.pictures), size)]
 
 
-def make_plan(sampler: Sampler, info: store.TokensInfo) -> dict[str, Any]:
-    """What decides the shards, as JSON values."""
+def make_plan(sampler: Sampler, info: store.TokensInfo) -> Plan:
+    """What decides the shards."""
     options = sampler.options
-    return {
-        "format": store.FORMAT,
-        "tokens": info.record(),
-        "inputs": {"labels": sampler.labels, "images": options.count},
-        "settings": {"batch_size": options.batch_size} | sampler.settings,
-    }
+    inputs = {"labels": sampler.labels, "images": options.count}
+    return token_plan(info, inputs, {"batch_size": options.batch_size} | sampler.settings)
 
 
-def write_shards(
-    sampler: Sampler, folder: Path, shards: dict[int, list[Picture]], progress: Progress
-) -> None:
-    """Generate and commit those of the numbered shards that are not done."""
-    todo = {k: shard for k, shard in shards.items() if not store.shard_done(folder, k)}
-    done = sum(len(shard) for k, shard in shards.items() if k not in todo)
-    work = sum(sampler.work(len(shard)) for shard in todo.values())
-    progress.start("generate", done * sampler.effort + work, "tokens", done * sampler.effort)
-    grid, codes = sampler.generator.grid, sampler.generator.spec.codebook_size
-    for k, shard in todo.items():
-        rows: list[np.ndarray] = []
-        for some, tokens in sampler.batches(shard, progress):
-            assert isinstance(tokens, Tokens)  # describe() lets no others through
-            rows += list(tokens.ids.cpu().numpy()[: len(some)])
-            progress.show(images=done + len(rows))
-        places = [{"key": sampler.key(picture), "label": picture.label} for picture in shard]
-        lines = [place | {"grid": grid, "status": "ok"} for place in places]
-        store.write_shard(folder, k, lines, rows, codes)
-        done += len(shard)
+class Generating(TokenShards):
+    """Tokens of pictures to be made, in shards of whole batches."""
+
+    what, unit = "generate", "tokens"
+    kept = 0
+    """Pictures whose tokens were there already."""
+
+    def __init__(self, sampler: Sampler, place: Place, info: store.TokensInfo) -> None:
+        self.sampler, self.pictures = sampler, divide(sampler)
+        super().__init__(place, info, len(self.pictures))
+
+    def count(self) -> int:
+        """Pictures of the shards that are done."""
+        return sum(len(self.pictures[k]) for k in range(self.shards) if self.done(k))
+
+    def size(self, k: int) -> int:
+        return len(self.pictures[k]) * self.sampler.effort
+
+    def effort(self, shards: Sequence[int]) -> int:
+        return sum(self.sampler.work(len(self.pictures[k])) for k in shards)
+
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        self.began, done, sampler = time.monotonic(), self.kept, self.sampler
+        for k in shards:
+            rows: list[np.ndarray] = []
+            for some, tokens in sampler.batches(self.pictures[k], progress):
+                assert isinstance(tokens, Tokens)  # describe() lets no others through
+                rows += list(tokens.ids.cpu().numpy()[: len(some)])
+                progress.show(images=done + len(rows))
+            places = [{"key": sampler.key(picture), "label": picture.label} for picture in self.pictures[k]]
+            lines = [place | {"grid": sampler.generator.grid, "status": "ok"} for place in places]
+            self.write(k, lines, rows)
+            done += len(rows)
+
+    def finish(self) -> dict[str, Any]:
+        seconds = time.monotonic() - self.began
+        return super().finish() | {"seconds": seconds}

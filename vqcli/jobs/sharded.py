@@ -1,0 +1,260 @@
+"""Work in shards: it goes on after an interruption, and several processes may share it.
+
+A ``Work`` says which shards there are, which are done and how they are done; an ``Engine`` has it done.
+Shards are written whole, with the same bytes whoever makes them: anywhere, in any order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
+from vqcli import files
+from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.jobs.devices import pick_device
+from vqcli.types import Progress, silent
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=1)
+"""How long processes wait for the slowest one; a launcher ends them all when one dies."""
+FAILED = f"{files.TEMPORARY}failed"
+"""In a job's folder while its processes end, since one of them has failed."""
+
+
+class Work(ABC, Generic[T]):
+    """Shards 0, 1, ... of one kind; a job of several phases is several works, done one after the other."""
+
+    what: str
+    """What is done, in a word, for a progress bar."""
+    unit: str = "images"
+    shards: int
+    """How many there are."""
+    together: bool = False
+    """Every process does every shard, all at the same time: their parts are one calculation."""
+
+    @abstractmethod
+    def size(self, k: int) -> int:
+        """Units of shard ``k``."""
+
+    def effort(self, shards: Sequence[int]) -> int:
+        """Units by which ``do`` advances: more than their size where batches are filled up."""
+        return sum(map(self.size, shards))
+
+    @abstractmethod
+    def done(self, k: int) -> bool:
+        """Whether shard ``k`` is there, whole: it is not done again."""
+
+    @abstractmethod
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        """Do these shards in order, and commit each when it is whole. They come as one list: loading need
+        not pause between them.
+        """
+
+    @abstractmethod
+    def finish(self) -> T:
+        """What all shards came to: called by the first process alone, when all are done."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides a job's files: jobs with the same plan go on with each other's shards."""
+
+    values: dict[str, Any]
+    """As JSON values."""
+    clear: Callable[[Path], None]
+    """Deletes from a folder what a job with another plan has left."""
+    holds: str = "another job"
+    """What is in a folder with another plan, in words."""
+    hint: str = "give another -o, or --force to start over"
+    reason: str = "changed"
+    unsaid: Collection[str] = ()
+    """Values that tell people nothing."""
+    otherwise: str = ""
+    """What is said where only those differ."""
+    file: str = "plan.json"
+
+
+def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
+    """Write a plan into a folder, or find it there. Raises VqcliError if it is another's, unless ``force``."""
+    files.clean(folder)
+    path = folder / plan.file
+    if path.is_file():
+        found = files.read_json(path)
+        if found == plan.values:
+            return
+        if not force:
+            message = f"{folder} holds {plan.holds}: {differences(found, plan) or plan.otherwise}"
+            raise VqcliError(message, hint=plan.hint, reason=plan.reason)
+        plan.clear(folder)
+    files.write_json(path, plan.values)
+
+
+def differences(found: Any, plan: Plan) -> str:
+    """``batch_size 16 -> 32, ...``, hashes cut short."""
+    old, new = _flat(found), _flat(plan.values)
+    changed = [name for name in new if old.get(name) != new[name] and name not in plan.unsaid]
+    return ", ".join(f"{name} {_short(old.get(name))} -> {_short(new[name])}" for name in changed)
+
+
+def _flat(values: Any) -> dict[str, Any]:
+    """All values by name, those of sections too."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} names"
+    return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def vacant(folder: Path) -> bool:
+    """Whether a folder holds nothing but a lock and what a killed job left unfinished."""
+    return all(path.name == ".lock" or path.name.startswith(files.TEMPORARY) for path in folder.iterdir())
+
+
+class Engine:
+    """Has work done by this process, or by all that accelerate knows of: each makes the same calls."""
+
+    def __init__(self, device: str | None) -> None:
+        """Without being told, accelerate takes processes on CPUs for one process each."""
+        state = PartialState(cpu=pick_device(device).type == "cpu", timeout=PATIENCE)
+        self.rank, self.processes = state.process_index, state.num_processes
+        self.local_rank = state.local_process_index
+        """Number of this process on its machine."""
+        self._failed: Path | None = None
+
+    def first(self, call: Callable[[], T]) -> T:
+        """Let the first process do something alone; all get what it returns, or end with its error."""
+        told: list[Any] = [None, None]
+        error: Exception | None = None
+        if self.rank == 0:
+            try:
+                told[0] = call()
+            except Exception as e:
+                error, told[1] = e, _sentence(e, self.rank)
+        broadcast_object_list(told)
+        if failed := error or told[1]:
+            raise failed
+        return told[0]
+
+    def each(self, call: Callable[[], T]) -> T:
+        """Let every process do something; where one fails, all end with its error."""
+        error: Exception | None = None
+        try:
+            value = call()
+        except Exception as e:
+            if isinstance(e, Interrupted):
+                raise
+            error = e
+        told = [e for e in gather_object([error and _sentence(error, self.rank)]) if e]
+        if error and not isinstance(error, _Stopped):
+            raise error
+        if told:
+            raise told[0]
+        return value
+
+    @contextmanager
+    def taking(
+        self, folder: Path, plan: Plan, check: Callable[[], None] = lambda: None, *, force: bool = False
+    ) -> Iterator[None]:
+        """Hold a folder for a job. Raises VqcliError where another process has it, or another job lies there.
+
+        ``check`` says whether the place is free, now that nobody else can come first.
+        """
+        with ExitStack() as held:
+
+            def take() -> None:
+                held.enter_context(files.locked(folder))
+                check()
+                begin(folder, plan, force=force)
+
+            self.first(take)
+            self._failed = folder / FAILED if self.processes > 1 else None
+            try:
+                yield
+            finally:
+                if self._failed and self.rank == 0:
+                    self._failed.unlink(missing_ok=True)
+
+    def run(self, work: Work[T], progress: Progress = silent) -> T:
+        """Do what is left of a work and finish it; all processes get what it came to.
+
+        Where one fails, all end with its error: at once, but in work that is done ``together``, where the
+        others wait for this process in the middle of a calculation, and lose it when it ends.
+        """
+        if work.together:
+            self._share(work, range(work.shards), progress)
+        else:
+            self.each(partial(self._watched, work, progress))
+        return self.first(work.finish)
+
+    def _watched(self, work: Work[Any], progress: Progress) -> None:
+        """Do this process's share; it ends as soon as another process has failed."""
+        mine = range(self.rank, work.shards, self.processes)
+        if not self._failed:
+            return self._share(work, mine, progress)
+        try:
+            self._share(work, mine, _Watching(progress, self._failed))
+        except (_Stopped, Interrupted):
+            raise
+        except Exception:
+            with suppress(VqcliError):  # a full disk: the others find out when they are done
+                files.write_text(self._failed, "")
+            raise
+
+    def _share(self, work: Work[Any], mine: range, progress: Progress) -> None:
+        todo = [k for k in mine if not work.done(k)]
+        before = sum(work.size(k) for k in sorted(set(mine) - set(todo)))
+        several = self.processes > 1 and not work.together
+        share = f" (process {self.rank + 1} of {self.processes})" if several else ""
+        progress.start(f"{work.what}{share}", before + work.effort(todo), work.unit, before)
+        work.do(todo, progress)
+
+
+class _Stopped(Exception):
+    """Another process has failed."""
+
+
+@dataclass(frozen=True)
+class _Watching:
+    """A progress that ends the work where a file tells that another process has failed."""
+
+    progress: Progress
+    failed: Path
+
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.progress.start(what, total, unit, done)
+
+    def advance(self, n: int = 1) -> None:
+        if self.failed.exists():
+            raise _Stopped
+        self.progress.advance(n)
+
+    def show(self, **numbers: Any) -> None:
+        self.progress.show(**numbers)
+
+    def say(self, text: str) -> None:
+        self.progress.say(text)
+
+
+def _sentence(error: Exception, rank: int) -> Exception | None:
+    """An error as other processes end with it; theirs may not know its class."""
+    if isinstance(error, _Stopped):
+        return None
+    if isinstance(error, (VqcliError, BadImage)):
+        return error
+    return VqcliError(
+        f"process {rank + 1} failed: {type(error).__name__}: {error}", hint="see its own message"
+    )

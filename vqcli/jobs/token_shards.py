@@ -1,0 +1,76 @@
+"""Tokens in shards, which end as a folder or as one array: what encoding and generating share."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqcli import files
+from vqcli.data.tokens import store
+from vqcli.errors import VqcliError
+from vqcli.jobs.sharded import Plan, Work, vacant
+
+
+class Place:
+    """Where tokens go: ``NAME.npy``, made of shards in ``NAME.partial``, or the folder of shards itself."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.folder = out.with_name(f"{out.stem}.partial") if out.suffix == ".npy" else out
+
+    def check(self, *, force: bool) -> None:
+        """Raises VqcliError if the place is taken by something that is not a job of ours."""
+        out, folder = self.out, self.folder
+        if (folder / store.PLAN).is_file():
+            return  # begin() tells whether it is this job
+        if folder.exists() and not (folder.is_dir() and vacant(folder)):
+            raise VqcliError(f"{folder} exists and holds no tokens", hint="give another -o", reason="exists")
+        for path in (out, out.with_suffix(".json")) if out != folder else ():
+            if path.is_dir() or (path.exists() and not force):
+                hint = "give another -o, or --force to replace it"
+                raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
+
+
+def token_plan(info: store.TokensInfo, inputs: dict[str, Any], settings: dict[str, Any]) -> Plan:
+    """The plan of a job that makes such tokens."""
+    values = {"format": store.FORMAT, "tokens": info.record(), "inputs": inputs, "settings": settings}
+    holds = "tokens of another job"
+    return Plan(values, store.remove_shards, holds, unsaid=("format",), otherwise="its format")
+
+
+class TokenShards(Work[dict[str, Any]]):
+    """Shards of tokens; they come to the totals of all."""
+
+    def __init__(self, place: Place, info: store.TokensInfo, shards: int) -> None:
+        self.place, self.info, self.shards = place, info, shards
+
+    def done(self, k: int) -> bool:
+        return store.shard_done(self.place.folder, k)
+
+    def write(self, k: int, lines: list[dict[str, Any]], rows: list[np.ndarray]) -> None:
+        """Commit a shard: a line an input, and the tokens (L,) of those that have any."""
+        store.write_shard(self.place.folder, k, lines, rows, self.info.codebook_size)
+
+    def finish(self) -> dict[str, Any]:
+        """End the job in the form that was asked for. Raises VqcliError if no image could be used."""
+        out, folder = self.place.out, self.place.folder
+        index = store.totals(folder, self.shards)
+        if not index["encoded"]:
+            reasons = sorted({r["reason"] for r in index["rejected"]})
+            raise VqcliError(
+                f"none of {len(index['rejected'])} images could be used ({', '.join(reasons)})",
+                hint=f"{folder} lists each with its reason",
+                reason="input-empty",
+            )
+        if out == folder:
+            store.write_index(folder, index)
+            return index
+        for path in (out, out.with_suffix(".json")):
+            for left in out.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}"):
+                left.unlink()  # of a job that was killed right here
+        store.assemble(folder, out, self.info, index)
+        files.remove_folder(folder)
+        return index
