@@ -28,7 +28,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from vqcli.jobs.build_codebook import CodebookOptions, build_codebook
-from vqcli.jobs.feature_shards import Extractor, FeatureOptions, open_store, write_shards
+from vqcli.jobs.feature_shards import Extractor, FeatureOptions, FeatureShards
 from vqcli.nn.kmeans import Clusters, KMeans, KMeansOptions, held, sampled
 from vqcli.types import silent
 
@@ -79,9 +79,9 @@ def subset(options: argparse.Namespace) -> Tensor:
     """Some of the vectors, from all images their share."""
     with tempfile.TemporaryDirectory() as name:
         extractor = Extractor(source(options))
-        write_shards(extractor, Path(name), list(range(extractor.shards)), silent)
-        store = open_store(Path(name), extractor.shards, extractor.vectors)
-        return sampled(store.everything(), options.subset, seed=1)
+        work = FeatureShards(extractor, Path(name))
+        work.do(range(work.shards), silent)
+        return sampled(work.finish().everything(), options.subset, seed=1)
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -10,29 +10,18 @@ import json
 import math
 import struct
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.jobs.cluster import CodebookOptions, read_solved, remove_states, solve_all
-from vqcli.jobs.devices import processes
-from vqcli.jobs.feature_shards import (
-    Extractor,
-    FeatureStore,
-    open_store,
-    remove_shards,
-    shard_files,
-    write_shards,
-)
+from vqcli.jobs.cluster import CodebookOptions, PerClass, Whole, read_codes, remove_states
+from vqcli.jobs.feature_shards import Extractor, FeatureShards, FeatureStore, remove_shards
+from vqcli.jobs.sharded import PLAN, Engine, Plan, vacant
 from vqcli.types import Progress, silent
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -64,32 +53,22 @@ def build_codebook(
 
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
-    start = time.monotonic()
-    state = processes(options.source.device)
-    leads, folder = state.is_main_process, out.with_name(f"{out.stem}.partial")
-    if leads:
-        check_out(out, folder, force=force)
-    extractor = Extractor(options.source, state.local_process_index)
+    start, engine = time.monotonic(), Engine(options.source.device)
+    folder = out.with_name(f"{out.stem}.partial")
+    check = partial(check_out, out, folder, force=force)
+    engine.first(check)
+    extractor = engine.each(lambda: Extractor(options.source, engine.local_rank))
     classes = check_classes(options, extractor) if options.per_class else []
-    with files.locked(folder) if leads else nullcontext():
-        if leads:
-            check_out(out, folder, force=force)  # another process may have come first
-            begin(folder, make_plan(options, extractor), force=force)
-        state.wait_for_everyone()
-        mine = range(state.process_index, extractor.shards, state.num_processes)
-        extract(extractor, folder, mine, progress)
-        state.wait_for_everyone()
-        store = open_store(folder, extractor.shards, extractor.vectors)
-        solve_all(options, store, extractor, classes, progress)
-        state.wait_for_everyone()
-        solved = read_solved(folder, max(1, len(classes)))
+    with engine.taking(folder, make_plan(options, extractor), check, force=force):
+        size = f"{extractor.count * extractor.vectors:,} vectors of {extractor.features.width}"
+        progress.say(f"features: {size}, {extractor.bytes / 1e6:,.0f} MB in {folder}")
+        store = engine.run(FeatureShards(extractor, folder), progress)
+        kmeans = PerClass(options, store, extractor, classes) if classes else Whole(options, store, extractor)
+        solved = engine.run(kmeans, progress)
         objective = math.fsum(solved.squares) / store.count
         metadata = describe(options, extractor, store, solved.iterations, objective)
-        if leads:
-            write_codes(out, torch.cat(solved.codes), metadata)
-        state.wait_for_everyone()
-        if leads:
-            files.remove_folder(folder)
+        engine.first(lambda: write_codes(out, read_codes(folder, kmeans.shards), metadata))
+        engine.first(lambda: files.remove_folder(folder))
     return CodebookResult(
         out,
         options.size,
@@ -113,8 +92,7 @@ def check_out(out: Path, folder: Path, *, force: bool) -> None:
         raise VqcliError(f"{out} is no name of a safetensors file", hint=hint, reason="output")
     if (folder / PLAN).is_file():
         return  # begin() tells whether it is this job
-    ours = (".lock", files.TEMPORARY)
-    if folder.exists() and not (folder.is_dir() and all(p.name.startswith(ours) for p in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and vacant(folder)):
         raise VqcliError(f"{folder} exists and holds no features", hint="give another -o", reason="exists")
     if out.is_dir() or (out.exists() and not force):
         hint = "give another -o, or --force to replace it"
@@ -137,43 +115,17 @@ def check_classes(options: CodebookOptions, extractor: Extractor) -> list[int]:
     return classes
 
 
-def make_plan(options: CodebookOptions, extractor: Extractor) -> dict[str, Any]:
-    """What decides the codes, as JSON values."""
+def make_plan(options: CodebookOptions, extractor: Extractor) -> Plan:
+    """What decides the codes."""
     own = {"codes": options.size, "per_class": options.per_class, "iterations": options.iterations}
-    return extractor.plan() | own | {"seed": options.seed}
+    values = extractor.plan() | own | {"seed": options.seed}
+    return Plan(values, remove_all, unsaid=("keys",), otherwise="other images")
 
 
-def begin(folder: Path, plan: dict[str, Any], *, force: bool) -> None:
-    """Write the plan, or check that the job found there has the same one."""
-    files.clean(folder)
-    if (folder / PLAN).is_file():
-        found = files.read_json(folder / PLAN)
-        if found == plan:
-            return
-        if not force:
-            changed = [
-                f"{name} {found.get(name)} -> {value}"
-                for name, value in plan.items()
-                if found.get(name) != value and name != "keys"
-            ]
-            raise VqcliError(
-                f"{folder} holds another job: {', '.join(changed) or 'other images'}",
-                hint="give another -o, or --force to start over",
-                reason="changed",
-            )
-        remove_shards(folder)
-        remove_states(folder)
-    files.write_json(folder / PLAN, plan)
-
-
-def extract(extractor: Extractor, folder: Path, shards: range, progress: Progress) -> None:
-    """Make the shards of this process that are not there yet."""
-    size = f"{extractor.count * extractor.vectors:,} vectors of {extractor.features.width}"
-    progress.say(f"features: {size}, {extractor.bytes / 1e6:,.0f} MB in {folder}")
-    todo = [k for k in shards if not shard_files(folder, k)[1].is_file()]
-    done = sum(len(extractor.shard(k)) for k in shards if k not in todo)
-    progress.start("features", sum(len(extractor.shard(k)) for k in shards), "images", done)
-    write_shards(extractor, folder, todo, progress)
+def remove_all(folder: Path) -> None:
+    """Delete all features and all that is stored of k-means."""
+    remove_shards(folder)
+    remove_states(folder)
 
 
 def describe(

@@ -5,11 +5,12 @@ Shape letters: K codes, F width of the features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.feature_shards import Extractor, FeatureOptions, FeatureStore
+from vqcli.jobs.sharded import Work
 from vqcli.nn.kmeans import Clusters, KMeans, KMeansOptions, Vectors
 from vqcli.types import Progress, silent
 
@@ -36,88 +38,110 @@ class CodebookOptions:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One k-means: all vectors, or those of a class."""
-
-    number: int
-    vectors: Vectors
-    name: str = ""
-    """Of the class."""
-
-
-@dataclass
 class Solved:
-    """What all problems came to."""
+    """What all k-means of a codebook came to."""
 
-    codes: list[Tensor] = field(default_factory=list)
-    iterations: int = 0
-    squares: list[float] = field(default_factory=list)
-    """Sum of squared distances of each problem's vectors."""
-
-
-def solve_all(
-    options: CodebookOptions,
-    store: FeatureStore,
-    extractor: Extractor,
-    classes: list[int],
-    progress: Progress,
-) -> None:
-    """Run every k-means that is not done: one for all processes together, or each class on one of them."""
-    if not classes:
-        solve(options, store.folder, Problem(0, store.everything()), extractor.device, progress)
-        return
-    state = PartialState()
-    mine = range(state.process_index, len(classes), state.num_processes)
-    progress.start("k-means", len(mine), "classes")
-    for i in mine:
-        if not state_file(store.folder, i).is_file():
-            names = extractor.source.classes
-            name = names[classes[i]] if classes[i] < len(names) else str(classes[i])
-            problem = Problem(i, store.of_class(classes[i]), name)
-            solve(options, store.folder, problem, extractor.device, silent, options.size // len(classes))
-        progress.advance(1)
+    iterations: int
+    """Of the one that had most."""
+    squares: list[float]
+    """Sum of squared distances of each one's vectors."""
 
 
-def solve(
-    options: CodebookOptions,
-    folder: Path,
-    problem: Problem,
-    device: torch.device,
-    progress: Progress,
-    size: int | None = None,
-) -> None:
-    """Run one k-means to its end; the one of all vectors is stored after every iteration.
+class Clustering(Work[Solved]):
+    """k-means as shards: its state with the sum of squared distances is a shard that is done."""
 
-    ``size`` is given for a class, which one process solves alone. Raises VqcliError where there are too few
-    vectors.
-    """
-    path, together = state_file(folder, problem.number), size is None
-    wanted = KMeansOptions(size or options.size, options.iterations, options.seed)
-    kmeans = KMeans(problem.vectors, wanted, device, together=together, advance=progress.advance)
-    clusters = load_state(path) if path.is_file() else None
-    leads = kmeans.rank == 0
-    try:
-        progress.start("k-means", kmeans.work(0), "vectors")
+    what = "k-means"
+
+    def __init__(self, options: CodebookOptions, store: FeatureStore, extractor: Extractor) -> None:
+        self.options, self.store, self.extractor = options, store, extractor
+
+    def done(self, k: int) -> bool:
+        path = state_file(self.store.folder, k)
+        return path.is_file() and "squares" in _load(path)
+
+    def kmeans(self, vectors: Vectors, size: int) -> KMeans:
+        """A k-means with ``size`` centres."""
+        wanted = KMeansOptions(size, self.options.iterations, self.options.seed)
+        return KMeans(vectors, wanted, self.extractor.device, together=self.together)
+
+    def solve(self, k: int, kmeans: KMeans, of: str, progress: Progress) -> None:
+        """Run a k-means to its end; one on all processes together is stored after every iteration.
+
+        Raises VqcliError where there are too few vectors ``of`` something.
+        """
+        path, leads = state_file(self.store.folder, k), kmeans.rank == 0
+        kmeans.advance, storing = progress.advance, leads and self.together
+        clusters = load_state(path) if path.is_file() else None
         if clusters is None:
-            progress.say(
-                f"k-means++ start over {len(kmeans.sample_sf):,} of {problem.vectors.count:,} vectors"
-            )
-            clusters = kmeans.start()
-            if together and leads:
+            clusters = start(kmeans, of, progress)
+            if storing:
                 save_state(path, clusters)
+        progress.advance(kmeans.work(0) - kmeans.work(len(clusters.objectives)))
+        while not kmeans.finished(clusters):
+            clusters = kmeans.step(clusters)
+            progress.show(iteration=len(clusters.objectives), objective=clusters.objectives[-1])
+            if storing:
+                save_state(path, clusters)
+        objective = kmeans.measure(clusters)
+        if leads:
+            save_state(path, clusters, objective * kmeans.vectors.count)
+
+    def finish(self) -> Solved:
+        states = (_load(state_file(self.store.folder, k)) for k in range(self.shards))
+        found = [(len(state["objectives"]), state["squares"].item()) for state in states]
+        return Solved(max(iterations for iterations, _ in found), [squares for _, squares in found])
+
+
+class Whole(Clustering):
+    """One k-means of all vectors, on all processes together."""
+
+    unit, shards, together = "vectors", 1, True
+
+    @cached_property
+    def problem(self) -> KMeans:
+        """The k-means."""
+        return self.kmeans(self.store.everything(), self.options.size)
+
+    def size(self, k: int) -> int:
+        return self.problem.work(0)
+
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        for k in shards:
+            self.solve(k, self.problem, self.options.source.images, progress)
+
+
+class PerClass(Clustering):
+    """A k-means for each class, each on one process."""
+
+    unit = "classes"
+
+    def __init__(
+        self, options: CodebookOptions, store: FeatureStore, extractor: Extractor, classes: list[int]
+    ) -> None:
+        super().__init__(options, store, extractor)
+        self.classes, self.shards = classes, len(classes)
+
+    def size(self, k: int) -> int:
+        return 1
+
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        names = self.extractor.source.classes
+        for k in shards:
+            label = self.classes[k]
+            kmeans = self.kmeans(self.store.of_class(label), self.options.size // self.shards)
+            self.solve(k, kmeans, f"class {names[label] if label < len(names) else label}", silent)
+            progress.advance(1)
+
+
+def start(kmeans: KMeans, of: str, progress: Progress) -> Clusters:
+    """The first centres. Raises VqcliError where there are too few vectors ``of`` something."""
+    try:
+        sample = f"{len(kmeans.sample_sf):,} of {kmeans.vectors.count:,} vectors"
+        progress.say(f"k-means++ start over {sample}")
+        return kmeans.start()
     except ValueError as e:
-        of = f"class {problem.name}" if problem.name else options.source.images
         hint = "fewer codes (--codebook-size), or more images"
         raise VqcliError(f"too few vectors in {of}: {e}", hint=hint, reason="too-few") from e
-    progress.advance(kmeans.work(0) - kmeans.work(len(clusters.objectives)))
-    while not kmeans.finished(clusters):
-        clusters = kmeans.step(clusters)
-        progress.show(iteration=len(clusters.objectives), objective=clusters.objectives[-1])
-        if together and leads:
-            save_state(path, clusters)
-    objective = kmeans.measure(clusters)
-    if leads:
-        save_state(path, clusters, objective * problem.vectors.count)
 
 
 def state_file(folder: Path, number: int) -> Path:
@@ -155,12 +179,6 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e
 
 
-def read_solved(folder: Path, problems: int) -> Solved:
-    """What all k-means came to, in their order."""
-    solved = Solved()
-    for number in range(problems):
-        found = _load(state_file(folder, number))
-        solved.codes.append(found["codes"])
-        solved.squares.append(found["squares"].item())
-        solved.iterations = max(solved.iterations, len(found["objectives"]))
-    return solved
+def read_codes(folder: Path, count: int) -> Tensor:
+    """The codes (K, F) of all ``count`` k-means, in their order."""
+    return torch.cat([_load(state_file(folder, k))["codes"] for k in range(count)])

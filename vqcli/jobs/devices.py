@@ -5,17 +5,13 @@ from __future__ import annotations
 import ctypes
 import sys
 from contextlib import suppress
-from datetime import timedelta
 
 import torch
-from accelerate import PartialState
 
 from vqcli.errors import VqcliError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of ``mallopt``, as in malloc.h."""
-PATIENCE = timedelta(days=1)
-"""How long processes wait for the slowest one; a launcher ends them all when one dies."""
 LARGE = 4 << 20
 """Bytes of a tensor that is mapped on its own: mapping smaller ones would cost time."""
 
@@ -34,11 +30,6 @@ def pick_device(name: str | None, rank: int = 0) -> torch.device:
             f"device '{name}' cannot be used", hint="vqcli doctor lists devices", reason="environment"
         ) from e
     return device
-
-
-def processes(device: str | None) -> PartialState:
-    """All processes of a job. Without being told, accelerate takes those on CPUs for one process each."""
-    return PartialState(cpu=pick_device(device).type == "cpu", timeout=PATIENCE)
 
 
 def settle_allocator() -> None:

@@ -7,7 +7,7 @@ Shape letters: B images, N vectors an image, F width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.encoder import SHARD
+from vqcli.jobs.sharded import Work
 from vqcli.nn.kmeans import Vectors, held
 from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize
@@ -143,31 +144,6 @@ def remove_shards(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_shards(extractor: Extractor, folder: Path, shards: list[int], progress: Progress) -> None:
-    """Make and commit shards one after the other, in one stream of batches."""
-    batches = extractor.batches(np.concatenate([np.arange(0), *map(extractor.shard, shards)]))
-    bad = 0
-    for k in shards:
-        done = 0
-        labels: list[int] = []
-        parts: list[np.ndarray] = []
-        rejected: list[dict[str, str]] = []
-        while done < len(extractor.shard(k)):
-            batch, vectors_bnf = next(batches)
-            labels += batch.labels.tolist()
-            parts.append(vectors_bnf)
-            rejected += [{"key": image.key, "reason": image.reason} for image in batch.rejected]
-            done += len(batch.all_indices)
-            progress.advance(len(batch.all_indices))
-            if bad + len(rejected):
-                progress.show(rejected=bad + len(rejected))
-        bad += len(rejected)
-        side, array = shard_files(folder, k)
-        files.write_json(side, {"labels": labels, "rejected": rejected})
-        with files.writing(array) as file:
-            np.save(file, np.concatenate(parts))
-
-
 @dataclass(frozen=True)
 class FeatureStore:
     """All shards of a job that has them all."""
@@ -206,14 +182,52 @@ class FeatureStore:
         return np.load(shard_files(self.folder, k)[1], mmap_mode="r")
 
 
-def open_store(folder: Path, shards: int, per_image: int) -> FeatureStore:
-    """The shards of a folder. Raises VqcliError if no image could be used."""
-    sides = [files.read_json(shard_files(folder, k)[0]) for k in range(shards)]
-    rejected = [image for side in sides for image in side["rejected"]]
-    store = FeatureStore(folder, [np.array(side["labels"], np.int32) for side in sides], rejected, per_image)
-    if not store.images:
-        reasons = ", ".join(sorted({image["reason"] for image in rejected}))
-        hint = f"the images-*.json in {folder} list each with its reason"
-        message = f"none of {len(rejected):,} images could be used ({reasons})"
-        raise VqcliError(message, hint=hint, reason="input-empty")
-    return store
+class FeatureShards(Work[FeatureStore]):
+    """Vectors of images to be made, in shards; they come to the store of all."""
+
+    what = "features"
+
+    def __init__(self, extractor: Extractor, folder: Path) -> None:
+        self.extractor, self.folder, self.shards = extractor, folder, extractor.shards
+
+    def size(self, k: int) -> int:
+        return len(self.extractor.shard(k))
+
+    def done(self, k: int) -> bool:
+        return shard_files(self.folder, k)[1].is_file()
+
+    def do(self, shards: Sequence[int], progress: Progress) -> None:
+        extractor, bad = self.extractor, 0
+        batches = extractor.batches(np.concatenate([np.arange(0), *map(extractor.shard, shards)]))
+        for k in shards:
+            done = 0
+            labels: list[int] = []
+            parts: list[np.ndarray] = []
+            rejected: list[dict[str, str]] = []
+            while done < self.size(k):
+                batch, vectors_bnf = next(batches)
+                labels += batch.labels.tolist()
+                parts.append(vectors_bnf)
+                rejected += [{"key": image.key, "reason": image.reason} for image in batch.rejected]
+                done += len(batch.all_indices)
+                progress.advance(len(batch.all_indices))
+                if bad + len(rejected):
+                    progress.show(rejected=bad + len(rejected))
+            bad += len(rejected)
+            side, array = shard_files(self.folder, k)
+            files.write_json(side, {"labels": labels, "rejected": rejected})
+            with files.writing(array) as file:
+                np.save(file, np.concatenate(parts))
+
+    def finish(self) -> FeatureStore:
+        """Open all shards. Raises VqcliError if no image could be used."""
+        sides = [files.read_json(shard_files(self.folder, k)[0]) for k in range(self.shards)]
+        rejected = [image for side in sides for image in side["rejected"]]
+        labels = [np.array(side["labels"], np.int32) for side in sides]
+        store = FeatureStore(self.folder, labels, rejected, self.extractor.vectors)
+        if not store.images:
+            reasons = ", ".join(sorted({image["reason"] for image in rejected}))
+            hint = f"the images-*.json in {self.folder} list each with its reason"
+            message = f"none of {len(rejected):,} images could be used ({reasons})"
+            raise VqcliError(message, hint=hint, reason="input-empty")
+        return store

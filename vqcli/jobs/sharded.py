@@ -24,6 +24,7 @@ from vqcli.jobs.devices import pick_device
 from vqcli.types import Progress, silent
 
 T = TypeVar("T")
+PLAN = "plan.json"
 PATIENCE = timedelta(days=1)
 """How long processes wait for the slowest one; a launcher ends them all when one dies."""
 FAILED = f"{files.TEMPORARY}failed"
@@ -70,7 +71,7 @@ class Plan:
 
     values: dict[str, Any]
     """As JSON values."""
-    clear: Callable[[Path], None]
+    clear: Callable[[Path], object] = lambda folder: None
     """Deletes from a folder what a job with another plan has left."""
     holds: str = "another job"
     """What is in a folder with another plan, in words."""
@@ -80,11 +81,11 @@ class Plan:
     """Values that tell people nothing."""
     otherwise: str = ""
     """What is said where only those differ."""
-    file: str = "plan.json"
+    file: str = PLAN
 
 
 def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
-    """Write a plan into a folder, or find it there. Raises VqcliError if it is another's, unless ``force``."""
+    """Write a plan into a folder, or find it there. Raises VqcliError if another one is, unless ``force``."""
     files.clean(folder)
     path = folder / plan.file
     if path.is_file():

@@ -41,6 +41,14 @@ def check_record(options: EvaluateOptions, target: Target, names: Sequence[str])
         raise VqcliError(wrong, hint=hint, reason="option")
 
 
+def check_places(options: EvaluateOptions, out: Path | None, *, force: bool) -> None:
+    """Raises VqcliError if a place for results is taken, or is none."""
+    if out:
+        check_out(out, force=force)
+    if options.statistics:
+        check_statistics(options.statistics, force=force)
+
+
 def check_out(out: Path, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no folder, or holds files that results would replace."""
     if out.exists() and not out.is_dir():

@@ -9,34 +9,33 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from vqcli import __version__, files
 from vqcli.checkpoint.card import record_measured
 from vqcli.errors import VqcliError, suggestion
-from vqcli.jobs.devices import keep_allocated, pick_device, processes
-from vqcli.jobs.evaluation.checks import check_network, check_out, check_record, check_statistics
+from vqcli.jobs.devices import keep_allocated, pick_device
+from vqcli.jobs.evaluation.blocks import Blocks, left, starts
+from vqcli.jobs.evaluation.checks import check_network, check_places, check_record
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import usage_record, write_results, write_statistics
-from vqcli.jobs.evaluation.parts import Part, begin, collect, finished
+from vqcli.jobs.evaluation.parts import Part, collect, finished, next_command, part_file
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
+from vqcli.jobs.sharded import Engine, Plan
 from vqcli.library.cache import cache_folder
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 
-KIND, RESULT = "evaluations-1", "result.json"
-"""The cache's folder of unfinished evaluations, and what processes tell each other at the end."""
+KIND = "evaluations-1"
+"""The cache's folder of unfinished evaluations."""
 
 
 @dataclass(frozen=True)
@@ -73,54 +72,52 @@ def evaluate(
 
     Raises VqcliError where nothing can be measured, weights cannot be had, or ``out`` is taken.
     """
-    state = processes(options.device)
-    if state.is_main_process and out:
-        check_out(out, force=force)
-    if options.statistics:
-        check_statistics(options.statistics, force=force)
-    prepared = prepare(options, state, progress)
-    (folder,) = broadcast_object_list([work_folder(prepared.plan)])  # clocks of several machines differ
-    with files.locked(folder) if state.is_main_process else nullcontext():
-        if state.is_main_process:
-            begin(folder, prepared.plan)
-        state.wait_for_everyone()
-        done = finished(folder)
-        part = Part(folder, state.process_index, options.save_every)
-        state.wait_for_everyone()
+    engine = Engine(options.device)
+    engine.first(lambda: check_places(options, out, force=force))
+    prepared = engine.each(lambda: prepare(options, engine.local_rank, progress))
+    folder = engine.first(lambda: work_folder(prepared.plan))  # clocks of several machines differ
+    with engine.taking(folder, Plan(prepared.plan)):
+        done, command = engine.first(lambda: (finished(folder), next_command(folder)))
+        part = Part(part_file(folder, command, engine.rank), options.save_every)
         start = time.monotonic()
-        work(prepared, part, done, (state.process_index, state.num_processes), progress)
-        state.wait_for_everyone()
-        if state.is_main_process:
-            seconds = time.monotonic() - start
-            progress.say("all images are seen: computing what they come to")
-            total = prepared.measuring.renewed()
-            check_whole(prepared.stretches, finished(folder))
-            rejected = collect(folder, total)
-            try:
-                result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
-            except VqcliError:  # nothing here is worth keeping, and images may be mended
-                files.remove_folder(folder)
-                raise
-            if out:
-                write_results(out, result, prepared.stretches[0], total)
-            if options.statistics:
-                write_statistics(options.statistics, total, prepared.protocol)
-            if options.record and prepared.target.folder:
-                record_measured(prepared.target.folder, usage_record(result))
-            files.write_json(folder / RESULT, asdict(result))
-        state.wait_for_everyone()
-        result = EvaluateResult(**files.read_json(folder / RESULT))
-        state.wait_for_everyone()
-        if state.is_main_process:
-            files.remove_folder(folder)
+        for stretch, at in zip(prepared.stretches, starts(prepared.stretches)):
+            engine.run(Blocks(stretch, at, prepared.measuring, part, done), progress)
+        seconds = time.monotonic() - start
+        return engine.first(lambda: end(prepared, folder, out, (seconds, done), progress))
+
+
+def end(
+    prepared: _Prepared, folder: Path, out: Path | None, so_far: tuple[float, set[int]], progress: Progress
+) -> EvaluateResult:
+    """Put together what all processes saw, write it where it is wanted, and clean up.
+
+    ``so_far`` are the seconds of this command, and the blocks that were done before it.
+    """
+    options, (seconds, done) = prepared.options, so_far
+    progress.say("all images are seen: computing what they come to")
+    total = prepared.measuring.renewed()
+    check_whole(prepared.stretches, finished(folder))
+    rejected = collect(folder, total)
+    try:
+        result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
+    except VqcliError:  # nothing here is worth keeping, and images may be mended
+        files.remove_folder(folder)
+        raise
+    if out:
+        write_results(out, result, prepared.stretches[0], total)
+    if options.statistics:
+        write_statistics(options.statistics, total, prepared.protocol)
+    if options.record and prepared.target.folder:
+        record_measured(prepared.target.folder, usage_record(result))
+    files.remove_folder(folder)
     return result
 
 
-def prepare(options: EvaluateOptions, state: PartialState, progress: Progress) -> _Prepared:
+def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepared:
     """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
     keep_allocated()
-    protocol, device = find_protocol(options.protocol), pick_device(options.device, state.local_process_index)
-    target = open_target(options, protocol, device, state.local_process_index, progress)
+    protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
+    target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
     view = View(target.kind == "tokenizer", target.sides, storing=bool(options.statistics))
     names = choose(protocol, options.metrics, view)
@@ -165,46 +162,6 @@ def hash_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     for name, array in sorted(arrays.items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest() if arrays else ""
-
-
-def work(prepared: _Prepared, part: Part, done: set[int], share: tuple[int, int], progress: Progress) -> None:
-    """Work through this process's ``share`` (rank, processes) of the blocks that are not ``done``."""
-    (rank, processes), first = share, 0
-    for stretch in prepared.stretches:
-        todo = [k for k in range(stretch.blocks) if first + k not in done]
-        before = sum(len(stretch.block(k)) for k in range(stretch.blocks) if first + k in done)
-        among = f" (process 1 of {processes})" if processes > 1 else ""
-        mine = todo[rank::processes]
-        size = sum(len(stretch.block(k)) for k in mine)
-        progress.start(f"{stretch.what}{among}", before + size, "images", before)
-        work_through(stretch, mine, first, prepared.measuring, part, progress)
-        first += stretch.blocks
-    part.save(prepared.measuring)
-
-
-def work_through(
-    stretch: Stretch, blocks: list[int], first: int, measuring: Measuring, part: Part, progress: Progress
-) -> None:
-    """Show metrics the blocks of a stretch; its block 0 is number ``first`` of all."""
-    items = np.concatenate([np.arange(0), *map(stretch.block, blocks)])
-    waiting, seen_of_block = iter(blocks), 0
-    block = next(waiting, None)
-    for seen in stretch.batches(items):
-        measuring.see(seen)
-        for image in seen.rejected:
-            part.reject(image, stretch.what)
-        progress.advance(seen.items)
-        seen_of_block += seen.items
-        assert block is not None
-        if seen_of_block == len(stretch.block(block)):
-            part.finish(first + block, measuring)
-            block, seen_of_block = next(waiting, None), 0
-
-
-def left(stretches: Sequence[Stretch], done: set[int]) -> int:
-    """Items of blocks that are not done."""
-    blocks = [stretch.block(k) for stretch in stretches for k in range(stretch.blocks)]
-    return sum(len(block) for number, block in enumerate(blocks) if number not in done)
 
 
 def check_whole(stretches: Sequence[Stretch], done: set[int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,17 +14,10 @@ from vqcli import files
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluation.measuring import Measuring
 
-PLAN = "plan.json"
 DONE, REJECTED = "done", "rejected"
 """Numbers of finished blocks, and the metadata that lists images that could not be used."""
 PATIENCE = 20
 """At most one part in so many of the time goes into saving."""
-
-
-def begin(folder: Path, plan: dict[str, Any]) -> None:
-    """Take a folder for an evaluation; its name tells the plan, so what is there is a part of the same."""
-    files.clean(folder)
-    files.write_json(folder / PLAN, plan)
 
 
 def finished(folder: Path) -> set[int]:
@@ -45,14 +37,22 @@ def collect(folder: Path, measuring: Measuring) -> list[dict[str, str]]:
     return sorted(rejected, key=lambda bad: bad["key"])
 
 
+def next_command(folder: Path) -> int:
+    """Number of a command that joins those that left parts."""
+    return max((int(path.name.split("-")[1]) for path in _parts(folder)), default=0) + 1
+
+
+def part_file(folder: Path, command: int, rank: int) -> Path:
+    """Where a process of a command saves what it has done."""
+    return folder / f"part-{command:03d}-{rank:03d}.safetensors"
+
+
 class Part:
     """What one process has done; saved now and then, whole."""
 
-    def __init__(self, folder: Path, rank: int, every: float) -> None:
-        """``every`` so many seconds it is time to save. All processes must be here before one saves."""
-        commands = [int(path.name.split("-")[1]) for path in _parts(folder)]
-        self.path = folder / f"part-{max(commands, default=0) + 1:03d}-{rank:03d}.safetensors"
-        self.every, self.cost = every, 0.0
+    def __init__(self, path: Path, every: float) -> None:
+        """``every`` so many seconds it is time to save."""
+        self.path, self.every, self.cost = path, every, 0.0
         self.saved = time.monotonic()
         self.blocks: list[int] = []
         self.rejected: list[dict[str, str]] = []
