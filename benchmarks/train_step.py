@@ -38,9 +38,11 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from vqcli import files
-from vqcli.jobs.train import TrainOptions, begin, make_accelerator, make_trainer, prepare_run
+from vqcli.jobs.devices import pick_device
+from vqcli.jobs.train import TrainOptions, begin, make_trainer, prepare_run
 from vqcli.nn.lpips import Lpips
 from vqcli.pixels import normalize
+from vqcli.training.accelerator import end, make_accelerator
 from vqcli.training.loop import Trainer
 from vqcli.types import silent
 
@@ -131,14 +133,13 @@ def make(options: argparse.Namespace, *settings: str) -> Iterator[tuple[Trainer,
         ]
         asked = TrainOptions(RECIPE, Path(folder, "run"), settings=[*given, *settings], device=options.device)
         run, recipe = prepare_run(asked)
-        accelerator = make_accelerator(recipe, asked, run)
+        accelerator = make_accelerator(recipe, run, pick_device(options.device), ())
         trainer = make_trainer(recipe, run, accelerator, silent)
         begin(trainer, asked, silent)
         try:
             yield trainer, list(islice(trainer.data.train(0), BATCHES))
         finally:
-            accelerator.end_training()
-            type(accelerator.state)._reset_state(reset_partial_state=True)
+            end(accelerator)
 
 
 def loop_of(name: str, trainer: Trainer, batches: list[Any], *, adaptive: bool) -> Callable[[], None]:

@@ -22,9 +22,10 @@ from tests.training.tiny import (
     write_recipe,
 )
 from vqcli.errors import VqcliError
-from vqcli.jobs.train import TrainOptions, begin, make_accelerator, make_trainer, prepare_run
+from vqcli.jobs.train import TrainOptions, begin, make_trainer, prepare_run
 from vqcli.library.references import newest_checkpoint
 from vqcli.losses.pixel import L2Loss
+from vqcli.training.accelerator import end, make_accelerator
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
 
@@ -90,7 +91,7 @@ def trainer(tmp_path):
             str(write_recipe(tmp_path)), tmp_path / "run", settings=list(settings), device="cpu"
         )
         run, recipe = prepare_run(options)
-        accelerator = make_accelerator(recipe, options, run)
+        accelerator = make_accelerator(recipe, run, torch.device("cpu"), ())
         made.append(accelerator)
         trainer = make_trainer(recipe, run, accelerator, Recorded())
         begin(trainer, options, Recorded())
@@ -98,8 +99,7 @@ def trainer(tmp_path):
 
     yield make
     for accelerator in made:
-        accelerator.end_training()
-        type(accelerator.state)._reset_state(reset_partial_state=True)
+        end(accelerator)
 
 
 class Poison(L2Loss):

@@ -6,22 +6,18 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import set_seed
-
 from vqcli import files
 from vqcli.data.loader import TrainPlan, batches_per_epoch
-from vqcli.errors import VqcliError, suggestion
+from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
 from vqcli.library.references import newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
+from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
 from vqcli.training.data import Data
 from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
@@ -30,7 +26,6 @@ from vqcli.training.run import Run
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
-TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,8 @@ class TrainResult:
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
     run, recipe = prepare_run(options)
-    accelerator = make_accelerator(recipe, options, run)
+    device = pick_device(options.device) if options.device else None
+    accelerator = make_accelerator(recipe, run, device, options.trackers)
     trainer = None
     try:
         check_fits(recipe, accelerator)
@@ -81,9 +77,7 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
             return fit(trainer, options, progress)
     finally:
         del trainer
-        accelerator.free_memory()  # nothing may hold on to the process group when it ends
-        accelerator.end_training()
-        type(accelerator.state)._reset_state(reset_partial_state=True)
+        end(accelerator)
 
 
 def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainResult:
@@ -170,60 +164,6 @@ def find_run(options: TrainOptions) -> Run:
             "there is no unfinished run under runs/", hint="name one: --resume DIR", reason="input-missing"
         )
     return max(unfinished, key=lambda run: run.recipe_file.stat().st_mtime)
-
-
-def make_accelerator(recipe: Recipe, options: TrainOptions, run: Run) -> Accelerator:
-    """Devices, processes, precision and trackers. Raises VqcliError where one of them is not there."""
-    if options.device:
-        device = pick_device(options.device)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-    for tracker in options.trackers:
-        check_tracker(tracker)
-    precision = {"fp32": "no"}.get(recipe.training.precision, recipe.training.precision)
-    try:
-        accelerator = Accelerator(
-            mixed_precision=precision,
-            cpu=options.device == "cpu",
-            dynamo_backend="inductor" if recipe.training.compile else "no",
-            log_with=options.trackers or None,
-            project_dir=run.folder,
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-        )
-    except (ValueError, ImportError) as e:
-        raise VqcliError(
-            f"cannot start: {e}", hint="vqcli doctor lists what is installed", reason="environment"
-        ) from e
-    return accelerator
-
-
-def check_tracker(name: str) -> None:
-    """Raises VqcliError where a tracker is unknown or not installed: accelerate would leave it out."""
-    if name not in TRACKERS:
-        raise VqcliError(f"unknown tracker '{name}'", hint=suggestion(name, list(TRACKERS)), reason="config")
-    if find_spec(name) is None:
-        raise VqcliError(
-            f"--track {name} needs the package {name}",
-            hint=f"pip install 'vqcli[{name}]'",
-            reason="missing-extra",
-        )
-
-
-def check_fits(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Raises VqcliError if the device cannot do the precision, or the batch does not divide into passes."""
-    if recipe.training.precision == "fp16" and not accelerator.scaler:  # accelerate would go on in fp32
-        raise VqcliError(
-            f"there is no fp16 training on {accelerator.device.type}",
-            hint="--precision bf16",
-            reason="environment",
-        )
-    passes = accelerator.num_processes * recipe.training.accumulate
-    if recipe.training.batch_size % passes:
-        raise VqcliError(
-            f"a batch of {recipe.training.batch_size} does not divide into {passes} equal passes",
-            hint=f"--set training.batch_size={recipe.training.batch_size // passes * passes or passes}",
-            reason="config",
-        )
 
 
 def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
