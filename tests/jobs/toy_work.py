@@ -87,7 +87,7 @@ def plan(shards, **more):
 def job(folder, shards, work=None, *, force=False, progress=silent, check=lambda: None, **more):
     """Both phases under one lock; what they came to."""
     engine = Engine("cpu")
-    with engine.taking(folder, plan(shards, **more), check, force=force):
+    with engine.taking(folder, lambda: plan(shards, **more), check, force=force):
         total = engine.run(work or Squares(folder, shards), progress)
         return total, engine.run(Agreed(folder, total), progress)
 

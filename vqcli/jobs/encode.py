@@ -52,9 +52,10 @@ def encode(
     start, engine = time.monotonic(), Engine(options.device)
     check_form(options, out)
     place = Place(out)
-    engine.first(partial(place.check, force=force))
+    check = partial(place.check, force=force)
+    engine.first(check)
     encoder = engine.each(lambda: Encoder(options, engine.local_rank, progress))
-    with engine.taking(place.folder, make_plan(encoder), partial(place.check, force=force), force=force):
+    with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force):
         index = engine.run(Encoding(encoder, place), progress)
     return EncodeResult(
         out,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def generate(
     folder = engine.each(lambda: sampler.add_tokenizer(progress))
     work = Imaging(sampler, out, folder, npz)
     check = partial(check_free, out, work.paths, force=options.force)
-    with engine.taking(out, work.plan, check, force=options.force):
+    with engine.taking(out, lambda: work.plan, check, force=options.force):
         work.kept = engine.first(lambda: sum(map(work.done, range(work.shards))))
         seconds = engine.run(work, progress)
     made = (work.shards - work.kept) * sampler.effort
@@ -139,12 +139,16 @@ class Imaging(Work[float]):
     def __init__(self, sampler: Sampler, out: Path, tokenizer: Path, npz: Path | None) -> None:
         self.sampler, self.out, self.tokenizer, self.npz = sampler, out, tokenizer, npz
         self.unit = sampler.generator.UNIT
-        self.plan = make_plan(sampler, tokenizer)
         self.paths = [out / sampler.file(picture) for picture in sampler.pictures]
         self.shards = len(self.paths)
         place = out if out.name else out.resolve()
         self.sheet = place.with_name(f"{place.name}-sheet.png")
         """Not among the images: they are for others to measure."""
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What decides the images."""
+        return make_plan(self.sampler, self.tokenizer)
 
     def size(self, k: int) -> int:
         return self.sampler.effort

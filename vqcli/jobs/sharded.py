@@ -168,18 +168,19 @@ class Engine:
 
     @contextmanager
     def taking(
-        self, folder: Path, plan: Plan, check: Callable[[], None] = lambda: None, *, force: bool = False
+        self, folder: Path, plan: Callable[[], Plan], check: Callable[[], None], *, force: bool = False
     ) -> Iterator[None]:
         """Hold a folder for a job. Raises VqcliError where another process has it, or another job lies there.
 
-        ``check`` says whether the place is free, now that nobody else can come first.
+        The first process alone makes the ``plan``, and lets ``check`` say whether the place is free, now that
+        nobody else can come first.
         """
         with ExitStack() as held:
 
             def take() -> None:
                 held.enter_context(files.locked(folder))
                 check()
-                begin(folder, plan, force=force)
+                begin(folder, plan(), force=force)
 
             self.first(take)
             self._failed = folder / FAILED if self.processes > 1 else None

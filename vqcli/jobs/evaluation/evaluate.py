@@ -76,7 +76,7 @@ def evaluate(
     engine.first(lambda: check_places(options, out, force=force))
     prepared = engine.each(lambda: prepare(options, engine.local_rank, progress))
     folder = engine.first(lambda: work_folder(prepared.plan))  # clocks of several machines differ
-    with engine.taking(folder, Plan(prepared.plan)):
+    with engine.taking(folder, lambda: Plan(prepared.plan), lambda: None):  # named after its plan
         done, command = engine.first(lambda: (finished(folder), next_command(folder)))
         part = Part(part_file(folder, command, engine.rank), options.save_every)
         start = time.monotonic()
