@@ -15,6 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 
 from vqcli import files
+from vqcli.checkpoint.folder import row_of
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import pick_device
@@ -58,13 +59,24 @@ class TrainResult:
     run: Path
     model: Path
     task: str
-    """What the recipe trains: ``tokenizer`` or ``generator``."""
+    """What the recipe trains: its ``task``."""
     steps: int
     seconds: float
     """Of this process; a resumed run counts from its resumption."""
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
+
+    @property
+    def summary(self) -> list[str]:
+        """What a user is told of the measurements, a line each."""
+        told: list[str] = resolve("tasks", self.task).summary(self.measured)
+        return told
+
+    @property
+    def use(self) -> str:
+        """What is done with the model first: a command, before its ``-m MODEL``."""
+        return row_of(self.model).use
 
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
