@@ -76,9 +76,16 @@ class Sampler:
     tokenizer: Tokenizer
     """Set by ``add_tokenizer``."""
 
-    def __init__(self, options: GenerateOptions, rank: int = 0, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        options: GenerateOptions,
+        rank: int = 0,
+        progress: Progress = silent,
+        opened: tuple[Generator, Path] | None = None,
+    ) -> None:
+        """``opened`` is ``options.model`` on its device, and its folder, where it is open already."""
         self.options, self.device = options, pick_device(options.device, rank)
-        self.generator, self.folder = open_generator(options.model, self.device, progress)
+        self.generator, self.folder = opened or open_generator(options.model, self.device, progress)
         self.sampling = check_sampling(self.generator, options.sampling)
         self.generator.to(FORMATS[options.precision])
         if self.generator.NEEDS:

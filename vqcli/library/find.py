@@ -126,7 +126,7 @@ def is_ours(config: Path) -> bool:
         found = json.loads(config.read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("kind") in ("tokenizer", "generator") and "format" in found
+    return isinstance(found, dict) and found.get("kind") in KINDS and "format" in found
 
 
 def only_candidate(source: Published, found: Listing) -> str:
