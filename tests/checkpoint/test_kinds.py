@@ -5,11 +5,12 @@ import json
 import re
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import vqcli
 from tests import toy_kind
-from tests.models import make_model
+from tests.models import make_generator, make_model
 from vqcli.checkpoint.folder import kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.cli.app import COMMANDS, app
@@ -45,6 +46,18 @@ def test_what_a_row_names_is_there(kind):
     assert row.use.split()[0] in known
     assert {line.split()[1] for line in card.splitlines() if line.startswith("    vqcli ")} <= known
     assert set(row.commands.replace(",", " ").replace(" and ", " ").split()) <= known
+
+
+def test_the_code_of_the_cards_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (12, 9)).save("photo.jpg")
+    models = {"tokenizer": make_model(tmp_path / "vq")}
+    models["generator"] = make_generator(tmp_path / "gpt", models["tokenizer"])
+    for kind, folder in models.items():
+        card = KINDS[kind].card.format(repository=folder, apart="")
+        known = {}
+        exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], known)
+        assert all(isinstance(image, Image.Image) for image in known["pictures"])
 
 
 def test_every_importer_makes_a_kind_that_is_known():

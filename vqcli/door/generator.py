@@ -11,7 +11,7 @@ import numpy as np
 
 from vqcli.checkpoint.generator import read_classes
 from vqcli.data.tokens.store import token_type
-from vqcli.door.options import LoadOptions
+from vqcli.door.options import LoadOptions, check_positive
 from vqcli.door.pictures import GeneratedPictures
 from vqcli.door.tokens import as_files_have
 from vqcli.generators.base import Generator
@@ -56,11 +56,10 @@ class GeneratorModel:
 
         ``sampling`` is what differs from the model's own: ``cfg``, ``temperature``, ``top_k`` ... An image is
         the command's of the same class, seed, index and batch size: rounding depends on how many are made
-        together. Raises ValueError on a count or batch size below 1, VqcliError on unknown classes and
+        together. Raises ValueError on numbers below 1, VqcliError on unknown classes and
         options, and where the tokenizer is not here or does not fit.
         """
-        if count < 1 or batch_size < 1:
-            raise ValueError("count and batch_size are at least 1")
+        check_positive(count=count, batch_size=batch_size)
         sampler = self._sampler(classes, count, seed, batch_size, sampling)
         found: dict[Picture, tuple[np.ndarray, np.ndarray]] = {}
         for some, tokens in sampler.batches(sampler.pictures):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vqcli.data.loader import eval_batches
 from vqcli.data.tokens.store import Row, token_type
-from vqcli.door.options import LoadOptions
+from vqcli.door.options import LoadOptions, check_positive
 from vqcli.door.pictures import GivenImages, ImageLike, Pictures
 from vqcli.door.tokens import Given, ImageTokens, TokenSet, as_files_have, given
 from vqcli.jobs.decode import decode_rows, default_grid
@@ -59,6 +59,7 @@ class TokenizerModel:
         multiple of the downsample factor, and then all must have one size. A float tensor (N, 3, H, W) in
         [-1, 1] is taken pixel by pixel. Raises ValueError on other forms and sizes, BadImage on a bad image.
         """
+        check_positive(batch_size=batch_size)
         if isinstance(images, Tensor):
             batches = self._of_tensor(images, size, batch_size)
         else:
@@ -83,6 +84,7 @@ class TokenizerModel:
         ``grid`` is needed for (N, L) that are not of an image of the model's own size. Raises ValueError
         where they cannot be this tokenizer's; ``force`` takes those with another fingerprint.
         """
+        check_positive(batch_size=batch_size)
         found = given(tokens, grid)
         layout = self._check(found, force)
         options, parts = self._options, []
