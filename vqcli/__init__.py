@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from vqcli.door.generator import GeneratorModel
     from vqcli.door.load import load
-    from vqcli.door.pictures import GeneratedPictures, Pictures
+    from vqcli.door.results import GeneratedPictures, ImageTokens, Pictures
     from vqcli.door.tokenizer import TokenizerModel
-    from vqcli.door.tokens import ImageTokens, TokenSet, read_tokens
+    from vqcli.door.tokens import TokenSet, read_tokens
     from vqcli.door.usage import usage
     from vqcli.errors import BadImage, VqcliError
     from vqcli.importers.base import ImportOptions
@@ -37,9 +37,9 @@ _LAZY = {
     "load": "vqcli.door.load:load",
     "TokenizerModel": "vqcli.door.tokenizer:TokenizerModel",
     "GeneratorModel": "vqcli.door.generator:GeneratorModel",
-    "Pictures": "vqcli.door.pictures:Pictures",
-    "GeneratedPictures": "vqcli.door.pictures:GeneratedPictures",
-    "ImageTokens": "vqcli.door.tokens:ImageTokens",
+    "Pictures": "vqcli.door.results:Pictures",
+    "GeneratedPictures": "vqcli.door.results:GeneratedPictures",
+    "ImageTokens": "vqcli.door.results:ImageTokens",
     "TokenSet": "vqcli.door.tokens:TokenSet",
     "read_tokens": "vqcli.door.tokens:read_tokens",
     "usage": "vqcli.door.usage:usage",

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 import vqcli
+from tests.generators.toys import TOYS, ToyFlow, ToyScales
 from tests.models import make_generator, make_model
+from vqcli.parts import PARTS
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +71,26 @@ def test_what_is_refused(folders):
         generator.generate("dog")
     with pytest.raises(vqcli.VqcliError):
         generator.generate(4)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("toy_flow", ToyFlow), ("toy_scales", ToyScales)])
+def test_generators_of_other_makes(name, kind, tmp_path, monkeypatch):
+    """One of latents, and one that needs the codes of its tokenizer."""
+    monkeypatch.setitem(PARTS["generators"], name, TOYS[name])
+    scales = {"name": "multiscale", "scales": [1, 2, 4], "phis": 2}
+    vq = make_model(tmp_path / "vq", **({"quantizer": scales} if name == "toy_scales" else {}))
+    gpt = make_generator(tmp_path / "gpt", vq, kind=kind)
+    options = vqcli.GenerateOptions(["1"], str(gpt), count=2, batch_size=2, device="cpu")
+    vqcli.generate_images(options, tmp_path / "made")
+    generator = vqcli.load(gpt, "cpu")
+    for _ in range(2):
+        made = generator.generate(1, 2, batch_size=2)
+        files = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "made").glob("*.png"))]
+        assert np.array_equal(made.array, np.stack(files))
+    if name == "toy_scales":
+        assert (made.tokens.shape, made.latents) == ((2, 21), None)
+        assert np.array_equal(vqcli.load(vq, "cpu").decode(made, batch_size=2).array, made.array)
+    else:
+        assert (made.tokens, made.latents.shape) == (None, (2, 4, 4, 4))
+        with pytest.raises(ValueError, match="have no tokens"):
+            vqcli.usage(made)

@@ -1,4 +1,4 @@
-"""A generator for direct use. Shape letters: N images, L tokens an image."""
+"""A generator for direct use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from vqcli.checkpoint.generator import read_classes
 from vqcli.data.tokens.store import token_type
 from vqcli.door.options import LoadOptions, check_positive
-from vqcli.door.pictures import GeneratedPictures
+from vqcli.door.results import GeneratedPictures
 from vqcli.door.tokens import as_files_have
 from vqcli.generators.base import Generator
-from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
+from vqcli.jobs.sampler import GenerateOptions, Opened, Picture, Sampler
 from vqcli.pixels import to_uint8
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import TokenizerSpec
+from vqcli.types import TokenizerSpec, Tokens
 
 
 class GeneratorModel:
@@ -62,22 +62,24 @@ class GeneratorModel:
         check_positive(count=count, batch_size=batch_size)
         sampler = self._sampler(classes, count, seed, batch_size, sampling)
         found: dict[Picture, tuple[np.ndarray, np.ndarray]] = {}
-        for some, tokens in sampler.batches(sampler.pictures):
-            pixels = to_uint8(sampler.decode(tokens)).permute(0, 2, 3, 1).numpy()
-            found.update(zip(some, zip(pixels, tokens.ids.cpu().numpy())))
+        for some, made in sampler.batches(sampler.pictures):
+            pixels = to_uint8(sampler.decode(made)).permute(0, 2, 3, 1).numpy()
+            rows = made.ids if isinstance(made, Tokens) else made.standardized(None).values.float()
+            found.update(zip(some, zip(pixels, rows.cpu().numpy())))
         order = [Picture(label, i) for label in sampler.labels for i in range(count)]
-        ids_nl = np.stack([found[picture][1] for picture in order])
+        rows_of, of_tokens = np.stack([found[picture][1] for picture in order]), self.module.makes == "tokens"
         grid, codes = self.module.grid, self.spec.codebook_size
         return GeneratedPictures(
             array=np.stack([found[picture][0] for picture in order]),
-            tokens=as_files_have(ids_nl.astype(token_type(codes)), grid),
-            grid=grid,
-            codebook_size=codes,
-            fingerprint=sampler.tokenizer.spec.fingerprint,
             labels=np.array([picture.label for picture in order], np.int64),
             indices=np.array([picture.index for picture in order], np.int64),
             seed=seed,
             names=sampler.asked,
+            tokens=as_files_have(rows_of.astype(token_type(codes)), grid) if of_tokens else None,
+            latents=None if of_tokens else rows_of,
+            grid=grid,
+            codebook_size=codes,
+            fingerprint=sampler.tokenizer.spec.fingerprint,
         )
 
     def _sampler(
@@ -100,9 +102,9 @@ class GeneratorModel:
             device=str(self._options.device),
             precision=self._options.precision,
         )
-        sampler = Sampler(options, opened=(self.module, self.folder))
+        sampler = Sampler(options, opened=Opened(self.module, self.folder, self._tokenizer))
         if self._tokenizer is None:
-            sampler.add_tokenizer()
+            if not self.module.NEEDS:  # else it was opened for that
+                sampler.add_tokenizer()
             self._tokenizer = sampler.tokenizer
-        sampler.tokenizer = self._tokenizer
         return sampler

@@ -1,13 +1,12 @@
-"""Images as Python programs hold them: what may be given to a model, and what one makes.
+"""Images as Python programs hold and name them, as a source.
 
-Shape letters: N images, H, W sides in pixels.
+Shape letters: N images, H, W their sides in pixels.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,41 +14,11 @@ from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.decode import as_rgb, decode_image
-from vqcli.door.tokens import ImageTokens
 from vqcli.types import Sample
 
 ImageLike = Image.Image | str | os.PathLike[str] | np.ndarray
 """An image of Pillow, the path of a file, or uint8 (H, W, 3)."""
 FORMS = "PIL images, paths of files, uint8 arrays (H, W, 3) or (N, H, W, 3), or a float tensor (N, 3, H, W)"
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Images that a model made."""
-
-    array: np.ndarray
-    """uint8 (N, H, W, 3), RGB."""
-
-    @property
-    def images(self) -> list[Image.Image]:
-        """The same as images of Pillow."""
-        return [Image.fromarray(pixels) for pixels in self.array]
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GeneratedPictures(Pictures, ImageTokens):
-    """Images that a generator made, with the tokens they were decoded from: class by class."""
-
-    labels: np.ndarray
-    """int64 (N,), the number of each image's class."""
-    indices: np.ndarray
-    """int64 (N,), the number of each image in its class: with ``seed`` it tells its random numbers."""
-    seed: int
-    names: dict[int, str]
-    """Name of every class that was asked for; empty where nobody told it."""
 
 
 class GivenImages(Source):

@@ -16,8 +16,9 @@ from torch import Tensor
 from vqcli.data.loader import eval_batches
 from vqcli.data.tokens.store import Row, token_type
 from vqcli.door.options import LoadOptions, check_positive
-from vqcli.door.pictures import GivenImages, ImageLike, Pictures
-from vqcli.door.tokens import Given, ImageTokens, TokenSet, as_files_have, given
+from vqcli.door.pictures import GivenImages, ImageLike
+from vqcli.door.results import ImageTokens, Pictures
+from vqcli.door.tokens import Given, TokensLike, as_files_have, given
 from vqcli.jobs.decode import decode_rows, default_grid
 from vqcli.jobs.encoder import encode_batch
 from vqcli.nn.precision import autocast
@@ -73,13 +74,13 @@ class TokenizerModel:
 
     def decode(
         self,
-        tokens: ImageTokens | TokenSet | np.ndarray | Tensor,
+        tokens: TokensLike,
         *,
         grid: Grid | None = None,
         batch_size: int = 32,
         force: bool = False,
     ) -> Pictures:
-        """Images of tokens: results of ``encode`` or ``read_tokens``, or integers (N, h, w) or (N, L).
+        """Images of tokens: of ``encode``, ``generate`` or ``read_tokens``, or integers (N, h, w) or (N, L).
 
         ``grid`` is needed for (N, L) that are not of an image of the model's own size. Raises ValueError
         where they cannot be this tokenizer's; ``force`` takes those with another fingerprint.

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
 from vqcli.data.tokens.store import read_shard, token_type
+from vqcli.door.results import GeneratedPictures, ImageTokens
 from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vqcli.door.dataset import TokenDataset
-
-
-@dataclass(frozen=True, eq=False)
-class ImageTokens:
-    """Tokens of images, as ``NAME.npy`` holds them."""
-
-    tokens: np.ndarray
-    """(N, h, w), or (N, L) where the grid has several entries; the smallest integer type that fits."""
-    grid: Grid
-    """Layout of the tokens of an image, coarse to fine."""
-    codebook_size: int
-    fingerprint: str
-    """Of the tokenizer; empty where nobody told which it is."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +55,10 @@ class TokenSet:
         from vqcli.door.dataset import TokenDataset
 
         return TokenDataset(self)
+
+
+TokensLike: TypeAlias = "ImageTokens | GeneratedPictures | TokenSet | np.ndarray | Tensor"
+"""What tokens may be given as: what a model made, what lies on the disk, or integers (N, h, w) or (N, L)."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +116,11 @@ def as_files_have(ids_nl: np.ndarray, grid: Grid) -> np.ndarray:
     return ids_nl.reshape(len(ids_nl), *grid[0]) if len(grid) == 1 else ids_nl
 
 
-def given(tokens: ImageTokens | TokenSet | np.ndarray | Tensor, grid: Grid | None = None) -> Given:
+def given(tokens: TokensLike, grid: Grid | None = None) -> Given:
     """Tokens of any form. Raises ValueError unless they are integers (N, h, w) or (N, L), and of ``grid``."""
-    if isinstance(tokens, ImageTokens):
+    if isinstance(tokens, ImageTokens | GeneratedPictures):
+        if tokens.tokens is None:
+            raise ValueError("these images were made of latents: they have no tokens")
         return Given(_flat(tokens.tokens), tokens.grid, tokens.codebook_size, tokens.fingerprint)
     if isinstance(tokens, TokenSet):
         return Given(_flat(tokens.ids), tokens.grid or grid, tokens.codebook_size, tokens.fingerprint)

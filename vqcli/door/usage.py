@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vqcli.data.tokens.files import BLOCK
-from vqcli.door.tokens import ImageTokens, TokenSet, given
+from vqcli.door.tokens import TokenSet, TokensLike, given
 from vqcli.jobs.usage import UsageResult, measure_usage
 from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
@@ -16,11 +16,11 @@ from vqcli.metrics.usage.facts import Counted, Facts
 from vqcli.types import Grid
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def usage(
-    target: str | Path | ImageTokens | TokenSet | np.ndarray | Tensor,
+    target: str | Path | TokensLike,
     *,
     images: str | None = None,
     codebook_size: int | None = None,

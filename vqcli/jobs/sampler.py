@@ -70,6 +70,17 @@ class Picture:
     index: int
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Networks on their device."""
+
+    generator: Generator
+    folder: Path
+    """Of the generator."""
+    tokenizer: Tokenizer | None = None
+    """Known to fit, where it is open."""
+
+
 class Sampler:
     """A generator with the images that are asked of it, and with what decodes them where that is wanted."""
 
@@ -81,15 +92,19 @@ class Sampler:
         options: GenerateOptions,
         rank: int = 0,
         progress: Progress = silent,
-        opened: tuple[Generator, Path] | None = None,
+        opened: Opened | None = None,
     ) -> None:
-        """``opened`` is ``options.model`` on its device, and its folder, where it is open already."""
+        """``opened`` is what ``options`` name, where that is open already."""
         self.options, self.device = options, pick_device(options.device, rank)
-        self.generator, self.folder = opened or open_generator(options.model, self.device, progress)
+        opened = opened or Opened(*open_generator(options.model, self.device, progress))
+        self.generator, self.folder = opened.generator, opened.folder
         self.sampling = check_sampling(self.generator, options.sampling)
         self.generator.to(FORMATS[options.precision])
+        if opened.tokenizer:
+            self.tokenizer = opened.tokenizer
         if self.generator.NEEDS:
-            self.add_tokenizer(progress)
+            if not opened.tokenizer:
+                self.add_tokenizer(progress)
             self.generator.attach(self.tokenizer)
         if options.compile:
             self.generator.compile_step()
