@@ -22,7 +22,7 @@ RUNGS = [
     {"training"},
     {"report"},
     {"jobs"},
-    {"cli"},
+    {"cli", "door"},
     {"__main__"},
 ]
 RUNG = {name: rung for rung, names in enumerate(RUNGS) for name in names}
@@ -34,6 +34,9 @@ LIGHT = [
     "config",
     "files",
     "registry",
+    "checkpoint.kinds",
+    "checkpoint.folder",
+    "door.tokens",
     "library.references",
     "library.aliases",
     "library.downloads.fetch",

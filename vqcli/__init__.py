@@ -1,3 +1,118 @@
-"""vqcli: train, run and measure vector-quantized image tokenizers."""
+"""vqcli: train, run and measure vector-quantized image tokenizers.
+
+What stands in ``__all__`` is imported on first use: ``import vqcli`` itself imports neither torch nor numpy.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vqcli.door.generator import GeneratorModel
+    from vqcli.door.load import load
+    from vqcli.door.results import GeneratedPictures, ImageTokens, Pictures
+    from vqcli.door.tokenizer import TokenizerModel
+    from vqcli.door.tokens import TokenSet, read_tokens
+    from vqcli.door.usage import usage
+    from vqcli.errors import BadImage, VqcliError
+    from vqcli.importers.base import ImportOptions
+    from vqcli.jobs.build_codebook import build_codebook
+    from vqcli.jobs.cluster import CodebookOptions
+    from vqcli.jobs.decode import DecodeOptions
+    from vqcli.jobs.decode import decode as decode_tokens
+    from vqcli.jobs.encode import encode as encode_images
+    from vqcli.jobs.encoder import ImageOptions
+    from vqcli.jobs.evaluation.evaluate import evaluate
+    from vqcli.jobs.evaluation.options import EvaluateOptions
+    from vqcli.jobs.generate import generate as generate_images
+    from vqcli.jobs.generate_tokens import generate_tokens
+    from vqcli.jobs.prune import PruneOptions, prune
+    from vqcli.jobs.pull import pull
+    from vqcli.jobs.push import pack, push
+    from vqcli.jobs.sampler import GenerateOptions
+    from vqcli.jobs.train import TrainOptions, train
+    from vqcli.library.find import import_file as import_model
+
+_LAZY = {
+    "load": "vqcli.door.load:load",
+    "TokenizerModel": "vqcli.door.tokenizer:TokenizerModel",
+    "GeneratorModel": "vqcli.door.generator:GeneratorModel",
+    "Pictures": "vqcli.door.results:Pictures",
+    "GeneratedPictures": "vqcli.door.results:GeneratedPictures",
+    "ImageTokens": "vqcli.door.results:ImageTokens",
+    "TokenSet": "vqcli.door.tokens:TokenSet",
+    "read_tokens": "vqcli.door.tokens:read_tokens",
+    "usage": "vqcli.door.usage:usage",
+    "train": "vqcli.jobs.train:train",
+    "TrainOptions": "vqcli.jobs.train:TrainOptions",
+    "encode_images": "vqcli.jobs.encode:encode",
+    "ImageOptions": "vqcli.jobs.encoder:ImageOptions",
+    "decode_tokens": "vqcli.jobs.decode:decode",
+    "DecodeOptions": "vqcli.jobs.decode:DecodeOptions",
+    "generate_images": "vqcli.jobs.generate:generate",
+    "generate_tokens": "vqcli.jobs.generate_tokens:generate_tokens",
+    "GenerateOptions": "vqcli.jobs.sampler:GenerateOptions",
+    "evaluate": "vqcli.jobs.evaluation.evaluate:evaluate",
+    "EvaluateOptions": "vqcli.jobs.evaluation.options:EvaluateOptions",
+    "build_codebook": "vqcli.jobs.build_codebook:build_codebook",
+    "CodebookOptions": "vqcli.jobs.cluster:CodebookOptions",
+    "prune": "vqcli.jobs.prune:prune",
+    "PruneOptions": "vqcli.jobs.prune:PruneOptions",
+    "import_model": "vqcli.library.find:import_file",
+    "ImportOptions": "vqcli.importers.base:ImportOptions",
+    "pull": "vqcli.jobs.pull:pull",
+    "pack": "vqcli.jobs.push:pack",
+    "push": "vqcli.jobs.push:push",
+    "BadImage": "vqcli.errors:BadImage",
+    "VqcliError": "vqcli.errors:VqcliError",
+}
+"""Where each public name lies; the imports above tell type checkers the same."""
+
+__all__ = [
+    "BadImage",
+    "CodebookOptions",
+    "DecodeOptions",
+    "EvaluateOptions",
+    "GenerateOptions",
+    "GeneratedPictures",
+    "GeneratorModel",
+    "ImageOptions",
+    "ImageTokens",
+    "ImportOptions",
+    "Pictures",
+    "PruneOptions",
+    "TokenSet",
+    "TokenizerModel",
+    "TrainOptions",
+    "VqcliError",
+    "__version__",
+    "build_codebook",
+    "decode_tokens",
+    "encode_images",
+    "evaluate",
+    "generate_images",
+    "generate_tokens",
+    "import_model",
+    "load",
+    "pack",
+    "prune",
+    "pull",
+    "push",
+    "read_tokens",
+    "train",
+    "usage",
+]
+
+if not TYPE_CHECKING:  # a type checker should see the names above alone
+
+    def __getattr__(name: str) -> object:
+        """A public name, imported when it is first asked for."""
+        if name not in _LAZY:
+            raise AttributeError(f"module 'vqcli' has no attribute '{name}'")
+        from vqcli.parts import named
+
+        found = globals()[name] = named(_LAZY[name])
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -5,8 +5,10 @@ Nothing that was downloaded chooses what Python imports: a checkpoint can only n
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 PARTS: dict[str, dict[str, str]] = {
     "codebooks": {
@@ -83,6 +85,12 @@ PARTS: dict[str, dict[str, str]] = {
         "gpt_lc": "vqcli.importers.gpt_lc:GptLcImporter",
     },
 }
+
+
+def named(target: str) -> Any:
+    """What ``"module:attribute"`` names; the module is imported now."""
+    module, attribute = target.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def describe(kind: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from vqcli.config import PartConfig, parse
 from vqcli.errors import VqcliError, suggestion
-from vqcli.parts import PARTS
+from vqcli.parts import PARTS, named
 
 
 def singular(kind: str) -> str:
@@ -25,8 +24,7 @@ def resolve(kind: str, name: str) -> Any:
         raise VqcliError(
             f"unknown {singular(kind)} '{name}'", hint=suggestion(name, list(known)), reason="config"
         )
-    module, attribute = known[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    return named(known[name])
 
 
 def build(kind: str, config: Any, *parts: Any) -> Any:

@@ -39,9 +39,8 @@ def names(hub, tmp_path, monkeypatch):
     hub.commit("them/gpt", {FILE: saved(gpt_state(gpt())), "README.md": b"gpt"})
     known = {"tiny-vq": Published("them/vq", "vq.pt", importer="llamagen", what="a test")}
     for size in (32, 64):
-        known[f"tiny-gpt-{size}"] = Published(
-            "them/gpt", FILE, importer="llamagen_gpt", codes=48, size=size, tokenizer="tiny-vq", what="a test"
-        )
+        options = {"kind": "generator", "codes": 48, "size": size, "tokenizer": "tiny-vq", "what": "a test"}
+        known[f"tiny-gpt-{size}"] = Published("them/gpt", FILE, importer="llamagen_gpt", **options)
     for name, entry in known.items():
         monkeypatch.setitem(aliases.ALIASES, name, entry)
 
@@ -147,7 +146,7 @@ def test_push_then_pull(hub, tmp_path):
     _, told, card = sent["README.md"].decode().split("---\n", 2)
     assert yaml.safe_load(told)["tags"] == ["image-generation", "vector-quantization"]
     assert "vqcli generate --prompt-class 0 -o images/ -m me/gpt\n" in card
-    assert "load_generator" in card
+    assert 'vqcli.load("me/gpt")' in card
     assert "THIS_FOLDER" not in card
     assert "encode" not in card
     assert "generator:\n  name: gpt" in card

@@ -7,6 +7,7 @@ from typing import Any
 
 from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.types import TokenizerSpec
@@ -36,7 +37,7 @@ def model_card(spec: TokenizerSpec, usage: dict[str, Any] | None, note: str) -> 
         f"Code width {spec.width}, one token for {spec.downsample}x{spec.downsample} of {size} pixels.",
         *measured_lines(usage or {}),
         note,
-        "\n    vqcli encode IMAGES -o tokens.npy -m THIS_FOLDER\n",
+        f"\n    vqcli {KINDS['tokenizer'].use} -m THIS_FOLDER\n",
     ]
     return "\n".join(line for line in lines if line)
 

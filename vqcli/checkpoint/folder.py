@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from vqcli import files
+from vqcli.checkpoint.kinds import KINDS, Kind, any_kind
 from vqcli.errors import VqcliError
 
-FORMAT = 1
-KINDS = {"tokenizer": "encode, decode and usage-report", "generator": "generate"}
-"""Kinds of models, and the commands that take them."""
+FORMAT, TOKENIZER = 1, "tokenizer"
+"""The version of the layout, and the folder in a model's own that holds its tokenizer's."""
 
 
 def kind_of(folder: Path) -> str:
@@ -19,20 +19,25 @@ def kind_of(folder: Path) -> str:
     kind = config.get("kind") if isinstance(config, dict) else None
     if kind not in KINDS:
         raise VqcliError(
-            f"{folder} holds no tokenizer and no generator (kind: {kind})",
+            f"{folder} holds {any_kind()} (kind: {kind})",
             hint="give the folder of a model that vqcli wrote",
             reason="wrong-kind",
         )
     return str(kind)
 
 
+def row_of(folder: Path) -> Kind:
+    """All there is to know of the kind of a model folder. Raises VqcliError where ``kind_of`` does."""
+    return KINDS[kind_of(folder)]
+
+
 def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
     """``config.json`` of a model folder. Raises VqcliError if it is of another kind or version."""
     found = kind_of(folder)
     if found != kind:
-        hint = f"it is for vqcli {KINDS[found]}; give a {kind}'s folder"
-        if found == "generator" and (folder / "tokenizer").is_dir():
-            hint = f"its tokenizer is {folder / 'tokenizer'}"
+        hint = f"it is for vqcli {KINDS[found].commands}; give a {kind}'s folder"
+        if KINDS[found].on_tokens and (folder / TOKENIZER).is_dir():
+            hint = f"its tokenizer is {folder / TOKENIZER}"
         raise VqcliError(f"{folder} holds a {found}, not a {kind}", hint=hint, reason="wrong-kind")
     config: dict[str, Any] = files.read_json(folder / "config.json")
     if config.get("format") != FORMAT:

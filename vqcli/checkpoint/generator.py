@@ -11,7 +11,8 @@ import torch
 from pydantic import TypeAdapter
 
 from vqcli import files
-from vqcli.checkpoint.folder import FORMAT, damaged, read_config
+from vqcli.checkpoint.folder import FORMAT, TOKENIZER, damaged, read_config
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.checkpoint.weights import load_state, read_tensors, weights_file
 from vqcli.errors import VqcliError
@@ -20,7 +21,7 @@ from vqcli.registry import GeneratorConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
 
-CLASSES, TOKENIZER = "classes.json", "tokenizer"
+CLASSES = "classes.json"
 
 
 def describe_generator(generator: Generator) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _card(generator: Generator, note: str) -> str:
         f"# A generator ({generator.config.name}) of {generator.config.classes:,} classes\n",
         f"{count:,} parameters; images of {size} pixels as {_what(generator)}.",
         note,
-        "\n    vqcli generate --prompt-class 0 -m THIS_FOLDER\n",
+        f"\n    vqcli {KINDS['generator'].use} -m THIS_FOLDER\n",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import torch
@@ -44,6 +45,16 @@ def read_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
     if wrong:
         raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
     return state
+
+
+def count_numbers(path: Path) -> int:
+    """Numbers in a weight file, by its header. Raises VqcliError if it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as e:
+        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
+    return sum(map(math.prod, shapes))
 
 
 def _as_listed(path: Path) -> bool:

@@ -79,6 +79,5 @@ def push(
             raise typer.BadParameter("nobody can be asked here: give --yes")
         typer.confirm(f"Upload to {repository}?", abort=True, err=True)
     result = run(parcel, private=private, progress=out.progress())
-    use = "generate --prompt-class 0" if parcel.kind == "generator" else "encode IMAGES -o tokens.npy"
     text = f"{result.repository}  {len(result.files)} files, commit {result.commit[:12]}"
-    out.result(result, f"{text}\nNext: vqcli {use} -m {result.repository}", result.repository)
+    out.result(result, f"{text}\nNext: vqcli {parcel.use} -m {result.repository}", result.repository)

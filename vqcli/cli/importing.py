@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.models import NO_TOKENIZER, layout, network, sampling
 from vqcli.cli.options import ForceOpt, complete_model, parse_size
 from vqcli.cli.output import Out
 from vqcli.cli.text import table
@@ -113,33 +112,7 @@ def _text(result: ImportResult) -> str:
         ("folder", result.out),
         ("layout", result.layout),
         ("weights", f"{where}{', running averages' if record['averaged'] else ''}"),
-        *(_generator(result) if result.kind == "generator" else _tokenizer(result)),
+        *result.rows(),
         ("licence", f"{record['licence']} (its authors' code)" if record["licence"] else "not told"),
     ]
     return table(["", ""], rows)
-
-
-def _tokenizer(result: Any) -> list[tuple[str, object]]:
-    size = "x".join(map(str, result.image_size))
-    return [
-        ("codes", f"{result.codebook_size:,} of width {result.width}"),
-        *([("metric", f"{result.metric}{_untold(result, 'metric')}")] if result.metric else []),
-        ("images", f"{size} pixels, a token for {result.downsample}x{result.downsample}"),
-        ("fingerprint", result.fingerprint),
-    ]
-
-
-def _generator(result: Any) -> list[tuple[str, object]]:
-    return [
-        ("network", f"{network(result.generator)}{_untold(result, 'heads')}"),
-        ("parameters", f"{result.parameters:,}"),
-        ("classes", f"{result.classes:,}{_untold(result, 'classes')}"),
-        ("images", f"{layout(result)}{_untold(result, 'size')}"),
-        ("tokenizer", result.tokenizer or NO_TOKENIZER),
-        ("sampling", sampling(result.generator)),
-    ]
-
-
-def _untold(result: Any, option: str) -> str:
-    """What stands behind a fact that neither the file nor the user told."""
-    return f" (the file does not tell: --{option})" if option in result.assumptions() else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,71 +31,7 @@ def info(
 
     found = describe_model(model, out.progress())
 
-    rows = _generator if found.kind == "generator" else _tokenizer
-    out.result(found, lambda: table(["", ""], rows(found)), essential=found.folder)
-
-
-def _tokenizer(found: Any) -> list[tuple[str, object]]:
-    size = "x".join(map(str, found.image_size)) if found.image_size else "any"
-    return [
-        ("folder", found.folder),
-        ("kind", f"{found.kind}, {_quantizer(found.tokenizer['quantizer'])}"),
-        ("codes", f"{found.codebook_size:,} of width {found.width}"),
-        ("images", f"{size} pixels, a token for {found.downsample}x{found.downsample}"),
-        ("weights", f"{found.parameters:,} numbers, {found.bytes / 1e6:.1f} MB"),
-        ("fingerprint", found.fingerprint or "none yet: a training checkpoint"),
-        ("utilization", _stored(found.usage)),
-    ]
-
-
-def _generator(found: Any) -> list[tuple[str, object]]:
-    named = "" if found.named else ", without names"
-    return [
-        ("folder", found.folder),
-        ("kind", f"{found.kind}, {network(found.generator)}"),
-        ("classes", f"{found.classes:,}{named}"),
-        ("images", layout(found)),
-        ("weights", f"{found.parameters:,} numbers, {found.bytes / 1e6:.1f} MB"),
-        ("tokenizer", found.tokenizer or NO_TOKENIZER),
-        ("fingerprint", f"{found.fingerprint} (of the tokenizer)" if found.fingerprint else "not told"),
-        ("sampling", sampling(found.generator)),
-    ]
-
-
-NO_TOKENIZER = "not here: vqcli generate will need --tokenizer"
-"""What is told of a generator that is without its tokenizer."""
-
-
-def network(options: dict[str, Any]) -> str:
-    """A generator's network: ``gpt, layers 12, heads 12, width 768``."""
-    told = [f"{key} {options[key]}" for key in ("layers", "heads", "width") if key in options]
-    return ", ".join([options["name"], *told])
-
-
-def layout(found: Any) -> str:
-    """What a generator makes: ``256x256 pixels, 16x16 tokens of 16,384 codes``."""
-    size = f"{'x'.join(map(str, found.image_size))} pixels, " if found.image_size else ""
-    tokens = f"{sum(h * w for h, w in found.grid):,}"
-    if len(found.grid) == 1:
-        tokens = "x".join(map(str, found.grid[0]))
-    return f"{size}{tokens} tokens of {found.codebook_size:,} codes"
-
-
-def sampling(options: dict[str, Any]) -> str:
-    """A generator's defaults of sampling: ``cfg 2.0, top_k 0``."""
-    return ", ".join(f"{name} {value}" for name, value in options["sampling"].items())
-
-
-def _quantizer(options: dict[str, Any]) -> str:
-    """``residual quantizer, depth 4``."""
-    told = [f"{key} {options[key]}" for key in ("metric", "depth", "scales") if key in options]
-    return ", ".join([f"{options['name']} quantizer", *told])
-
-
-def _stored(usage: dict[str, object] | None) -> str:
-    if usage is None:
-        return "never measured"
-    return f"{usage['utilization']:.2%} over {usage['tokens']:,} tokens of {usage['images']}"
+    out.result(found, lambda: table(["", ""], found.rows()), essential=found.folder)
 
 
 def check(

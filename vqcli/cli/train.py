@@ -117,25 +117,10 @@ def train(
 
 
 def _text(result: TrainResult) -> str:
-    measured = result.measured
-    lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}"]
-    if "utilization" in measured:
-        lines.append(
-            f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
-            f"{measured['images']:,} held-out images "
-            f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
-        )
-    if "cross_entropy" in measured:
-        lines.append(
-            f"cross-entropy {measured['cross_entropy']:.4f} nats a token, perplexity "
-            f"{measured['perplexity']:.1f}, over {measured['images']:,} held-out images"
-        )
+    lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}", *result.summary]
     if result.rejected:
         lines.append(f"{result.rejected} images were rejected")
-    if result.task == "generator":
-        lines.append(f"Next: vqcli generate --prompt-class 0 -m {result.run}")
-    else:
-        lines.append(f"Next: vqcli encode IMAGES -o tokens.npy -m {result.run}")
+    lines.append(f"Next: vqcli {result.use} -m {result.run}")
     return "\n".join(lines)
 
 

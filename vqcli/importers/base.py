@@ -64,6 +64,8 @@ def unfit(message: str) -> VqcliError:
 class Importer(ABC):
     """Recognises a published layout by its keys, and brings its weights under our names."""
 
+    KIND: ClassVar[str]
+    """Of the model that its files become: a row of ``checkpoint.kinds``."""
     HAS: ClassVar[tuple[str | tuple[str, ...], ...]]
     """What its keys start with, each of these; of a group one is enough."""
     LACKS: ClassVar[tuple[str, ...]] = ()

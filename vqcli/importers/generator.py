@@ -20,6 +20,7 @@ HEAD = 64
 class GeneratorImporter(Importer):
     """Converts a published generator of tokens."""
 
+    KIND = "generator"
     OPTIONS = frozenset({"heads", "tokenizer"})
     HEADS: ClassVar[Mapping[tuple[int, int], int]] = {}
     """As published, by layers and width."""

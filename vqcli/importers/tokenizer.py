@@ -12,6 +12,7 @@ from vqcli.importers.base import Importer, ImportOptions, State, count, levels_i
 class TokenizerImporter(Importer):
     """Converts a published tokenizer."""
 
+    KIND = "tokenizer"
     APART: ClassVar[tuple[str, ...]] = ("encoder.", "decoder.")
     SETTINGS: ClassVar[bool] = False
     """Whether it asks what ``config.json`` beside the file says."""

@@ -29,7 +29,7 @@ class Model(Entry):
     """A published model with a short name."""
 
     kind: str
-    """``tokenizer`` or ``generator``."""
+    """A row of ``checkpoint.kinds``."""
     codes: int
     """Of its codebook; of a generator, of the tokenizer whose tokens it makes."""
     repository: str
@@ -104,7 +104,7 @@ def _model(name: str, published: Published) -> Model:
     return Model(
         name,
         published.what,
-        "generator" if published.tokenizer else "tokenizer",
+        published.kind,
         published.codes,
         published.repository,
         published.file,

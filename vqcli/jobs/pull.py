@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vqcli import files
 from vqcli.checkpoint.contents import MANIFEST, check_whole, model_files, tokenizer_files
-from vqcli.checkpoint.folder import kind_of
+from vqcli.checkpoint.folder import row_of
 from vqcli.data.tokens.remap import check_free
 from vqcli.library.find import model_folder
 from vqcli.library.open import generator_tokenizer
@@ -29,8 +29,8 @@ def pull(
 ) -> PullResult:
     """Have a model on this machine, for work without network; ``out`` also gets a copy of its folder.
 
-    A generator's copy has its tokenizer with it. Raises VqcliError where there is no such model, it is not
-    what it should be, or ``out`` is taken.
+    The copy of what works on a tokenizer's tokens has that with it. Raises VqcliError where there is no such
+    model, it is not what it should be, or ``out`` is taken.
     """
     if out:
         check_free(out, ours=(out / "config.json").is_file(), force=force)
@@ -38,9 +38,8 @@ def pull(
     if out:
         check_whole(folder)
         whole = {name: folder / name for name in model_files(folder)}
-        apart = (
-            generator_tokenizer(folder, reference, None, progress) if kind_of(folder) == "generator" else None
-        )
+        on_tokens = row_of(folder).on_tokens
+        apart = generator_tokenizer(folder, reference, None, progress) if on_tokens else None
         if apart and apart.parent != folder:
             whole |= tokenizer_files(apart)
             whole.pop(MANIFEST, None)  # it tells of less

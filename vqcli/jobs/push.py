@@ -15,7 +15,8 @@ import yaml
 
 from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
-from vqcli.checkpoint.folder import kind_of, read_config
+from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import ABOUT, ALIASES, Published
 from vqcli.library.downloads.client import client, endpoint, token
@@ -27,31 +28,6 @@ from vqcli.types import Progress, silent
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
 """What a card tells machines, before its text."""
 LICENSE = re.compile(r"^license:.*\n(?:(?: |- ).*\n)*", re.MULTILINE)
-USE = {
-    "tokenizer": """## Use
-
-    vqcli encode IMAGES -o tokens.npy -m {repository}
-    vqcli decode tokens.npy -o images/ -m {repository}
-
-```python
-from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.library.find import model_folder
-
-tokenizer = load_tokenizer(model_folder("{repository}"))
-```
-""",
-    "generator": """## Use
-
-    vqcli generate --prompt-class 0 -o images/ -m {repository}{apart}
-
-```python
-from vqcli.checkpoint.generator import load_generator
-from vqcli.library.find import model_folder
-
-generator = load_generator(model_folder("{repository}"))
-```
-""",
-}
 
 
 @dataclass(frozen=True)
@@ -60,12 +36,17 @@ class Parcel:
 
     folder: Path
     kind: str
-    """``tokenizer`` or ``generator``."""
+    """A row of ``checkpoint.kinds``."""
     repository: str
     files: list[str]
     """Names, of the card and the manifest too."""
     bytes: int
     card: str
+
+    @property
+    def use(self) -> str:
+        """What is done with it first: a command, before its ``-m MODEL``."""
+        return KINDS[self.kind].use
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,8 @@ def pack(
     names = [name for name in model_files(folder) if name not in (CARD, MANIFEST)]
     check_whole(folder)
     size = sum((folder / name).stat().st_size for name in names)
-    card = model_card(folder, repository, {kind: config[kind]}, licence)
+    section = KINDS[kind].section
+    card = model_card(folder, repository, {section: config[section]}, licence)
     return Parcel(folder, kind, repository, [*names, CARD, MANIFEST], size, card)
 
 
@@ -148,10 +130,10 @@ def _facts(size: int, path: Path) -> dict[str, Any]:
 def model_card(folder: Path, repository: str, model: dict[str, Any], licence: str | None) -> str:
     """The folder's card with how to use it from there, its recipe, and a licence.
 
-    ``model`` is its configuration under its kind. The licence is the one given, else the card's own, else
+    ``model`` is its section of ``config.json``. The licence is the one given, else the card's own, else
     that of a published file that is known. Raises VqcliError if the card is no UTF-8.
     """
-    path, (kind, *_) = folder / CARD, model
+    path, kind = folder / CARD, kind_of(folder)
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else f"# A {kind}\n"
     except UnicodeDecodeError as e:
@@ -161,8 +143,8 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
     text = _licensed(text, licence, _known_licence(folder))
     text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
-        apart = "" if (folder / "tokenizer").is_dir() else " --tokenizer TOKENIZER"
-        text += "\n" + USE[kind].format(repository=repository, apart=apart)
+        apart = "" if (folder / TOKENIZER).is_dir() else " --tokenizer TOKENIZER"
+        text += "\n" + KINDS[kind].card.format(repository=repository, apart=apart)
     if "## Recipe" not in text:
         text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, model), sort_keys=False)}```\n"
     return text

@@ -70,19 +70,41 @@ class Picture:
     index: int
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Networks on their device."""
+
+    generator: Generator
+    folder: Path
+    """Of the generator."""
+    tokenizer: Tokenizer | None = None
+    """Known to fit, where it is open."""
+
+
 class Sampler:
     """A generator with the images that are asked of it, and with what decodes them where that is wanted."""
 
     tokenizer: Tokenizer
     """Set by ``add_tokenizer``."""
 
-    def __init__(self, options: GenerateOptions, rank: int = 0, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        options: GenerateOptions,
+        rank: int = 0,
+        progress: Progress = silent,
+        opened: Opened | None = None,
+    ) -> None:
+        """``opened`` is what ``options`` name, where that is open already."""
         self.options, self.device = options, pick_device(options.device, rank)
-        self.generator, self.folder = open_generator(options.model, self.device, progress)
+        opened = opened or Opened(*open_generator(options.model, self.device, progress))
+        self.generator, self.folder = opened.generator, opened.folder
         self.sampling = check_sampling(self.generator, options.sampling)
         self.generator.to(FORMATS[options.precision])
+        if opened.tokenizer:
+            self.tokenizer = opened.tokenizer
         if self.generator.NEEDS:
-            self.add_tokenizer(progress)
+            if not opened.tokenizer:
+                self.add_tokenizer(progress)
             self.generator.attach(self.tokenizer)
         if options.compile:
             self.generator.compile_step()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcli import files
+from vqcli.checkpoint.folder import row_of
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
@@ -53,13 +54,24 @@ class TrainResult:
     run: Path
     model: Path
     task: str
-    """What the recipe trains: ``tokenizer`` or ``generator``."""
+    """What the recipe trains: its ``task``."""
     steps: int
     seconds: float
     """Of this process; a resumed run counts from its resumption."""
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
+
+    @property
+    def summary(self) -> list[str]:
+        """What a user is told of the measurements, a line each."""
+        told: list[str] = resolve("tasks", self.task).summary(self.measured)
+        return told
+
+    @property
+    def use(self) -> str:
+        """What is done with the model first: a command, before its ``-m MODEL``."""
+        return row_of(self.model).use
 
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:

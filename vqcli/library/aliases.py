@@ -26,6 +26,8 @@ class Published:
     """Of the file; 0 where that is not known exactly."""
     importer: str = ""
     """The part that reads it."""
+    kind: str = "tokenizer"
+    """Of the model: a row of ``checkpoint.kinds``."""
     codes: int = 0
     """Size of the codebook."""
     width: int = 256
@@ -35,7 +37,7 @@ class Published:
     size: int = 256
     """Pixels a side of its images."""
     tokenizer: str = ""
-    """Of a generator: the alias of the tokenizer whose tokens it makes. Empty for a tokenizer."""
+    """The alias of the tokenizer on whose tokens it works. Empty for a tokenizer."""
     licence: str = ABOUT
     """As its repository, else its authors' code tells."""
     what: str = ""
@@ -231,6 +233,7 @@ ALIASES: dict[str, Published] = {
             LLAMAGEN,
             f"c2i_{size.upper()}_{side}.pt",
             importer="llamagen_gpt",
+            kind="generator",
             codes=16_384,
             width=8,
             size=side,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vqcli import files
 from vqcli.checkpoint.contents import OURS
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.cache import KIND, cache_folder, kept, kept_folder, variant
@@ -71,17 +72,18 @@ def _import(
 def import_file(
     path: Path,
     out: Path,
-    options: ImportOptions,
+    options: ImportOptions | None = None,
     *,
     tokenizer: str | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> ImportResult:
     """``import_model``, with a generator's tokenizer as a user names it."""
+    from vqcli.importers.base import ImportOptions
     from vqcli.library.importing import import_model
 
     if tokenizer:
-        options = replace(options, tokenizer=model_folder(tokenizer, progress))
+        options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
     return import_model(path, out, options, force=force, progress=progress)
 
 
@@ -124,7 +126,7 @@ def is_ours(config: Path) -> bool:
         found = json.loads(config.read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("kind") in ("tokenizer", "generator") and "format" in found
+    return isinstance(found, dict) and found.get("kind") in KINDS and "format" in found
 
 
 def only_candidate(source: Published, found: Listing) -> str:

@@ -14,6 +14,7 @@ from vqcli.checkpoint.contents import tokenizer_files
 from vqcli.checkpoint.folder import read_config
 from vqcli.checkpoint.generator import save_generator
 from vqcli.checkpoint.tokenizer import build_tokenizer
+from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, sampling, untold
 from vqcli.config import parse
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
@@ -63,6 +64,18 @@ class ImportedGenerator:
         }
         return {option: told[option] for option in self.assumed}
 
+    def rows(self) -> list[Row]:
+        """What a table for people says of it, line by line."""
+        made = layout(self.image_size, self.grid, self.codebook_size)
+        return [
+            ("network", f"{network(self.generator)}{untold('heads', self.assumed)}"),
+            ("parameters", f"{self.parameters:,}"),
+            ("classes", f"{self.classes:,}{untold('classes', self.assumed)}"),
+            ("images", f"{made}{untold('size', self.assumed)}"),
+            ("tokenizer", self.tokenizer or NO_TOKENIZER),
+            ("sampling", sampling(self.generator)),
+        ]
+
 
 @dataclass(frozen=True)
 class ConvertedGenerator:
@@ -75,7 +88,7 @@ class ConvertedGenerator:
     """The folder of the tokenizer that was named, where a copy of it is wanted."""
     assumed: list[str]
 
-    def facts(self, _digest: str) -> dict[str, Any]:
+    def facts(self, digest: str) -> dict[str, Any]:
         """What ``import.json`` tells of it."""
         return {"assumed": self.assumed}
 
@@ -109,7 +122,7 @@ class ConvertedGenerator:
 
 
 def convert_generator(
-    importer: GeneratorImporter, state: State, options: ImportOptions
+    importer: GeneratorImporter, state: State, options: ImportOptions, _path: Path | None = None
 ) -> ConvertedGenerator:
     """The generator of a file with these weights, and its tokenizer. Raises VqcliError if they do not fit."""
     inside = {key: x for key, x in state.items() if importer.INSIDE and key.startswith(importer.INSIDE)}

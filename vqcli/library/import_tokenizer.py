@@ -10,6 +10,7 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
+from vqcli.checkpoint.told import Row, untold
 from vqcli.config import parse
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State
@@ -42,6 +43,17 @@ class ImportedTokenizer:
     def assumptions(self) -> dict[str, str]:
         """What neither the file nor the user told, by option."""
         return {"metric": f"codes compared by {self.metric}"} if self.metric_assumed else {}
+
+    def rows(self) -> list[Row]:
+        """What a table for people says of it, line by line."""
+        size = "x".join(map(str, self.image_size))
+        metric = ("metric", f"{self.metric}{untold('metric', self.assumptions())}")
+        return [
+            ("codes", f"{self.codebook_size:,} of width {self.width}"),
+            *([metric] if self.metric else []),
+            ("images", f"{size} pixels, a token for {self.downsample}x{self.downsample}"),
+            ("fingerprint", self.fingerprint),
+        ]
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vqcli import files
+from vqcli.checkpoint.kinds import KINDS
+from vqcli.checkpoint.told import Row
 from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
-from vqcli.importers.generator import GeneratorImporter
-from vqcli.importers.tokenizer import TokenizerImporter
-from vqcli.library.import_generator import ConvertedGenerator, ImportedGenerator, convert_generator
-from vqcli.library.import_tokenizer import ConvertedTokenizer, ImportedTokenizer, from_file
-from vqcli.parts import PARTS
+from vqcli.parts import PARTS, named
 from vqcli.registry import resolve
 from vqcli.types import Progress, silent
 
 FORMAT, RECORD = 1, "import.json"
-ImportResult = ImportedTokenizer | ImportedGenerator
+
+
+class ImportResult(Protocol):
+    """The model that a file became: a dataclass, whose other fields are those of its kind."""
+
+    @property
+    def kind(self) -> str:
+        """A row of ``checkpoint.kinds``."""
+
+    @property
+    def out(self) -> Path:
+        """Its folder."""
+
+    @property
+    def layout(self) -> str:
+        """Name of the importer."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """``import.json``: the file's name and hash, where in it the weights were, and more."""
+
+    def assumptions(self) -> dict[str, str]:
+        """What neither the file nor the user told, by option."""
+
+    def rows(self) -> list[Row]:
+        """What a table for people says of it, line by line."""
+
+
+class Converted(Protocol):
+    """A model that is not written yet."""
+
+    def facts(self, digest: str) -> dict[str, Any]:
+        """What ``import.json`` tells of it, from a file of this SHA-256."""
+
+    def save(self, folder: Path, note: str) -> None:
+        """Write it into an empty folder."""
+
+    def result(self, out: Path, record: dict[str, Any]) -> ImportResult:
+        """What it became."""
 
 
 def import_model(
@@ -68,14 +104,10 @@ def import_model(
     return model.result(out, record)
 
 
-def convert(
-    importer: Importer, state: State, options: ImportOptions, path: Path
-) -> ConvertedTokenizer | ConvertedGenerator:
+def convert(importer: Importer, state: State, options: ImportOptions, path: Path) -> Converted:
     """What a file with these weights becomes. Raises VqcliError if they do not fit."""
-    if isinstance(importer, GeneratorImporter):
-        return convert_generator(importer, state, options)
-    assert isinstance(importer, TokenizerImporter)
-    return from_file(importer, state, options, path)
+    converted: Converted = named(KINDS[importer.KIND].convert)(importer, state, options, path)
+    return converted
 
 
 def read_hashed(path: Path, expected: str | None) -> tuple[str, Checkpoint]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from vqcli.checkpoint.folder import TOKENIZER, row_of
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.config import read_yaml
@@ -14,8 +16,15 @@ from vqcli.generators.base import Generator
 from vqcli.library.aliases import ALIASES, DEFAULT, GENERATOR
 from vqcli.library.find import model_folder, published_folder
 from vqcli.library.references import ENVIRONMENT, published
+from vqcli.parts import named
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent
+
+
+def open_model(reference: str, device: torch.device, progress: Progress = silent) -> tuple[Any, Path]:
+    """The model a user named, whatever its kind, ready, and its folder. Raises VqcliError."""
+    folder = model_folder(reference, progress)
+    return named(row_of(folder).load)(folder, device), folder
 
 
 def open_tokenizer(
@@ -43,17 +52,17 @@ def folder_or(default: str, reference: str | None, progress: Progress) -> Path:
 
 
 def generator_tokenizer(
-    folder: Path, reference: str | None, named: str | None, progress: Progress = silent
+    folder: Path, reference: str | None, chosen: str | None, progress: Progress = silent
 ) -> Path | None:
-    """The folder of the tokenizer that decodes what a generator makes; None where nobody tells.
+    """The folder of the tokenizer that a generator goes with; None where nobody tells.
 
-    ``named`` goes first, then what lies in the generator's folder, or what its run trains on, then what
+    ``chosen`` goes first, then what lies in the generator's folder, or what its run trains on, then what
     belongs to ``reference``, the short name it was opened by. Whether the two fit is not looked at.
     """
-    if named:
-        return model_folder(named, progress)
-    if (folder / "tokenizer" / "config.json").is_file():
-        return folder / "tokenizer"
+    if chosen:
+        return model_folder(chosen, progress)
+    if (folder / TOKENIZER / "config.json").is_file():
+        return folder / TOKENIZER
     recipe = folder.parent.parent / "recipe.yaml"
     if (folder / "state.json").is_file() and recipe.is_file():  # a checkpoint: its run knows
         return model_folder(read_yaml(recipe)["tokenizer"], progress)

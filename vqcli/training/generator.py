@@ -190,6 +190,15 @@ class GeneratorTask(Task):
             measured["perplexity"] = math.exp(measured["cross_entropy"])
         return measured | {"images": int(images)}
 
+    @classmethod
+    def summary(cls, measured: dict[str, Any]) -> list[str]:
+        if "cross_entropy" not in measured:
+            return []
+        return [
+            f"cross-entropy {measured['cross_entropy']:.4f} nats a token, perplexity "
+            f"{measured['perplexity']:.1f}, over {measured['images']:,} held-out images"
+        ]
+
     def picture(self, model: nn.Module, batch: Batch | None) -> Image:
         """A row of images of each of a few classes, always from the same random numbers."""
         model = self.informed(model)

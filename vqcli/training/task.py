@@ -120,6 +120,11 @@ class Task(ABC):
     def validate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, Any]:
         """Measurements on held-out images; every process is given its share and returns those of all."""
 
+    @classmethod
+    def summary(cls, measured: dict[str, Any]) -> list[str]:
+        """What a user is told of the last measurements, a line each."""
+        return []
+
     @abstractmethod
     def picture(self, model: nn.Module, batch: Any) -> Image | None:
         """What the model makes, of held-out images where it needs some; None if there are none."""

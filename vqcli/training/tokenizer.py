@@ -228,6 +228,16 @@ class TokenizerTask(Task):
         images = (batch.images for batch in batches)
         return score(model, images, self.nothing_counted(), self.objective.lpips)
 
+    @classmethod
+    def summary(cls, measured: dict[str, Any]) -> list[str]:
+        if "utilization" not in measured:
+            return []
+        return [
+            f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
+            f"{measured['images']:,} held-out images "
+            f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
+        ]
+
     def picture(self, model: nn.Module, batch: Batch | None) -> Image | None:
         """Images, and below them what the model makes of them."""
         assert isinstance(model, Tokenizer)

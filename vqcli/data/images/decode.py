@@ -55,12 +55,17 @@ def decode_image(data: bytes | Path, key: str) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image, key)
-                image.load()
-                return _to_rgb(_upright(image), key)
+                return as_rgb(image, key)
         except BAD_DATA as e:
             reason = _reason(e, data)
             raise BadImage(key, reason, "" if reason == "not-an-image" else str(e)) from e
+
+
+def as_rgb(image: Image.Image, key: str) -> Image.Image:
+    """What Pillow has opened as an upright RGB image of its own. Raises BadImage, and what Pillow raises."""
+    _check_size(image, key)
+    image.load()
+    return _to_rgb(_upright(image), key)
 
 
 def _read(path: Path, key: str) -> bytes:

@@ -24,7 +24,7 @@ def check_network(options: EvaluateOptions, target: Target, measuring: Measuring
 def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:
     """Raises VqcliError where what will be found cannot stand in a model's folder."""
     wrong = ""
-    if target.kind != "tokenizer":
+    if not target.reconstructs:
         wrong, hint = "--record is for a tokenizer's folder", "give a tokenizer as the target"
     elif cache_folder().resolve() in (target.folder or Path()).resolve().parents:
         wrong, hint = (

@@ -119,7 +119,7 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
     protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
-    view = View(target.kind == "tokenizer", target.sides, storing=bool(options.statistics))
+    view = View(target.reconstructs, target.sides, storing=bool(options.statistics))
     names = choose(protocol, options.metrics, view)
     if options.record:
         check_record(options, target, names)
@@ -188,7 +188,7 @@ def conclude(
         {key: value for numbers in each.values() for key, value in numbers.items()},
         total.titles(),
     )
-    reconstructs = "r" if target.kind == "tokenizer" else ""
+    reconstructs = "r" if target.reconstructs else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
     return EvaluateResult(
         target=options.target,

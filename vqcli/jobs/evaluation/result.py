@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import vqcli
+from vqcli.jobs.evaluation.work import Reconstructions
 
 SHARES = ("utilization", "uniform_expectation", "precision", "recall")
 """Numbers that are shares."""
@@ -17,7 +18,7 @@ class EvaluateResult:
 
     target: str
     kind: str
-    """``tokenizer``, ``generator`` or ``images``."""
+    """A row of ``checkpoint.kinds``, or ``images``."""
     reference: str
     """What was measured against; empty if nothing was."""
     protocol: str
@@ -50,11 +51,12 @@ class EvaluateResult:
     def rows(self) -> list[tuple[str, str]]:
         """What a table for people says, line by line."""
         counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
+        reconstructs = Reconstructions.what in self.counts
         speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
         return [
             ("protocol", f"{self.protocol}: {self.summary}"),
-            ("images", counts + (f" of {self.reference}" if self.kind == "tokenizer" else "")),
-            *([("against", self.reference)] if self.reference and self.kind != "tokenizer" else []),
+            ("images", counts + (f" of {self.reference}" if reconstructs else "")),
+            *([("against", self.reference)] if self.reference and not reconstructs else []),
             ("preparation", self.preparation),
             *((self.titles[name], _told(name, value)) for name, value in self.results.items()),
             *(("network", f"{name}, {what}") for name, what in self.networks.items()),

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from vqcli.checkpoint.folder import kind_of
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.npz import NETWORK, RESIZING, read_statistics, read_word
 from vqcli.data.images.open import open_source
@@ -23,11 +24,11 @@ from vqcli.jobs.sampler import GenerateOptions, Sampler, weights_hash
 from vqcli.library.find import model_folder
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
+from vqcli.parts import named
 from vqcli.pixels import NativeCrop, crop
 from vqcli.tokenizers.sizes import target_size
 from vqcli.types import Progress
 
-Kind = Literal["tokenizer", "generator", "images"]
 MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
 """What tells that a folder is a model's or a run's, not one of images."""
 
@@ -36,7 +37,8 @@ MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
 class Target:
     """What is evaluated, ready for work."""
 
-    kind: Kind
+    kind: str
+    """A row of ``checkpoint.kinds``, or ``images``."""
     stretches: list[Stretch]
     folder: Path | None = None
     """Of a model."""
@@ -52,9 +54,19 @@ class Target:
     """Of a tokenizer."""
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether images are compared with what a model makes of them."""
+        return any(isinstance(stretch, Reconstructions) for stretch in self.stretches)
+
+    @property
+    def samples(self) -> bool:
+        """Whether a model draws its images itself."""
+        return any(isinstance(stretch, Samples) for stretch in self.stretches)
+
+    @property
     def sides(self) -> frozenset[Side]:
         """Which sets there are."""
-        both = self.kind == "tokenizer" or len(self.stretches) > 1 or bool(self.statistics)
+        both = self.reconstructs or len(self.stretches) > 1 or bool(self.statistics)
         return frozenset({"reference", "sample"} if both else {"sample"})
 
 
@@ -63,10 +75,10 @@ def open_target(
 ) -> Target:
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
     target = _open(options, protocol, device, rank, progress)
-    if target.kind != "generator" and (options.sampling or options.tokenizer):
+    if not target.samples and (options.sampling or options.tokenizer):
         message = f"{options.target} is no generator: it takes neither --sampling nor --tokenizer"
         raise VqcliError(message, hint="leave them out", reason="option")
-    if target.kind == "generator" and options.limit:
+    if target.samples and options.limit:
         message = "--limit is of images that lie there"
         raise VqcliError(message, hint="-n tells how many samples a generator makes", reason="option")
     return target
@@ -84,9 +96,12 @@ def _open(
         target = Target("images", [samples], preparation="images as they are", plan=own)
         return _against(target, options, protocol)
     folder = model_folder(options.target, progress)
-    if kind_of(folder) == "generator":
-        return _against(_generator(folder, options, protocol, rank, progress), options, protocol)
-    return _tokenizer(folder, options, protocol, device)
+    kind = kind_of(folder)
+    if not KINDS[kind].evaluate:
+        hint = f"it is for vqcli {KINDS[kind].commands}"
+        raise VqcliError(f"{folder} is a {kind}: it makes no images", hint=hint, reason="wrong-kind")
+    found: Target = named(KINDS[kind].evaluate)(folder, options, protocol, device, rank, progress)
+    return found
 
 
 def are_images(text: str) -> bool:
@@ -109,7 +124,15 @@ def place(text: str) -> list[Any]:
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
-def _tokenizer(folder: Path, options: EvaluateOptions, protocol: Protocol, device: torch.device) -> Target:
+def tokenizer_target(
+    folder: Path,
+    options: EvaluateOptions,
+    protocol: Protocol,
+    device: torch.device,
+    rank: int,
+    progress: Progress,
+) -> Target:
+    """A tokenizer, ready to reconstruct images. Raises VqcliError where none are named."""
     if not options.images:
         hint = "name some with --images; vqcli usage-report tells what is stored with the model"
         raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="usage")
@@ -141,9 +164,15 @@ CROPS = {
 }
 
 
-def _generator(
-    folder: Path, options: EvaluateOptions, protocol: Protocol, rank: int, progress: Progress
+def generator_target(
+    folder: Path,
+    options: EvaluateOptions,
+    protocol: Protocol,
+    device: torch.device,
+    rank: int,
+    progress: Progress,
 ) -> Target:
+    """A generator with its tokenizer, ready to draw samples. Raises VqcliError where they do not fit."""
     wanted = GenerateOptions(
         ("0",),  # classes are drawn later
         model=options.target,
@@ -161,7 +190,8 @@ def _generator(
     settings = ", ".join(f"{name} {value}" for name, value in sampler.sampling.model_dump().items())
     how = f"{protocol.labels} classes, {sides}, seed {options.seed}, {settings}"
     own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
-    return Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
+    target = Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
+    return _against(target, options, protocol)
 
 
 def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Target:

@@ -1,0 +1,92 @@
+"""What kinds of models there are: one row each, and nothing else asks which kind a model is. No torch here.
+
+A new kind is a row and files of its own. Targets are ``"module:attribute"``, imported on first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all of vqcli must know of a kind of model."""
+
+    section: str
+    """The key of ``config.json`` that holds its network's configuration."""
+    load: str
+    """``(folder, device)`` -> the module, ready for use."""
+    describe: str
+    """``(folder, reference)`` -> a dataclass of what the folder tells, whose ``rows()`` are for people."""
+    door: str
+    """``(module, folder, options)`` -> what ``vqcli.load`` gives."""
+    commands: str
+    """The commands that take it, in words."""
+    use: str
+    """What is done with it first: a command, before its ``-m MODEL``."""
+    card: str
+    """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
+    tokenizer where that is not in its folder."""
+    on_tokens: bool = False
+    """Whether it works on the tokens of a tokenizer, which lies in its folder or is found by
+    ``library.open.generator_tokenizer``."""
+    convert: str = ""
+    """``(importer, state, options, path)`` -> what a published file becomes; empty where none is read."""
+    evaluate: str = ""
+    """``(folder, options, protocol, device, rank, progress)`` -> what ``vqcli evaluate`` measures; empty
+    where it makes no images."""
+
+
+KINDS: dict[str, Kind] = {
+    "tokenizer": Kind(
+        section="tokenizer",
+        load="vqcli.checkpoint.tokenizer:load_tokenizer",
+        describe="vqcli.jobs.tokenizer_info:describe_tokenizer",
+        door="vqcli.door.tokenizer:TokenizerModel",
+        commands="encode, decode and usage-report",
+        use="encode IMAGES -o tokens.npy",
+        card="""## Use
+
+    vqcli encode IMAGES -o tokens.npy -m {repository}
+    vqcli decode tokens.npy -o images/ -m {repository}
+
+```python
+import vqcli
+
+tokenizer = vqcli.load("{repository}")
+encoded = tokenizer.encode("photo.jpg")  # encoded.tokens is a numpy array
+pictures = tokenizer.decode(encoded).images
+```
+""",
+        convert="vqcli.library.import_tokenizer:from_file",
+        evaluate="vqcli.jobs.evaluation.target:tokenizer_target",
+    ),
+    "generator": Kind(
+        section="generator",
+        load="vqcli.checkpoint.generator:load_generator",
+        describe="vqcli.jobs.generator_info:describe_generator",
+        door="vqcli.door.generator:GeneratorModel",
+        commands="generate",
+        use="generate --prompt-class 0",
+        card="""## Use
+
+    vqcli generate --prompt-class 0 -o images/ -m {repository}{apart}
+
+```python
+import vqcli
+
+generator = vqcli.load("{repository}")
+pictures = generator.generate(classes=0, count=8).images
+```
+""",
+        on_tokens=True,
+        convert="vqcli.library.import_generator:convert_generator",
+        evaluate="vqcli.jobs.evaluation.target:generator_target",
+    ),
+}
+"""By the ``kind`` of ``config.json``."""
+
+
+def any_kind() -> str:
+    """``no tokenizer and no generator``: what a folder of no kind holds."""
+    return " and ".join(f"no {name}" for name in KINDS)

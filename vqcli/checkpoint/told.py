@@ -1,0 +1,51 @@
+"""Words about models, for whoever tells of one: ``vqcli info`` and ``vqcli import``. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from vqcli.types import Grid
+
+Row = tuple[str, object]
+"""A line of a table for people: what, and what it is."""
+NO_TOKENIZER = "not here: vqcli generate will need --tokenizer"
+"""What is told of a generator that is without its tokenizer."""
+
+
+def network(options: dict[str, Any]) -> str:
+    """A generator's network: ``gpt, layers 12, heads 12, width 768``."""
+    return ", ".join([options["name"], *_given(options, "layers", "heads", "width")])
+
+
+def quantizer(options: dict[str, Any]) -> str:
+    """``residual quantizer, depth 4``."""
+    return ", ".join([f"{options['name']} quantizer", *_given(options, "metric", "depth", "scales")])
+
+
+def _given(options: dict[str, Any], *keys: str) -> list[str]:
+    return [f"{key} {options[key]}" for key in keys if key in options]
+
+
+def layout(image_size: tuple[int, int] | None, grid: Grid, codebook_size: int) -> str:
+    """What a generator makes: ``256x256 pixels, 16x16 tokens of 16,384 codes``."""
+    size = f"{'x'.join(map(str, image_size))} pixels, " if image_size else ""
+    tokens = f"{sum(h * w for h, w in grid):,}"
+    if len(grid) == 1:
+        tokens = "x".join(map(str, grid[0]))
+    return f"{size}{tokens} tokens of {codebook_size:,} codes"
+
+
+def sampling(options: dict[str, Any]) -> str:
+    """A generator's defaults of sampling: ``cfg 2.0, top_k 0``."""
+    return ", ".join(f"{name} {value}" for name, value in options["sampling"].items())
+
+
+def weights(parameters: int, size: int) -> str:
+    """``886,787 numbers, 3.6 MB``, of a size in bytes."""
+    return f"{parameters:,} numbers, {size / 1e6:.1f} MB"
+
+
+def untold(option: str, assumed: Container[str]) -> str:
+    """What stands behind a fact that neither a published file nor the user told."""
+    return f" (the file does not tell: --{option})" if option in assumed else ""

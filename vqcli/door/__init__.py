@@ -1,0 +1,1 @@
+"""What ``import vqcli`` gives to Python: models, tokens and usage, for direct use."""

@@ -1,0 +1,77 @@
+"""What a generator's folder tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from vqcli.checkpoint.folder import TOKENIZER, read_config
+from vqcli.checkpoint.generator import read_classes
+from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, sampling, weights
+from vqcli.checkpoint.weights import count_numbers
+from vqcli.library.references import published
+from vqcli.types import Grid, TokenizerSpec
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """A generator's folder in numbers."""
+
+    folder: Path
+    kind: str
+    parameters: int
+    bytes: int
+    """Of its weights; its tokenizer has its own."""
+    classes: int
+    named: bool
+    """Whether its classes have names."""
+    codebook_size: int
+    """Of the tokenizer whose tokens it makes."""
+    image_size: tuple[int, int] | None
+    grid: Grid
+    """Tokens of an image, coarse to fine."""
+    fingerprint: str
+    """Of the tokenizer; empty where nobody told which it is."""
+    tokenizer: str | None
+    """Where that is: a folder, or a short name; None where nobody tells."""
+    generator: dict[str, Any]
+    """Its full configuration, defaults of sampling too."""
+
+    def rows(self) -> list[Row]:
+        """What a table for people says, line by line."""
+        named = "" if self.named else ", without names"
+        known = f"{self.fingerprint} (of the tokenizer)" if self.fingerprint else "not told"
+        return [
+            ("folder", self.folder),
+            ("kind", f"{self.kind}, {network(self.generator)}"),
+            ("classes", f"{self.classes:,}{named}"),
+            ("images", layout(self.image_size, self.grid, self.codebook_size)),
+            ("weights", weights(self.parameters, self.bytes)),
+            ("tokenizer", self.tokenizer or NO_TOKENIZER),
+            ("fingerprint", known),
+            ("sampling", sampling(self.generator)),
+        ]
+
+
+def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
+    """What a folder says of its generator; nothing is loaded. Raises VqcliError, KeyError."""
+    config, path = read_config(folder, "generator"), folder / "model.safetensors"
+    generator, spec = config["generator"], TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])
+    inside, source = folder / TOKENIZER, published(reference)
+    return GeneratorInfo(
+        folder=folder,
+        kind="generator",
+        parameters=count_numbers(path),
+        bytes=path.stat().st_size,
+        classes=generator["classes"],
+        named=bool(read_classes(folder)),
+        codebook_size=spec.codebook_size,
+        image_size=spec.image_size,
+        grid=spec.grid or (),
+        fingerprint=spec.fingerprint,
+        tokenizer=str(inside) if inside.is_dir() else (source.tokenizer if source else "") or None,
+        generator=generator,
+    )

@@ -1,0 +1,69 @@
+"""What a tokenizer's folder tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vqcli.checkpoint.folder import read_config
+from vqcli.checkpoint.told import Row, quantizer, weights
+from vqcli.checkpoint.weights import count_numbers
+from vqcli.jobs.usage import read_usage
+
+TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerprint", "tokenizer")
+"""Keys of a tokenizer's ``config.json`` that are told as they are."""
+
+
+@dataclass(frozen=True)
+class TokenizerInfo:
+    """A tokenizer's folder in numbers."""
+
+    folder: Path
+    kind: str
+    codebook_size: int
+    width: int
+    downsample: int
+    image_size: list[int] | None
+    parameters: int
+    """Of all weight files, codes included."""
+    bytes: int
+    fingerprint: str
+    tokenizer: dict[str, Any]
+    """Its full configuration."""
+    usage: dict[str, Any] | None
+    """Utilization measured when it was exported."""
+
+    def rows(self) -> list[Row]:
+        """What a table for people says, line by line."""
+        size = "x".join(map(str, self.image_size)) if self.image_size else "any"
+        return [
+            ("folder", self.folder),
+            ("kind", f"{self.kind}, {quantizer(self.tokenizer['quantizer'])}"),
+            ("codes", f"{self.codebook_size:,} of width {self.width}"),
+            ("images", f"{size} pixels, a token for {self.downsample}x{self.downsample}"),
+            ("weights", weights(self.parameters, self.bytes)),
+            ("fingerprint", self.fingerprint or "none yet: a training checkpoint"),
+            ("utilization", _stored(self.usage)),
+        ]
+
+
+def _stored(usage: dict[str, Any] | None) -> str:
+    if usage is None:
+        return "never measured"
+    return f"{usage['utilization']:.2%} over {usage['tokens']:,} tokens of {usage['images']}"
+
+
+def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
+    """What a folder says of its tokenizer; nothing is loaded. Raises VqcliError, KeyError."""
+    config = read_config(folder)
+    names = ("model.safetensors", "codebook.safetensors")
+    there = [folder / name for name in names if (folder / name).is_file()]
+    usage = folder / "usage.json"
+    return TokenizerInfo(
+        folder=folder,
+        parameters=sum(map(count_numbers, there)),
+        bytes=sum(path.stat().st_size for path in there),
+        usage=read_usage(usage) if usage.is_file() else None,
+        **{name: config[name] for name in TOLD},
+    )
