@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,10 @@ import torch
 
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.data.images.npz import NETWORK, RESIZING, read_statistics, read_word
+from vqcli.data.images.npz import NETWORK, RESIZING, NpzSource, read_statistics, read_word
 from vqcli.data.images.open import open_source
+from vqcli.data.location import location
+from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
@@ -28,8 +29,6 @@ from vqcli.tokenizers.sizes import target_size
 from vqcli.types import Progress
 
 Kind = Literal["tokenizer", "generator", "images"]
-MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
-"""What tells that a folder is a model's or a run's, not one of images."""
 
 
 @dataclass
@@ -75,7 +74,11 @@ def open_target(
 def _open(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
-    if are_images(options.target):
+    kind = named(options.target)
+    if kind == "tokens":
+        message = f"{options.target} holds tokens, not images or a model"
+        raise VqcliError(message, hint="vqcli decode makes images of them", reason="wrong-kind")
+    if kind == "images":
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
@@ -87,17 +90,6 @@ def _open(
     if kind_of(folder) == "generator":
         return _against(_generator(folder, options, protocol, rank, progress), options, protocol)
     return _tokenizer(folder, options, protocol, device)
-
-
-def are_images(text: str) -> bool:
-    """Whether a target names images; anything that is no file, pattern or folder of them is a model."""
-    path = Path(text)
-    if path.is_dir():
-        return not any((path / name).exists() for name in MODEL_FILES)
-    model = path.suffix.lower() in {".pt", ".pth", ".ckpt", ".safetensors", ".bin"}
-    return (
-        bool(path.is_file() and not model) or glob.has_magic(text) or bool(re.fullmatch("demo(:.*)?", text))
-    )
 
 
 def place(text: str) -> list[Any]:
@@ -168,9 +160,9 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     """The target with its reference: images, or what is stored of them."""
     if not options.images:
         return target
-    path = Path(options.images)
     target.plan["reference"] = place(options.images)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if NpzSource.claims(options.images):
+        path = location(options.images)
         target.statistics, target.statistics_of = read_statistics(path), read_word(path, NETWORK)
         usual = "tensorflow" if "mu_s" in target.statistics else protocol.resize  # ADM's; others do not tell
         resized = read_word(path, RESIZING) or usual

@@ -1,0 +1,31 @@
+"""What a text names: tokens, images or a model; docs/data.md tells users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from vqcli.data.images.open import claimant
+from vqcli.data.tokens.files import is_tokens
+
+Kind = Literal["tokens", "images", "model"]
+MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
+"""What tells that a folder is a model's or a run's, not one of images."""
+WEIGHTS = frozenset({".pt", ".pth", ".ckpt", ".safetensors", ".bin"})
+"""How files of published weights end, also before another ending: ``model.pth.tar``."""
+
+
+def named(text: str) -> Kind:
+    """What a text names, where a command takes more than one kind.
+
+    Tokens go first, then models that lie here, then images that a source claims. All else is a model's name:
+    of one elsewhere, or of nothing, which whoever opens it tells.
+    """
+    path = Path(text)
+    if is_tokens(path):
+        return "tokens"
+    if path.is_dir():
+        here = any((path / name).exists() for name in MODEL_FILES)
+    else:
+        here = not WEIGHTS.isdisjoint(map(str.lower, path.suffixes)) and path.is_file()
+    return "images" if not here and claimant(text) else "model"
