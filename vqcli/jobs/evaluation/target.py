@@ -76,7 +76,7 @@ def _open(
 ) -> Target:
     kind = named(options.target)
     if kind == "tokens":
-        message = f"{options.target} holds tokens, not images or a model"
+        message = f"{options.target} names tokens, not images or a model"
         raise VqcliError(message, hint="vqcli decode makes images of them", reason="wrong-kind")
     if kind == "images":
         if options.eval_size:
