@@ -45,6 +45,7 @@ LIGHT = [
     "metrics.usage.diagnosis",
     "metrics.protocols",
     "data.classes",
+    "data.images.forms",
 ]
 
 
