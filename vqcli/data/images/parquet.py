@@ -130,7 +130,8 @@ def _inspect(place: Location) -> _Shard:
         labels = table.column(label).to_pylist() if label else [None] * table.num_rows
         keys = table.column(0).combine_chunks().field("path").to_pylist() if names else []
     if not keys or None in keys or len(set(keys)) < len(keys):
-        keys = [f"{PurePath(str(place)).stem}/{row:0{len(str(sum(rows)))}d}" for row in range(sum(rows))]
+        stem, digits = PurePath(str(place)).stem, len(str(sum(rows)))
+        keys = [f"{stem}/{row:0{digits}d}" for row in range(sum(rows))]
     if not all(label is None or isinstance(label, int) for label in labels):
         raise VqcliError(
             f"{place} has labels that are no integers", hint="encode them as a ClassLabel", reason="damaged"
