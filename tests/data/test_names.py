@@ -37,6 +37,7 @@ def write(path: Path) -> Path:
     [
         (["t/plan.json", "t/1.png"], "t", "tokens"),
         (["t/plan.json", "t/config.json"], "t", "tokens"),
+        (["l/plan.json", "l/1.png"], "l", "latents"),
         ([], "absent.npy", "tokens"),
         (["m/config.json", "m/1.png"], "m", "model"),
         (["r/recipe.yaml", "r/samples/1.png"], "r", "model"),
@@ -70,6 +71,8 @@ def test_named(made: list[str], text: str, kind: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for name in made:
         write(tmp_path / name)
+    for plan in tmp_path.glob("*/plan.json"):
+        plan.write_text('{"latents": {}}' if kind == "latents" else '{"tokens": {}}')
     assert named(text) == kind
 
 

@@ -63,7 +63,7 @@ def measure_usage(
     ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
-    if named(target) == "tokens":
+    if named(target) in ("tokens", "latents"):  # of which the latter are refused where they are opened
         if options:
             raise VqcliError(
                 f"{target} holds tokens, which are counted as they are",

@@ -75,9 +75,9 @@ def _open(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
     kind = named(options.target)
-    if kind == "tokens":
-        message = f"{options.target} names tokens, not images or a model"
-        raise VqcliError(message, hint="vqcli decode makes images of them", reason="wrong-kind")
+    if kind in ("tokens", "latents"):
+        message = f"{options.target} names {kind}, not images or a model"
+        raise VqcliError(message, hint="vqcli decode makes images of tokens", reason="wrong-kind")
     if kind == "images":
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
