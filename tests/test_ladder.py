@@ -48,6 +48,7 @@ LIGHT = [
     "metrics.usage.diagnosis",
     "metrics.protocols",
     "data.classes",
+    "data.images.forms",
 ]
 
 

@@ -109,9 +109,9 @@ if not TYPE_CHECKING:  # a type checker should see the names above alone
         """A public name, imported when it is first asked for."""
         if name not in _LAZY:
             raise AttributeError(f"module 'vqcli' has no attribute '{name}'")
-        from vqcli.parts import named
+        from vqcli.parts import attribute
 
-        found = globals()[name] = named(_LAZY[name])
+        found = globals()[name] = attribute(_LAZY[name])
         return found
 
     def __dir__() -> list[str]:

@@ -87,7 +87,7 @@ PARTS: dict[str, dict[str, str]] = {
 }
 
 
-def named(target: str) -> Any:
+def attribute(target: str) -> Any:
     """What ``"module:attribute"`` names; the module is imported now."""
     module, attribute = target.split(":")
     return getattr(importlib.import_module(module), attribute)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from vqcli.config import PartConfig, parse
 from vqcli.errors import VqcliError, suggestion
-from vqcli.parts import PARTS, named
+from vqcli.parts import PARTS, attribute
 
 
 def singular(kind: str) -> str:
@@ -24,7 +24,7 @@ def resolve(kind: str, name: str) -> Any:
         raise VqcliError(
             f"unknown {singular(kind)} '{name}'", hint=suggestion(name, list(known)), reason="config"
         )
-    return named(known[name])
+    return attribute(known[name])
 
 
 def build(kind: str, config: Any, *parts: Any) -> Any:

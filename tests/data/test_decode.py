@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.images import corpus, picture, save
 from vqcli.data.images.decode import MAX_BYTES, decode_image
+from vqcli.data.location import Disk
 from vqcli.errors import BadImage
 
 CORPUS = corpus()
@@ -60,7 +61,7 @@ def test_flipped_bits_never_escape() -> None:
 def test_paths(tmp_path: Path) -> None:
     good = tmp_path / "good.png"
     good.write_bytes(save(Image.fromarray(picture()), "PNG"))
-    assert np.array_equal(np.array(decode_image(good, "good")), picture())
+    assert np.array_equal(np.array(decode_image(Disk(good), "good")), picture())
     os.mkfifo(tmp_path / "pipe.png")
     with open(tmp_path / "huge.png", "wb") as file:
         file.truncate(MAX_BYTES + 1)
@@ -71,5 +72,5 @@ def test_paths(tmp_path: Path) -> None:
         (tmp_path, "unreadable"),
     ):
         with pytest.raises(BadImage) as caught:
-            decode_image(path, "k")
+            decode_image(Disk(path), "k")
         assert caught.value.reason == reason

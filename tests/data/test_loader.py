@@ -16,6 +16,7 @@ from vqcli.data.images.base import Source
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.images.folder import FolderSource
 from vqcli.data.loader import Batch, TrainPlan, batches_per_epoch, data_order, eval_batches, train_batches
+from vqcli.data.location import Disk
 from vqcli.errors import VqcliError
 from vqcli.pixels import CenterCrop, Flip, NativeCrop, RandomCrop
 from vqcli.types import Sample
@@ -110,7 +111,7 @@ def test_bad_images_are_left_out_and_listed(num_workers: int, tmp_path: Path) ->
     (tmp_path / "1.png").write_bytes(b"text")
     (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:50])
     (tmp_path / "2.png").unlink()
-    source = FolderSource(tmp_path)
+    source = FolderSource(Disk(tmp_path))
     batches = list(eval_batches(source, np.arange(len(source)), NativeCrop(8), 4, num_workers))
     assert [batch.keys for batch in batches] == [["0.png", "3.png"], ["6.png"]]
     assert [batch.all_indices for batch in batches] == [[0, 1, 2, 3], [4, 5]]

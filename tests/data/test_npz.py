@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tests.images import save
 from vqcli.data.images.npz import NpzSource, read_statistics
 from vqcli.data.images.open import open_source
+from vqcli.data.location import Disk
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.npz import write_npz
 from vqcli.pixels import to_tensor
@@ -68,7 +69,7 @@ def test_what_generate_writes_is_read(tmp_path: Path) -> None:
     for i, image in enumerate(IMAGES):
         (tmp_path / f"{i}.png").write_bytes(save(Image.fromarray(image), "PNG"))
     write_npz(tmp_path / "x.npz", [tmp_path / f"{i}.png" for i in range(7)], (6, 9))
-    source = NpzSource(tmp_path / "x.npz")
+    source = NpzSource([Disk(tmp_path / "x.npz")])
     assert np.array_equal(np.stack([np.array(source[i].image) for i in range(7)]), IMAGES)
     assert source.label(3) is None
 
@@ -76,28 +77,28 @@ def test_what_generate_writes_is_read(tmp_path: Path) -> None:
 def test_a_reference_set(tmp_path: Path) -> None:
     told = statistics()
     np.savez(tmp_path / "x.npz", IMAGES, **told)
-    assert len(NpzSource(tmp_path / "x.npz")) == 7
-    found = read_statistics(tmp_path / "x.npz")
+    assert len(NpzSource([Disk(tmp_path / "x.npz")])) == 7
+    found = read_statistics(Disk(tmp_path / "x.npz"))
     assert list(found) == ["mu", "sigma", "mu_s", "sigma_s"]
     for name, values in found.items():
         assert values.dtype == np.float64
         assert np.array_equal(values, told[name])
     np.savez(tmp_path / "y.npz", mu=told["mu"], sigma=told["sigma"])
-    assert list(read_statistics(tmp_path / "y.npz")) == ["mu", "sigma"]
+    assert list(read_statistics(Disk(tmp_path / "y.npz"))) == ["mu", "sigma"]
     np.savez(tmp_path / "z.npz", IMAGES)
-    assert read_statistics(tmp_path / "z.npz") == {}
+    assert read_statistics(Disk(tmp_path / "z.npz")) == {}
 
 
 def test_statistics_do_not_look_at_images(tmp_path: Path) -> None:
     told = {f"{name}.npy": member(values) for name, values in statistics().items() if name != "sigma_s"}
     told |= {"arr_0.npy": b"rubbish", "sigma_s.npy": member(np.eye(6))}
-    assert len(read_statistics(archive(tmp_path / "x.npz", told))) == 4
+    assert len(read_statistics(Disk(archive(tmp_path / "x.npz", told)))) == 4
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_workers_read_what_the_parent_opened(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
     write(tmp_path / "x.npz", IMAGES)
-    source = NpzSource(tmp_path / "x.npz")
+    source = NpzSource([Disk(tmp_path / "x.npz")])
     loader = DataLoader(_Pixels(source), batch_size=2, num_workers=2, multiprocessing_context="fork")
     found = torch.cat(list(loader)).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(found, IMAGES)
@@ -128,7 +129,7 @@ def test_a_large_file_costs_nothing_to_open(tmp_path: Path) -> None:
         file.seek(end + size - 3)
         file.write(b"\1\2\3" + whole[end:])
     tracemalloc.start()
-    source = NpzSource(path)
+    source = NpzSource([Disk(path)])
     last = source[16383].image
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -166,7 +167,7 @@ WRONG = {
 def test_arrays_that_are_no_images(tmp_path: Path, case: str) -> None:
     path = archive(tmp_path / "x.npz", WRONG[case], zipfile.ZIP_DEFLATED)
     with pytest.raises(VqcliError, match=r"x\.npz holds no images that can be used: .*arr_0") as caught:
-        NpzSource(path)
+        NpzSource([Disk(path)])
     assert caught.value.reason == "input-empty"
     assert "uint8 (N, H, W, 3)" in caught.value.hint
 
@@ -186,13 +187,13 @@ def test_arrays_that_are_no_images(tmp_path: Path, case: str) -> None:
 def test_labels_that_are_none(tmp_path: Path, labels: np.ndarray, told: str) -> None:
     np.savez(tmp_path / "x.npz", IMAGES, labels)
     with pytest.raises(VqcliError, match=told):
-        NpzSource(tmp_path / "x.npz")
+        NpzSource([Disk(tmp_path / "x.npz")])
 
 
 @pytest.mark.parametrize("kind", ["u1", ">i2", "<i4", ">u8"])
 def test_labels_of_any_whole_type(tmp_path: Path, kind: str) -> None:
     np.savez(tmp_path / "x.npz", IMAGES, np.arange(7).astype(kind))
-    assert [NpzSource(tmp_path / "x.npz").label(i) for i in range(7)] == list(range(7))
+    assert [NpzSource([Disk(tmp_path / "x.npz")]).label(i) for i in range(7)] == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -212,5 +213,5 @@ def test_statistics_that_are_none(tmp_path: Path, change: dict, told: str) -> No
     held = {name: values for name, values in (statistics() | change).items() if values is not None}
     np.savez(tmp_path / "x.npz", **held)
     with pytest.raises(VqcliError, match=rf"x\.npz is damaged: .*{told}") as caught:
-        read_statistics(tmp_path / "x.npz")
+        read_statistics(Disk(tmp_path / "x.npz"))
     assert caught.value.reason == "damaged"

@@ -18,6 +18,7 @@ from tests.images import save
 from vqcli.data.images import npz
 from vqcli.data.images.npz import NpzSource, read_statistics
 from vqcli.data.images.open import open_source
+from vqcli.data.location import Disk
 from vqcli.errors import VqcliError
 
 
@@ -68,7 +69,7 @@ def test_members_that_lie(tmp_path: Path, monkeypatch, case: str, method: int) -
     for name in ("arr_0", "sigma"):
         path = archive(tmp_path / "x.npz", {f"{name}.npy": data}, method)
         with pytest.raises(VqcliError, match=rf"x\.npz is damaged: .*{told}") as caught:
-            NpzSource(path) if name == "arr_0" else read_statistics(path)
+            NpzSource([Disk(path)]) if name == "arr_0" else read_statistics(Disk(path))
         assert_told(caught.value)
     assert not (tmp_path / "unpickled").exists()
 
@@ -80,9 +81,9 @@ def test_cut_anywhere(tmp_path: Path, write) -> None:  # type: ignore[no-untyped
     whole = path.read_bytes()
     for length in [*range(0, len(whole), 97), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        for read in (NpzSource, read_statistics):
+        for read in (lambda file: NpzSource([file]), read_statistics):
             with pytest.raises(VqcliError, match=r"x\.npz is damaged") as caught:
-                read(path)
+                read(Disk(path))
             assert_told(caught.value)
 
 
@@ -95,7 +96,7 @@ def test_any_byte_changed(tmp_path: Path, write) -> None:  # type: ignore[no-unt
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
-            source = NpzSource(path)
+            source = NpzSource([Disk(path)])
         except VqcliError as e:
             refused.append(e)
         else:
@@ -114,7 +115,7 @@ def test_rubbish(tmp_path: Path) -> None:
             open_source(str(tmp_path / "x.npz"))
     for name in ("absent.npz", ""):
         with pytest.raises(VqcliError, match="cannot read") as caught:
-            read_statistics(tmp_path / name)
+            read_statistics(Disk(tmp_path / name))
         assert caught.value.reason == "input-missing"
 
 
@@ -124,13 +125,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
     np.savez_compressed(tmp_path / "x.npz", zeros)
     tracemalloc.start()
     with pytest.raises(VqcliError, match=r"arr_0 of .*x\.npz would take 0\.0 GiB of memory") as caught:
-        NpzSource(tmp_path / "x.npz")
+        NpzSource([Disk(tmp_path / "x.npz")])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (caught.value.reason, "numpy.savez" in caught.value.hint) == ("size", True)
     assert peak < 1 << 20
     np.savez(tmp_path / "x.npz", zeros)
-    assert len(NpzSource(tmp_path / "x.npz")) == 400
+    assert len(NpzSource([Disk(tmp_path / "x.npz")])) == 400
 
 
 def test_encrypted_members_are_refused(tmp_path: Path) -> None:
@@ -140,12 +141,12 @@ def test_encrypted_members_are_refused(tmp_path: Path) -> None:
     data[directory(data) + 8] |= 1
     path.write_bytes(data)
     with pytest.raises(VqcliError, match="encrypted"):
-        NpzSource(path)
+        NpzSource([Disk(path)])
 
 
 def test_names_in_a_file_are_told_in_one_line(tmp_path: Path) -> None:
     path = archive(tmp_path / "x.npz", {f"line\n\x1b[2J{i}.npy": GOOD for i in range(99)})
     with pytest.raises(VqcliError, match=r"no arr_0, but line  \[2J0, line") as caught:
-        NpzSource(path)
+        NpzSource([Disk(path)])
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400

@@ -12,6 +12,7 @@ from tests.models import make_model
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.folder import FolderSource
 from vqcli.data.images.views import Views
+from vqcli.data.location import Disk
 from vqcli.data.tokens import store
 from vqcli.data.tokens.files import open_tokens
 from vqcli.data.tokens.rows import open_token_rows
@@ -36,7 +37,7 @@ def small_shards(monkeypatch):
 @pytest.mark.parametrize(("augment", "views"), AUGMENTED)
 def test_every_view_is_a_row_of_its_own(tmp_path, model, small_shards, augment, views):
     names = [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(3)]
-    source = FolderSource(pictures(tmp_path / "in", names))
+    source = FolderSource(Disk(pictures(tmp_path / "in", names)))
     result = encode(options(tmp_path / "in", model, augment=augment), tmp_path / "t.npy")
     encode(options(tmp_path / "in", model, augment=augment), tmp_path / "t")
     array, side = np.load(tmp_path / "t.npy"), json.loads((tmp_path / "t.json").read_text())

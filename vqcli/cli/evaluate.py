@@ -43,7 +43,7 @@ def evaluate(
     out: Out,
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="A tokenizer, a generator, or images (a folder, .npz ...)."),
+        typer.Argument(metavar="TARGET", help="A tokenizer, a generator, or images as encode takes them."),
     ],
     images: Annotated[
         str | None,

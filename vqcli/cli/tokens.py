@@ -23,6 +23,7 @@ from vqcli.cli.options import (
 )
 from vqcli.cli.output import Out
 from vqcli.cli.text import listed
+from vqcli.data.images.forms import forms
 
 if TYPE_CHECKING:
     from vqcli.jobs.encode import EncodeResult
@@ -40,7 +41,7 @@ ImagesArg = Annotated[
     str,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder, file, .txt, .parquet, .tar, .npz, quoted glob, demo[:N], or - for names on stdin.",
+        help=f"Images: {forms()}.",
     ),
 ]
 

@@ -16,7 +16,7 @@ class DataConfig(PartConfig):
     """Which images, at what size, how augmented."""
 
     source: str = "demo"
-    """Folder, .txt list, .tar or .parquet shards, .npz, quoted glob, or demo[:N]."""
+    """Images, named in any way that ``vqcli encode`` takes: a folder, shards, demo[:N] ..."""
     split: str | None = None
     """Split to train on; ``train`` where the data has splits."""
     size: Side | tuple[Side, Side] = 256

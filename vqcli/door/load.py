@@ -11,7 +11,7 @@ from vqcli.checkpoint.folder import row_of
 from vqcli.door.options import LoadOptions
 from vqcli.jobs.devices import pick_device
 from vqcli.library.open import open_model
-from vqcli.parts import named
+from vqcli.parts import attribute
 
 
 def load(
@@ -33,4 +33,4 @@ def load(
     if tokenizer is not None and not row.on_tokens:
         raise ValueError(f"{reference} needs no tokenizer")
     named_one = str(tokenizer) if tokenizer is not None else None
-    return named(row.door)(module, folder, LoadOptions(str(reference), place, precision, named_one))
+    return attribute(row.door)(module, folder, LoadOptions(str(reference), place, precision, named_one))

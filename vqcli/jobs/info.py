@@ -11,7 +11,7 @@ from vqcli.checkpoint.told import Row
 from vqcli.errors import VqcliError
 from vqcli.library.find import model_folder
 from vqcli.library.references import ENVIRONMENT
-from vqcli.parts import named
+from vqcli.parts import attribute
 from vqcli.types import Progress, silent
 
 
@@ -34,7 +34,7 @@ def describe_model(reference: str | None, progress: Progress = silent) -> ModelI
     """What the JSON files and the headers of the weight files say. Nothing is loaded."""
     folder = model_folder(reference, progress)
     try:
-        describe = named(row_of(folder).describe)
+        describe = attribute(row_of(folder).describe)
         found: ModelInfo = describe(folder, reference or os.environ.get(ENVIRONMENT, ""))
         return found
     except (KeyError, TypeError, ValueError) as e:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vqcli import files
 from vqcli.data.images.decode import decode_image
+from vqcli.data.location import Disk
 from vqcli.errors import BadImage, VqcliError
 
 
@@ -36,7 +37,7 @@ def write_npz(path: Path, images: Sequence[Path], size: tuple[int, int]) -> None
 def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Pixels (H, W, 3) of a generated image. Raises VqcliError where it is none of ``size`` (H, W)."""
     try:
-        pixels = np.array(decode_image(path, path.name))
+        pixels = np.array(decode_image(Disk(path), path.name))
         wrong = "" if pixels.shape[:2] == size else f"{pixels.shape[0]}x{pixels.shape[1]} pixels"
     except BadImage as e:
         wrong = e.reason

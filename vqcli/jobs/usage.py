@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vqcli import files
-from vqcli.data.tokens.files import TokensFile, TokensFolder, is_tokens, open_tokens
+from vqcli.data.names import named
+from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
 from vqcli.jobs.causes import find_causes, last_logged, sample_latents
 from vqcli.library.find import model_folder
@@ -62,7 +63,7 @@ def measure_usage(
     ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
-    if is_tokens(Path(target)):
+    if named(target) in ("tokens", "latents"):  # of which the latter are refused where they are opened
         if options:
             raise VqcliError(
                 f"{target} holds tokens, which are counted as they are",

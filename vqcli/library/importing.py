@@ -13,7 +13,7 @@ from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
-from vqcli.parts import PARTS, named
+from vqcli.parts import PARTS, attribute
 from vqcli.registry import resolve
 from vqcli.types import Progress, silent
 
@@ -106,7 +106,7 @@ def import_model(
 
 def convert(importer: Importer, state: State, options: ImportOptions, path: Path) -> Converted:
     """What a file with these weights becomes. Raises VqcliError if they do not fit."""
-    converted: Converted = named(KINDS[importer.KIND].convert)(importer, state, options, path)
+    converted: Converted = attribute(KINDS[importer.KIND].convert)(importer, state, options, path)
     return converted
 
 

@@ -16,7 +16,7 @@ from vqcli.generators.base import Generator
 from vqcli.library.aliases import ALIASES, DEFAULT, GENERATOR
 from vqcli.library.find import model_folder, published_folder
 from vqcli.library.references import ENVIRONMENT, published
-from vqcli.parts import named
+from vqcli.parts import attribute
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent
 
@@ -24,7 +24,7 @@ from vqcli.types import Progress, silent
 def open_model(reference: str, device: torch.device, progress: Progress = silent) -> tuple[Any, Path]:
     """The model a user named, whatever its kind, ready, and its folder. Raises VqcliError."""
     folder = model_folder(reference, progress)
-    return named(row_of(folder).load)(folder, device), folder
+    return attribute(row_of(folder).load)(folder, device), folder
 
 
 def open_tokenizer(

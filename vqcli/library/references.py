@@ -95,7 +95,8 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
     if not path.is_dir():
         near = difflib.get_close_matches(reference, ALIASES, n=1)
         hint = (
-            "give a model folder, a run such as runs/demo, or owner/name on the Hub (usage-report: or tokens)"
+            "give a model folder, a run such as runs/demo, or owner/name on the Hub "
+            "(usage-report: or tokens; evaluate: or images)"
         )
         raise VqcliError(
             f"there is no model at {reference}",

@@ -13,8 +13,8 @@ from vqcli.data.config import DataConfig, Side
 from vqcli.data.holdout import holdout
 from vqcli.data.images.base import identity
 from vqcli.data.loader import TrainPlan
-from vqcli.data.tokens.files import is_tokens
-from vqcli.data.tokens.latents import LatentRows, is_latents, open_latent_rows
+from vqcli.data.names import named
+from vqcli.data.tokens.latents import LatentRows, open_latent_rows
 from vqcli.data.tokens.rows import Rows, TokenRows, open_token_rows, row_batches, row_eval_batches
 from vqcli.errors import VqcliError
 from vqcli.training.data import Data, data_of, training_images
@@ -53,8 +53,8 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
 
     Raises VqcliError if they are not there, of another tokenizer, or not all of known classes.
     """
-    source, path = config.source, Path(config.source)
-    if is_latents(path):
+    source, path, kind = config.source, Path(config.source), named(config.source)
+    if kind == "latents":
         check_settled(config, "latents")
         latents = open_latent_rows(path)
         check_same_latents(config, latents, wanted)
@@ -62,7 +62,7 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
         own, classes = wanted.spec.grid, latents.info.classes
         grid = own if own and own[-1] == latents.sides else (latents.sides,)
         return replace(row_data(latents, config.holdout, plan), grid=grid, classes=classes)
-    if is_tokens(path):
+    if kind == "tokens":
         check_settled(config, "tokens")
         tokens = open_token_rows(path)
         check_same_tokenizer(config, tokens, wanted)

@@ -6,26 +6,43 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vqcli.data.images.decode import decode_image
+from vqcli.data.location import Location
 from vqcli.types import Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-SHARD_SUFFIXES = frozenset({".tar", ".parquet"})
-ARRAY_SUFFIX = ".npz"
 
 
 class Source(ABC):
-    """Images by index, each with a unique key; cheap to hold, to pickle and to share with workers."""
+    """Images by index, each with a unique key; cheap to hold, to pickle and to share with workers.
 
+    A registered source also tells which texts of a user are its own (``claims``), and opens them.
+    """
+
+    FORM: ClassVar[str] = ""
+    """What a user may write to name such images, for help and hints: ``demo[:N]``."""
     classes: list[str]
     """Name of every label; empty where nobody told them."""
     splits: tuple[str, ...] = ()
     """Splits the data is divided into, of which this source holds the one that was asked for, or all."""
+
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        """Whether ``text`` names images of this kind: told by the name and what lies there, unread."""
+        return False
+
+    @classmethod
+    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
+        """The images that a claimed text names; of ``split`` alone where the data is divided into splits.
+
+        ``size`` (height, width) is what will be asked of the images, for sources that draw them.
+        Raises VqcliError.
+        """
+        raise NotImplementedError(cls)
 
     @property
     def has_splits(self) -> bool:
@@ -52,8 +69,8 @@ class StoredSource(Source):
     """A source whose images are files, or lie in files."""
 
     @abstractmethod
-    def read(self, i: int) -> bytes | Path:
-        """The file of image ``i``, undecoded. Raises BadImage if it cannot be had."""
+    def read(self, i: int) -> bytes | Location:
+        """The bytes of image ``i``, undecoded, or its file. Raises BadImage if it cannot be had."""
 
     def __getitem__(self, i: int) -> Sample:
         key = self.key(i)

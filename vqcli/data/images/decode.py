@@ -7,16 +7,14 @@ frame of animations; alpha over black; 16-bit grey scaled to 8 bits; what has no
 from __future__ import annotations
 
 import io
-import os
-import stat
 import struct
 import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from vqcli.data.location import Location, NotAFile
 from vqcli.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -42,9 +40,9 @@ UPRIGHT = {
 """What brings an image with this EXIF orientation upright."""
 
 
-def decode_image(data: bytes | Path, key: str) -> Image.Image:
+def decode_image(data: bytes | Location, key: str) -> Image.Image:
     """The RGB image in a file or its bytes. Raises BadImage with a stable reason."""
-    if isinstance(data, Path):
+    if isinstance(data, Location):
         data = _read(data, key)
     if not data:
         raise BadImage(key, "empty-file")
@@ -68,17 +66,15 @@ def as_rgb(image: Image.Image, key: str) -> Image.Image:
     return _to_rgb(_upright(image), key)
 
 
-def _read(path: Path, key: str) -> bytes:
+def _read(place: Location, key: str) -> bytes:
     """The bytes of a regular file; never waits for a pipe or a device."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImage(key, "not-a-file")
-            if status.st_size > MAX_BYTES:
-                raise BadImage(key, "file-too-large", f"{status.st_size} bytes")
-            return file.read()
+        size = place.size()
+        if size > MAX_BYTES:
+            raise BadImage(key, "file-too-large", f"{size} bytes")
+        return place.read(0, size)
+    except NotAFile as e:
+        raise BadImage(key, "not-a-file") from e
     except FileNotFoundError as e:
         raise BadImage(key, "missing") from e
     except (OSError, ValueError) as e:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.splits import SPLITS, check_split
+from vqcli.errors import VqcliError
 from vqcli.types import Sample
 
 COUNT, SIZE = 2000, (64, 64)
@@ -88,12 +89,26 @@ CLASSES: dict[str, Callable[[Field, Field], Field] | None] = {
 class DemoSource(Source):
     """Shapes and textures drawn by the package, ten classes in turn; ``demo:N`` draws N."""
 
+    FORM = "demo[:N]"
     splits = SPLITS
 
     def __init__(self, count: int = COUNT, size: tuple[int, int] = SIZE, split: str | None = None) -> None:
         """``size`` is (height, width) in pixels. Raises VqcliError for an unknown split."""
         self.classes = list(CLASSES)
         self.count, self.size, self.split = count, size, check_split(split or "train", SPLITS, "demo")
+
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        return text == "demo" or text.startswith("demo:")
+
+    @classmethod
+    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> DemoSource:
+        _, colon, count = text.partition(":")
+        if colon and not (count.isascii() and count.isdigit() and 0 < int(count) < 10**9):
+            raise VqcliError(
+                f"{text}: the number of images is missing", hint="demo:500", reason="input-missing"
+            )
+        return cls(int(count) if colon else COUNT, size or SIZE, split)
 
     def __len__(self) -> int:
         return self.count

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import sys
 from collections.abc import Sequence
-from pathlib import Path
+from io import TextIOWrapper
 
-from vqcli.data.images.base import Names, StoredSource
+from vqcli.data.images.base import IMAGE_SUFFIXES, Names, Source, StoredSource
+from vqcli.data.images.forms import forms
+from vqcli.data.images.shards import reader_of
+from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
+
+LIST_SUFFIX = ".txt"
 
 
 class ListSource(StoredSource):
     """Images from a list of paths."""
 
-    def __init__(self, names: Sequence[str], folder: Path | None = None) -> None:
+    FORM = "an image, a quoted glob, a .txt list, - for names on stdin"
+
+    def __init__(self, names: Sequence[str], folder: Location | None = None) -> None:
         """Relative names are looked up in ``folder``, then where the command runs. Raises VqcliError."""
         if not names:
             raise VqcliError("the list names no images", hint="one path a line", reason="input-empty")
@@ -27,6 +36,33 @@ class ListSource(StoredSource):
         self._names, self.folder = Names(names), folder
         self.classes = []
 
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        if text == "-":
+            return True
+        place = location(text)
+        if place.suffix in IMAGE_SUFFIXES | {LIST_SUFFIX} and place.holds_file():
+            return True
+        return glob.has_magic(text) and not place.exists()
+
+    @classmethod
+    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
+        if text == "-":
+            return cls(names_in(sys.stdin.read()))
+        names = [text]
+        if not location(text).exists():
+            names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (absolute ones too)
+        files = [name for name in names if not location(name).is_folder()]
+        if len(files) == 1 and suffix_of(files[0]) == LIST_SUFFIX:
+            return cls(read_list(location(files[0])), location(os.path.dirname(files[0])))  # noqa: PTH120
+        reader = reader_of(files)
+        if reader:
+            return reader.of_files([location(name) for name in files], files, split, text)
+        images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
+        if not images:
+            raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
+        return cls(images)
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -36,20 +72,21 @@ class ListSource(StoredSource):
     def label(self, i: int) -> int | None:
         return None
 
-    def read(self, i: int) -> Path:
+    def read(self, i: int) -> Location:
         name = self._names[i]
-        if self.folder and os.path.exists(self.folder / name):  # noqa: PTH110 (takes names of any length)
-            return self.folder / name
-        return Path(name)
+        if self.folder and (beside := self.folder / name).exists():
+            return beside
+        return location(name)
 
 
-def read_list(path: Path) -> list[str]:
+def read_list(place: Location) -> list[str]:
     """The names in a list file, one a line; blank lines and ``#`` lines are left out. Raises VqcliError."""
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        with TextIOWrapper(place.open(), encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
     except OSError as e:
         raise VqcliError(
-            f"cannot read {path}: {e.strerror}", hint="check the path", reason="input-missing"
+            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
         ) from e
     return names_in(text)
 

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, StoredSource
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource
+from vqcli.data.images.shards import reader_of, shards_in_folders
 from vqcli.data.images.splits import by_first_folder, check_split, present
+from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
-
-
-def find_files(folder: Path, suffixes: frozenset[str]) -> list[str]:
-    """Sorted relative names of the files below a folder, but hidden ones and links. Raises VqcliError."""
-    found, pending = [], [""]
-    while pending:
-        below = pending.pop()
-        try:
-            with os.scandir(folder / below) as entries:
-                for entry in entries:
-                    name = f"{below}{entry.name}"
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{name}/")
-                    elif Path(name).suffix.lower() in suffixes and entry.is_file(follow_symlinks=False):
-                        found.append(name)
-        except OSError as e:
-            hint = "check the folder's rights"
-            raise VqcliError(
-                f"cannot read {folder / below}: {e.strerror}", hint=hint, reason="input-missing"
-            ) from e
-    return sorted(found)
 
 
 class FolderSource(StoredSource):
     """Images in a folder and its sub-folders; the first-level sub-folder is the class."""
 
-    def __init__(self, folder: Path, names: list[str] | None = None, split: str | None = None) -> None:
+    FORM = "a folder"
+
+    def __init__(self, folder: Location, names: list[str] | None = None, split: str | None = None) -> None:
         """``names`` are the images' relative paths, if they were found already. Raises VqcliError."""
-        names = find_files(folder, IMAGE_SUFFIXES) if names is None else names
+        names = folder.listing(IMAGE_SUFFIXES) if names is None else names
         if not names:
             hint = f"known: {' '.join(sorted(IMAGE_SUFFIXES))}"
             raise VqcliError(f"{folder} holds no images", hint=hint, reason="input-empty")
@@ -56,6 +35,21 @@ class FolderSource(StoredSource):
         self._names = Names(names[i] for i in chosen)
         self._labels = Labels(number[classes[i] or ""] if labelled else None for i in chosen)
 
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        return location(text).is_folder()
+
+    @classmethod
+    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
+        """The shards in a folder if there are any, else its images."""
+        folder, sought = location(text), shards_in_folders()
+        names = folder.listing(IMAGE_SUFFIXES | sought)
+        shards = [name for name in names if suffix_of(name) in sought]
+        reader = reader_of(shards)
+        if reader:
+            return reader.of_files([folder / name for name in shards], shards, split, str(folder))
+        return cls(folder, names, split)
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -65,7 +59,7 @@ class FolderSource(StoredSource):
     def label(self, i: int) -> int | None:
         return self._labels[i]
 
-    def read(self, i: int) -> Path:
+    def read(self, i: int) -> Location:
         return self.folder / self._names[i]
 
 

@@ -15,10 +15,9 @@ import struct
 import tokenize
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -26,6 +25,8 @@ from PIL import Image
 
 from vqcli.data.images.base import Labels, Source
 from vqcli.data.images.decode import BAD_DATA, MAX_PIXELS
+from vqcli.data.images.shards import ShardSource
+from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Sample
 
@@ -71,16 +72,32 @@ class _Array:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class NpzSource(Source):
+class NpzSource(ShardSource):
     """``arr_0``, uint8 (N, H, W, 3), with labels in ``arr_1``, integers (N,), if there are any."""
 
-    def __init__(self, path: Path) -> None:
-        """Compressed images are read into memory. Raises VqcliError if the file is damaged or holds none."""
-        self.path, self.classes = path, []
-        with _opened(path) as archive:
-            self._images = _images(archive, path)
+    FORM = "an .npz of images"
+    SUFFIX = ".npz"
+    IN_FOLDERS = False
+
+    def __init__(self, files: Sequence[Location]) -> None:
+        """Compressed images are read into memory. Raises VqcliError if the file is damaged or holds none.
+
+        ``files`` is one: keys are numbers, which two would share.
+        """
+        (self.file,), self.classes = files, []
+        with _opened(self.file) as archive:
+            self._images = _images(archive, self.file)
             self._labels = _labels(archive, len(self))
             self._values = _values(archive, self._images) if self._images.offset is None else None
+
+    @classmethod
+    def of_files(
+        cls, files: Sequence[Location], names: Sequence[str], split: str | None, text: str
+    ) -> Source:
+        if len(files) > 1:
+            message = f"{text} names an {cls.SUFFIX} file beside others"
+            raise VqcliError(message, hint=f"name one {cls.SUFFIX} file alone", reason="input-mixed")
+        return super().of_files(files, names, split, text)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_values": None}
@@ -104,7 +121,7 @@ class NpzSource(Source):
     def _compressed(self) -> np.ndarray:
         """All images (N, H, W, 3): read once in a process, or before it was forked."""
         if self._values is None:
-            with _opened(self.path) as archive:
+            with _opened(self.file) as archive:
                 self._values = _values(archive, self._images)
         return self._values
 
@@ -114,34 +131,30 @@ class NpzSource(Source):
         size, offset = math.prod(shape), self._images.offset
         assert offset is not None
         try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                data = os.pread(handle, size, offset + i * size)
-            finally:
-                os.close(handle)
+            data = self.file.read(offset + i * size, size)
         except OSError as e:
             raise BadImage(key, "unreadable", str(e)) from e
         if len(data) != size:
-            raise BadImage(key, "changed", f"{self.path} was cut while it was in use")
+            raise BadImage(key, "changed", f"{self.file} was cut while it was in use")
         return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def read_statistics(path: Path) -> dict[str, np.ndarray]:
+def read_statistics(place: Location) -> dict[str, np.ndarray]:
     """Those of ``mu``, ``mu_s`` (F,) and ``sigma``, ``sigma_s`` (F, F) that a file holds, float64.
 
     Images stay unread. Raises VqcliError if the file is damaged, or a mean stands without its covariance.
     """
-    with _opened(path) as archive:
+    with _opened(place) as archive:
         mean, spatial = (_statistics(archive, names) for names in STATISTICS)
     return mean | spatial
 
 
-def read_word(path: Path, name: str) -> str:
+def read_word(place: Location, name: str) -> str:
     """What a file tells of its statistics, ``RESIZING`` or ``NETWORK``; empty where it does not.
 
     Raises VqcliError if the file is damaged.
     """
-    with _opened(path) as archive:
+    with _opened(place) as archive:
         if not _holds(archive, name):
             return ""
         array = _array(archive, name)
@@ -151,20 +164,20 @@ def read_word(path: Path, name: str) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(place: Location) -> Iterator[zipfile.ZipFile]:
     """A file's members. Raises VqcliError where it is missing or damaged, in here or while it is used."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with place.open() as file, zipfile.ZipFile(file) as archive:
             yield archive
     except (FileNotFoundError, PermissionError, IsADirectoryError) as e:
         raise VqcliError(
-            f"cannot read {path}: {e.strerror}", hint="check the path", reason="input-missing"
+            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
         ) from e
     except MemoryError as e:
-        raise VqcliError(f"{path} does not fit into memory", hint=UNCOMPRESSED, reason="size") from e
+        raise VqcliError(f"{place} does not fit into memory", hint=UNCOMPRESSED, reason="size") from e
     except (_Damaged, *BAD_ZIP) as e:
         told = _printable(str(e) or type(e).__name__)
-        raise VqcliError(f"{path} is damaged: {told}", hint="make or copy it again", reason="damaged") from e
+        raise VqcliError(f"{place} is damaged: {told}", hint="make or copy it again", reason="damaged") from e
 
 
 def _printable(text: str) -> str:
@@ -176,7 +189,7 @@ def _holds(archive: zipfile.ZipFile, name: str) -> bool:
     return f"{name}.npy" in archive.namelist()
 
 
-def _images(archive: zipfile.ZipFile, path: Path) -> _Array:
+def _images(archive: zipfile.ZipFile, place: Location) -> _Array:
     """The array of images. Raises VqcliError if there is none that can be used, _Damaged."""
     if _holds(archive, IMAGES):
         array = _array(archive, IMAGES)
@@ -188,7 +201,7 @@ def _images(archive: zipfile.ZipFile, path: Path) -> _Array:
     else:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         wrong = f"no {IMAGES}, but {', '.join(names) or 'nothing'}"
-    message = f"{path} holds no images that can be used: {_printable(wrong)}"
+    message = f"{place} holds no images that can be used: {_printable(wrong)}"
     hint = "images are uint8 (N, H, W, 3): numpy.savez(path, numpy.ascontiguousarray(images))"
     raise VqcliError(message, hint=hint, reason="input-empty")
 

@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from vqcli.data.images.base import Labels, StoredSource
-from vqcli.data.images.shards import Places, unique_keys
+from vqcli.data.images.shards import Places, ShardSource, unique_keys
+from vqcli.data.location import Location
 from vqcli.errors import VqcliError
 
 LABELS = ("label", "labels", "fine_label")
@@ -28,7 +29,6 @@ CACHE_BYTES = 256 << 20
 class _Shard:
     """What is known of a file without its images."""
 
-    path: Path
     column: str
     """Dotted name of the bytes."""
     rows: list[int]
@@ -38,28 +38,31 @@ class _Shard:
     classes: list[str]
 
 
-class ParquetSource(StoredSource):
+class ParquetSource(StoredSource, ShardSource):
     """Parquet shards as the Hub stores image sets; random access by row group."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    FORM = ".parquet shards"
+    SUFFIX = ".parquet"
+
+    def __init__(self, files: Sequence[Location]) -> None:
         """Raises VqcliError that names the file that is damaged or holds no images."""
-        shards = [_inspect(path) for path in paths]
-        self.paths, self._columns = list(paths), [shard.column for shard in shards]
+        shards = [_inspect(file) for file in files]
+        self.files, self._columns = list(files), [shard.column for shard in shards]
         self.classes = shards[0].classes
         if any(shard.classes != self.classes for shard in shards):
             hint = "name shards of one data set only"
             raise VqcliError(
-                f"{paths[0]} and its neighbours differ in their classes", hint=hint, reason="damaged"
+                f"{files[0]} and its neighbours differ in their classes", hint=hint, reason="damaged"
             )
         groups = [(shard, group) for shard, known in enumerate(shards) for group in range(len(known.rows))]
         self._groups = np.array(groups, np.int32).reshape(-1, 2)
         self._places = Places([count for shard in shards for count in shard.rows])
-        self._keys = unique_keys(self.paths, [shard.keys for shard in shards])
+        self._keys = unique_keys(self.files, [shard.keys for shard in shards])
         self._labels = Labels(label for shard in shards for label in shard.labels)
         self._cache: OrderedDict[int, Any] = OrderedDict()
         if not len(self._keys):
             raise VqcliError(
-                f"{paths[0]} holds no images", hint="is it an image data set?", reason="input-empty"
+                f"{files[0]} holds no images", hint="is it an image data set?", reason="input-empty"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,7 +88,7 @@ class ParquetSource(StoredSource):
             return self._cache[number]
         shard, group = map(int, self._groups[number])
         name, _, field = self._columns[shard].partition(".")
-        with _opened(self.paths[shard]) as file:
+        with _opened(self.files[shard]) as file:
             column = file.read_row_group(group, columns=[self._columns[shard]], use_threads=False).column(
                 name
             )
@@ -98,44 +101,45 @@ class ParquetSource(StoredSource):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(place: Location) -> Iterator[Any]:
     """A parquet file for reading. Raises VqcliError where pyarrow is missing or the file is damaged."""
     try:
         import pyarrow
         import pyarrow.parquet
     except Exception as e:
-        message = f"{path.name} needs pyarrow ({type(e).__name__}: {e})"
+        message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
         raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with place.open() as raw, pyarrow.parquet.ParquetFile(raw) as file:
             yield file
     except FileNotFoundError as e:
-        raise VqcliError(f"{path} does not exist", hint="check the path", reason="input-missing") from e
+        raise VqcliError(f"{place} does not exist", hint="check the path", reason="input-missing") from e
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as e:
         reason = str(e).partition("\n")[0]
-        raise VqcliError(f"{path} is damaged: {reason}", hint="download it again", reason="damaged") from e
+        raise VqcliError(f"{place} is damaged: {reason}", hint="download it again", reason="damaged") from e
 
 
-def _inspect(path: Path) -> _Shard:
+def _inspect(place: Location) -> _Shard:
     """Sizes, keys and labels of a file; its images stay unread. Raises VqcliError."""
-    with _opened(path) as file:
+    with _opened(place) as file:
         schema = file.schema_arrow
-        column, names = _columns(schema, path)
+        column, names = _columns(schema, place)
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         label = next((name for name in LABELS if name in schema.names), None)
         table = file.read(columns=[*names, *([label] if label else [])], use_threads=False)
         labels = table.column(label).to_pylist() if label else [None] * table.num_rows
         keys = table.column(0).combine_chunks().field("path").to_pylist() if names else []
     if not keys or None in keys or len(set(keys)) < len(keys):
-        keys = [f"{path.stem}/{row:0{len(str(sum(rows)))}d}" for row in range(sum(rows))]
+        stem, digits = PurePath(str(place)).stem, len(str(sum(rows)))
+        keys = [f"{stem}/{row:0{digits}d}" for row in range(sum(rows))]
     if not all(label is None or isinstance(label, int) for label in labels):
         raise VqcliError(
-            f"{path} has labels that are no integers", hint="encode them as a ClassLabel", reason="damaged"
+            f"{place} has labels that are no integers", hint="encode them as a ClassLabel", reason="damaged"
         )
-    return _Shard(path, column, rows, keys, labels, _classes(schema, label))
+    return _Shard(column, rows, keys, labels, _classes(schema, label))
 
 
-def _columns(schema: Any, path: Path) -> tuple[str, list[str]]:
+def _columns(schema: Any, place: Location) -> tuple[str, list[str]]:
     """The column of the images' bytes, and that of their paths if there is one. Raises VqcliError."""
     from pyarrow import types
 
@@ -149,7 +153,7 @@ def _columns(schema: Any, path: Path) -> tuple[str, list[str]]:
                 return name, []
     hint = "an image data set has a column 'image' of {bytes, path}, as on the Hub"
     raise VqcliError(
-        f"{path} holds no images, but {', '.join(schema.names)}", hint=hint, reason="input-empty"
+        f"{place} holds no images, but {', '.join(schema.names)}", hint=hint, reason="input-empty"
     )
 
 

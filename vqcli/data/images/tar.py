@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, StoredSource
-from vqcli.data.images.shards import Places, unique_keys
+from vqcli.data.images.shards import Places, ShardSource, unique_keys
+from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
 
 BLOCK = 512
@@ -39,24 +40,27 @@ class Member:
     size: int
 
 
-class TarSource(StoredSource):
+class TarSource(StoredSource, ShardSource):
     """WebDataset shards: images with ``.cls`` or ``.json`` labels beside them."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    FORM = ".tar shards"
+    SUFFIX = ".tar"
+
+    def __init__(self, files: Sequence[Location]) -> None:
         """Raises VqcliError that names the damaged shard, and how many images before that are good."""
-        self.paths, self.classes = list(paths), []
+        self.files, self.classes = list(files), []
         keys, labels, places = [], [], []
-        for path in self.paths:
-            images, numbers = _index(path)
+        for file in self.files:
+            images, numbers = _index(file)
             keys.append([image.name for image in images])
             labels += numbers
             places.append(np.array([(image.offset, image.size) for image in images], np.int64).reshape(-1, 2))
         if not labels:
             raise VqcliError(
-                f"{self.paths[0]} holds no images", hint="is it a WebDataset shard?", reason="input-empty"
+                f"{self.files[0]} holds no images", hint="is it a WebDataset shard?", reason="input-empty"
             )
         self._shards, self._places = Places([len(p) for p in places]), np.concatenate(places)
-        self._keys, self._labels = unique_keys(self.paths, keys), Labels(labels)
+        self._keys, self._labels = unique_keys(self.files, keys), Labels(labels)
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -70,11 +74,7 @@ class TarSource(StoredSource):
     def read(self, i: int) -> bytes:
         offset, size = map(int, self._places[i])
         try:
-            handle = os.open(self.paths[self._shards[i][0]], os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                data = os.pread(handle, size, offset)
-            finally:
-                os.close(handle)
+            data = self.files[self._shards[i][0]].read(offset, size)
         except OSError as e:
             raise BadImage(self.key(i), "unreadable", str(e)) from e
         if len(data) != size:
@@ -82,30 +82,27 @@ class TarSource(StoredSource):
         return data
 
 
-def _index(path: Path) -> tuple[list[Member], list[int | None]]:
+def _index(place: Location) -> tuple[list[Member], list[int | None]]:
     """Images of one shard, in order, and their labels. Raises VqcliError."""
     images: dict[str, Member] = {}
     labels: dict[str, int | None] = {}
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            for member in members(handle):
+        with place.open() as file:
+            for member in members(file):
                 suffix = PurePosixPath(member.name).suffix.lower()
                 if suffix in IMAGE_SUFFIXES:
                     if member.name in images:
                         raise _Damaged(f"two members are called {member.name}")
                     images[member.name] = member
                 elif suffix in (".cls", ".json"):
-                    label = _label(suffix, _extra(handle, member.offset, member.size), member.name)
+                    label = _label(suffix, _extra(file, member.offset, member.size), member.name)
                     labels.setdefault(member.name[: -len(suffix)], label)
-        finally:
-            os.close(handle)
     except _Damaged as e:
-        message = f"{path} is damaged after {len(images)} good images: {e}"
+        message = f"{place} is damaged after {len(images)} good images: {e}"
         raise VqcliError(message, hint="copy or download the shard again", reason="damaged") from e
     except OSError as e:
         raise VqcliError(
-            f"cannot read {path}: {e.strerror}", hint="check the path", reason="input-missing"
+            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
         ) from e
     return list(images.values()), [labels.get(_stem(name)) for name in images]
 
@@ -131,18 +128,18 @@ def _label(suffix: str, data: bytes, name: str) -> int | None:
         raise _Damaged(f"{name} holds no label") from e
 
 
-def members(handle: int) -> Iterator[Member]:
-    """Regular files of the archive open at ``handle``, from its headers. Raises _Damaged unless whole."""
-    end, at = os.fstat(handle).st_size, 0
+def members(file: BinaryIO) -> Iterator[Member]:
+    """Regular files of an archive that is open, from its headers. Raises _Damaged unless whole."""
+    end, at = file.seek(0, os.SEEK_END), 0
     name, pax_size = "", None
     while True:
-        header = os.pread(handle, BLOCK, at)
+        header = _bytes(file, at, BLOCK)
         if len(header) < BLOCK:
             raise _Damaged(
                 f"it is cut off at byte {at + len(header)}" if header else "its end marker is missing"
             )
         if not any(header):
-            if os.pread(handle, BLOCK, at + BLOCK) != header:
+            if _bytes(file, at + BLOCK, BLOCK) != header:
                 raise _Damaged("its end marker is incomplete")
             return
         _check_sum(header, at)
@@ -153,7 +150,7 @@ def members(handle: int) -> Iterator[Member]:
         if at > end:
             raise _Damaged(f"it is cut off at byte {end}")
         if kind in (PAX, LONG_NAME):
-            extra = _extra(handle, data, size)
+            extra = _extra(file, data, size)
             pax_name, pax_size = _pax(extra) if kind == PAX else (_text(extra), pax_size)
             name = pax_name or name
         elif kind not in (PAX_GLOBAL, LONG_LINK):
@@ -193,10 +190,15 @@ def _text(field: bytes) -> str:
     return field.split(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def _extra(handle: int, offset: int, size: int) -> bytes:
+def _bytes(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _extra(file: BinaryIO, offset: int, size: int) -> bytes:
     if size > MAX_EXTRA:
         raise _Damaged(f"the member at byte {offset} is {size} bytes long, too long for what it is")
-    return os.pread(handle, size, offset)
+    return _bytes(file, offset, size)
 
 
 def _pax(data: bytes) -> tuple[str, int | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,9 +21,14 @@ BLOCK = 4096  # rows of an array that are looked at together
 OURS = "give a file or folder that vqcli encode wrote"
 
 
-def is_tokens(path: Path) -> bool:
-    """Whether a path is a tokens file or folder."""
-    return path.suffix == ".npy" or (path / PLAN).is_file()
+def encoded_kind(path: Path) -> Literal["tokens", "latents"] | None:
+    """Which of the two a path is, a file or folder that ``vqcli encode`` wrote; None for all else."""
+    if path.suffix == ".npy":
+        return "tokens"
+    if not (path / PLAN).is_file():
+        return None
+    plan = files.read_json(path / PLAN)
+    return "latents" if isinstance(plan, dict) and "latents" in plan else "tokens"
 
 
 class TokensFile:
@@ -129,6 +134,8 @@ class TokensFolder:
         if not isinstance(plan, dict) or plan.get("format") != FORMAT:
             message = f"{path / PLAN} is not of a tokens folder of format {FORMAT}"
             raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
+        if "tokens" not in plan:
+            raise VqcliError(f"{path} holds no tokens", hint=OURS, reason="wrong-kind")
         if not (path / INDEX).is_file():
             raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
         if "tokens" not in plan:

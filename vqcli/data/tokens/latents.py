@@ -85,14 +85,6 @@ class LatentRows(Rows):
         return LatentBatch(labels, keys, values=torch.from_numpy(self.latents(indices, views)))
 
 
-def is_latents(path: Path) -> bool:
-    """Whether a path is a folder of latents."""
-    if not (path / PLAN).is_file():
-        return False
-    plan = files.read_json(path / PLAN)
-    return isinstance(plan, dict) and "latents" in plan
-
-
 def open_latent_rows(path: Path) -> LatentRows:
     """The latents of a folder; every shard is read once and checked. Raises VqcliError if it is damaged."""
     plan = files.read_json(path / PLAN)

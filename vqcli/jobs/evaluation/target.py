@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,10 @@ import torch
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.data.images.npz import NETWORK, RESIZING, read_statistics, read_word
+from vqcli.data.images.npz import NETWORK, RESIZING, NpzSource, read_statistics, read_word
 from vqcli.data.images.open import open_source
+from vqcli.data.location import location
+from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
@@ -24,13 +25,10 @@ from vqcli.jobs.sampler import GenerateOptions, Sampler, weights_hash
 from vqcli.library.find import model_folder
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
-from vqcli.parts import named
+from vqcli.parts import attribute
 from vqcli.pixels import NativeCrop, crop
 from vqcli.tokenizers.sizes import target_size
 from vqcli.types import Progress
-
-MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
-"""What tells that a folder is a model's or a run's, not one of images."""
 
 
 @dataclass
@@ -87,7 +85,11 @@ def open_target(
 def _open(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
-    if are_images(options.target):
+    kind = named(options.target)
+    if kind in ("tokens", "latents"):
+        message = f"{options.target} names {kind}, not images or a model"
+        raise VqcliError(message, hint="vqcli decode makes images of tokens", reason="wrong-kind")
+    if kind == "images":
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
@@ -100,19 +102,8 @@ def _open(
     if not KINDS[kind].evaluate:
         hint = f"it is for vqcli {KINDS[kind].commands}"
         raise VqcliError(f"{folder} is a {kind}: it makes no images", hint=hint, reason="wrong-kind")
-    found: Target = named(KINDS[kind].evaluate)(folder, options, protocol, device, rank, progress)
+    found: Target = attribute(KINDS[kind].evaluate)(folder, options, protocol, device, rank, progress)
     return found
-
-
-def are_images(text: str) -> bool:
-    """Whether a target names images; anything that is no file, pattern or folder of them is a model."""
-    path = Path(text)
-    if path.is_dir():
-        return not any((path / name).exists() for name in MODEL_FILES)
-    model = path.suffix.lower() in {".pt", ".pth", ".ckpt", ".safetensors", ".bin"}
-    return (
-        bool(path.is_file() and not model) or glob.has_magic(text) or bool(re.fullmatch("demo(:.*)?", text))
-    )
 
 
 def place(text: str) -> list[Any]:
@@ -198,9 +189,9 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     """The target with its reference: images, or what is stored of them."""
     if not options.images:
         return target
-    path = Path(options.images)
     target.plan["reference"] = place(options.images)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if NpzSource.claims(options.images):
+        path = location(options.images)
         target.statistics, target.statistics_of = read_statistics(path), read_word(path, NETWORK)
         usual = "tensorflow" if "mu_s" in target.statistics else protocol.resize  # ADM's; others do not tell
         resized = read_word(path, RESIZING) or usual

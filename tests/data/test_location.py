@@ -1,0 +1,100 @@
+"""Places: the disk, and sources that know nothing of it."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.test_sources import make_folder, make_npz, make_parquet, make_tar, png
+from tests.data.toys import Memory
+from vqcli.data.images.base import Source
+from vqcli.data.images.files import ListSource, read_list
+from vqcli.data.images.folder import FolderSource
+from vqcli.data.images.npz import NpzSource
+from vqcli.data.images.parquet import ParquetSource
+from vqcli.data.images.tar import TarSource
+from vqcli.data.location import Disk, Location, NotAFile, location
+from vqcli.errors import BadImage, VqcliError
+
+MAKERS = {"tar": make_tar, "parquet": make_parquet, "npz": make_npz}
+READERS = {"tar": TarSource, "parquet": ParquetSource, "npz": NpzSource}
+
+
+def everything(source: Source) -> list[tuple[str, int | None, bytes]]:
+    return [(source.key(i), source.label(i), source[i].image.tobytes()) for i in range(len(source))]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_shards_are_read_from_any_place(kind: str, tmp_path: Path) -> None:
+    path = MAKERS[kind](tmp_path / f"a.{kind}")  # type: ignore[operator]
+    place: Location = Memory({"x/a." + kind: path.read_bytes()}) / "x" / f"a.{kind}"
+    here, there = READERS[kind]([Disk(path)]), READERS[kind]([place])
+    assert everything(here) == everything(there)
+    assert len(there) == 6
+    with pytest.raises(VqcliError, match="memory://gone"):
+        READERS[kind]([Memory({}, "gone")])
+
+
+def test_folders_and_lists_are_read_from_any_place(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    names = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")]
+    files = {f"top/{name}": (tmp_path / name).read_bytes() for name in names}
+    files |= {"top/list.txt": b"dog/01.png\r\n# no\ncat/02.png\ncat/gone.png", "a.png": png(9)}
+    top = Memory(files) / "top"
+    assert everything(FolderSource(top)) == everything(FolderSource(Disk(tmp_path)))
+    listed = ListSource(read_list(top / "list.txt"), top)
+    assert [listed[i].image.getpixel((0, 0)) for i in range(2)] == [(1, 0, 0), (2, 0, 0)]
+    with pytest.raises(BadImage, match="missing"):
+        listed[2]
+
+
+def test_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a.PNG").write_bytes(b"0123456789")
+    folder, file = location(str(tmp_path)), location(str(tmp_path)) / "a.PNG"
+    assert str(file) == f"{tmp_path}/a.PNG"
+    assert (file.suffix, file.size(), file.read(3, 4), file.read(8, 9)) == (".png", 10, b"3456", b"89")
+    with file.open() as opened:
+        assert opened.seek(0, os.SEEK_END) == 10
+    assert (file.exists(), file.is_folder(), file.holds_file()) == (True, False, True)
+    assert (folder.exists(), folder.is_folder(), folder.holds_file()) == (True, True, False)
+    assert not (folder / ("n" * 5000)).exists()
+    assert pickle.loads(pickle.dumps(file)) == file
+    with pytest.raises(IsADirectoryError):
+        folder.size()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotAFile):
+        (folder / "pipe").size()
+    with pytest.raises(OSError, match="seek"):
+        (folder / "pipe").read(0, 1)  # at once, though nobody writes
+
+
+def test_a_listing(tmp_path: Path) -> None:
+    for name in (
+        "b/2.png",
+        "b/1.PNG",
+        "a/x.y/3.png",
+        ".hidden/4.png",
+        "b/.5.png",
+        "6.txt",
+        "png",
+        "7.gz",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "b" / "2.png")
+    (tmp_path / "folder.png").mkdir()
+    assert Disk(tmp_path).listing({".png"}) == ["a/x.y/3.png", "b/1.PNG", "b/2.png"]
+    assert Disk(tmp_path / "b").listing({".png", ".gz"}) == ["1.PNG", "2.png"]
+    with pytest.raises(VqcliError, match="cannot read"):
+        Disk(tmp_path / "absent").listing({".png"})
+
+
+def test_rows_of_a_shard_that_is_cut_are_rejected(tmp_path: Path) -> None:
+    path = make_npz(tmp_path / "a.npz")
+    source = NpzSource([Disk(path)])
+    assert np.array(source[5].image)[0, 0, 0] == 5
+    os.truncate(path, 400)
+    with pytest.raises(BadImage, match="changed"):
+        source[5]

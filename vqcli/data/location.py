@@ -1,0 +1,131 @@
+"""Where files lie: sources open, measure, read and list through a ``Location`` alone, wherever it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vqcli.errors import VqcliError
+
+
+class NotAFile(OSError):
+    """A pipe or a device where a file should be."""
+
+
+class Location(ABC):
+    """A file or a folder, here or elsewhere; cheap to hold, to pickle and to share with workers."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """As a user would write it."""
+
+    @abstractmethod
+    def __truediv__(self, name: str) -> Location:
+        """What is called ``name``, seen from this folder."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether anything is there."""
+
+    @abstractmethod
+    def is_folder(self) -> bool:
+        """Whether a folder is there."""
+
+    @abstractmethod
+    def open(self) -> BinaryIO:
+        """The file for reading, from any place. Raises OSError."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of the file. Raises OSError, NotAFile, ValueError where no file can have this name."""
+
+    @abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes at a place of the file; fewer where it ends. Never waits for a pipe. Raises OSError."""
+
+    @abstractmethod
+    def listing(self, suffixes: Collection[str]) -> list[str]:
+        """Sorted relative names of the files below with these endings, but hidden ones and links.
+
+        Raises VqcliError.
+        """
+
+    @property
+    def suffix(self) -> str:
+        """How its name ends, in small letters: ``.png``."""
+        return suffix_of(str(self))
+
+    def holds_file(self) -> bool:
+        """Whether something is there that is no folder."""
+        return self.exists() and not self.is_folder()
+
+
+@dataclass(frozen=True, slots=True)
+class Disk(Location):
+    """A path on this machine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str) -> Disk:
+        return Disk(self.path / name)
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)  # noqa: PTH110 (takes names of any length)
+
+    def is_folder(self) -> bool:
+        return os.path.isdir(self.path)  # noqa: PTH112 (takes names of any length)
+
+    def open(self) -> BinaryIO:
+        return open(self.path, "rb")
+
+    def size(self) -> int:
+        found = os.stat(self.path)  # noqa: PTH116 (faster)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAFile(errno.EINVAL, "it is no regular file", str(self.path))
+        return found.st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.pread(handle, length, offset)
+        finally:
+            os.close(handle)
+
+    def listing(self, suffixes: Collection[str]) -> list[str]:
+        found, pending = [], [""]
+        while pending:
+            below = pending.pop()
+            try:
+                with os.scandir(self.path / below) as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(f"{below}{entry.name}/")
+                        elif suffix_of(entry.name) in suffixes and entry.is_file(follow_symlinks=False):
+                            found.append(f"{below}{entry.name}")
+            except OSError as e:
+                message = f"cannot read {self.path / below}: {e.strerror}"
+                raise VqcliError(message, hint="check the folder's rights", reason="input-missing") from e
+        return sorted(found)
+
+
+def location(text: str) -> Location:
+    """Where a text points: on this machine. Another kind of place is told apart here."""
+    return Disk(Path(text))
+
+
+def suffix_of(name: str) -> str:
+    """How a name ends, in small letters: ``.png``."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a folder's listing asks for every file)
