@@ -14,6 +14,7 @@ from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.decode import as_rgb, decode_image
+from vqcli.data.location import Disk
 from vqcli.types import Sample
 
 ImageLike = Image.Image | str | os.PathLike[str] | np.ndarray
@@ -50,7 +51,7 @@ class GivenImages(Source):
             return Sample(as_rgb(item, key), None, key)
         if isinstance(item, np.ndarray):
             return Sample(Image.fromarray(item), None, key)
-        return Sample(decode_image(Path(item), key), None, key)
+        return Sample(decode_image(Disk(Path(item)), key), None, key)
 
 
 def _items(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:

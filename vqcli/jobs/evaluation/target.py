@@ -85,11 +85,11 @@ def open_target(
 def _open(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
-    kind = named(options.target)
-    if kind in ("tokens", "latents"):
-        message = f"{options.target} names {kind}, not images or a model"
+    what = named(options.target)
+    if what in ("tokens", "latents"):
+        message = f"{options.target} names {what}, not images or a model"
         raise VqcliError(message, hint="vqcli decode makes images of tokens", reason="wrong-kind")
-    if kind == "images":
+    if what == "images":
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
