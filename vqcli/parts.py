@@ -89,8 +89,8 @@ PARTS: dict[str, dict[str, str]] = {
 
 def attribute(target: str) -> Any:
     """What ``"module:attribute"`` names; the module is imported now."""
-    module, attribute = target.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def describe(kind: str) -> dict[str, str]:
