@@ -18,7 +18,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.push import pack
-from vqcli.parts import PARTS, named
+from vqcli.parts import PARTS, attribute
 from vqcli.registry import resolve
 
 TARGETS = ("load", "describe", "door", "convert", "evaluate")
@@ -38,7 +38,7 @@ def judge(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_row_names_is_there(kind):
     row = KINDS[kind]
-    assert all(callable(named(getattr(row, what))) for what in TARGETS)
+    assert all(callable(attribute(getattr(row, what))) for what in TARGETS)
     known = {name for _, name, _ in COMMANDS}
     card = row.card.format(repository="me/mine", apart="")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

@@ -7,6 +7,7 @@ from tests.hub.commands import vqcli
 from tests.models import make_model
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
+from vqcli.door.load import load
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +25,4 @@ def test_push_then_pull(hub, tmp_path):
     assert kind_of(tmp_path / "back") == "judge"
     back = {p.relative_to(tmp_path / "back").as_posix() for p in (tmp_path / "back").rglob("*.*")}
     assert back == set(sent)
+    assert load("me/judge", "cpu").judge([[1, 2]]) in range(3)

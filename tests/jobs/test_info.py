@@ -5,11 +5,15 @@ import shutil
 
 import pytest
 
-from tests.models import make_model
+from tests.generators.toys import TOYS, ToyFlow
+from tests.models import make_generator, make_model
+from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
+from vqcli.generators.gpt import Gpt
 from vqcli.jobs.check import check_recipe
 from vqcli.jobs.info import describe_model
+from vqcli.parts import PARTS
 
 
 def test_model_folder(tmp_path):
@@ -21,6 +25,21 @@ def test_model_folder(tmp_path):
     assert found.bytes == sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     assert found.usage is None
     assert found.tokenizer["codebook"]["name"] == "learned"
+
+
+@pytest.mark.parametrize(
+    ("kind", "images"),
+    [(Gpt, "8x8 pixels, 4x4 tokens of 16 codes"), (ToyFlow, "8x8 pixels, 4x4 latents")],
+)
+def test_generators(tmp_path, monkeypatch, kind, images):
+    monkeypatch.setitem(PARTS["generators"], "toy_flow", TOYS["toy_flow"])
+    folder = make_generator(tmp_path / "gpt", make_model(tmp_path / "vq"), kind=kind)
+    found = describe_model(str(folder))
+    rows = dict(found.rows())
+    assert (rows["images"], rows["classes"], rows["tokenizer"]) == (images, "4", str(folder / "tokenizer"))
+    generator = load_generator(folder)
+    assert found.parameters == sum(p.numel() for p in generator.parameters())
+    assert found.fingerprint == generator.spec.fingerprint
 
 
 @pytest.mark.parametrize(

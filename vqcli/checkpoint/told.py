@@ -27,13 +27,15 @@ def _given(options: dict[str, Any], *keys: str) -> list[str]:
     return [f"{key} {options[key]}" for key in keys if key in options]
 
 
-def layout(image_size: tuple[int, int] | None, grid: Grid, codebook_size: int) -> str:
-    """What a generator makes: ``256x256 pixels, 16x16 tokens of 16,384 codes``."""
+def layout(image_size: tuple[int, int] | None, grid: Grid, codes: int | None) -> str:
+    """What a generator makes: ``256x256 pixels, 16x16 tokens of 16,384 codes``; without codes, latents."""
     size = f"{'x'.join(map(str, image_size))} pixels, " if image_size else ""
+    if codes is None:
+        return f"{size}{'x'.join(map(str, grid[-1]))} latents"
     tokens = f"{sum(h * w for h, w in grid):,}"
     if len(grid) == 1:
         tokens = "x".join(map(str, grid[0]))
-    return f"{size}{tokens} tokens of {codebook_size:,} codes"
+    return f"{size}{tokens} tokens of {codes:,} codes"
 
 
 def sampling(options: dict[str, Any]) -> str:

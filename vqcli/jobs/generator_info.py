@@ -13,6 +13,7 @@ from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, sampling, weights
 from vqcli.checkpoint.weights import count_numbers
 from vqcli.library.references import published
+from vqcli.registry import resolve
 from vqcli.types import Grid, TokenizerSpec
 
 
@@ -44,11 +45,12 @@ class GeneratorInfo:
         """What a table for people says, line by line."""
         named = "" if self.named else ", without names"
         known = f"{self.fingerprint} (of the tokenizer)" if self.fingerprint else "not told"
+        of_tokens = resolve("generators", self.generator["name"]).makes == "tokens"
         return [
             ("folder", self.folder),
             ("kind", f"{self.kind}, {network(self.generator)}"),
             ("classes", f"{self.classes:,}{named}"),
-            ("images", layout(self.image_size, self.grid, self.codebook_size)),
+            ("images", layout(self.image_size, self.grid, self.codebook_size if of_tokens else None)),
             ("weights", weights(self.parameters, self.bytes)),
             ("tokenizer", self.tokenizer or NO_TOKENIZER),
             ("fingerprint", known),

@@ -52,15 +52,15 @@ def folder_or(default: str, reference: str | None, progress: Progress) -> Path:
 
 
 def generator_tokenizer(
-    folder: Path, reference: str | None, chosen: str | None, progress: Progress = silent
+    folder: Path, reference: str | None, named: str | None, progress: Progress = silent
 ) -> Path | None:
     """The folder of the tokenizer that a generator goes with; None where nobody tells.
 
-    ``chosen`` goes first, then what lies in the generator's folder, or what its run trains on, then what
+    ``named`` goes first, then what lies in the generator's folder, or what its run trains on, then what
     belongs to ``reference``, the short name it was opened by. Whether the two fit is not looked at.
     """
-    if chosen:
-        return model_folder(chosen, progress)
+    if named:
+        return model_folder(named, progress)
     if (folder / TOKENIZER / "config.json").is_file():
         return folder / TOKENIZER
     recipe = folder.parent.parent / "recipe.yaml"
