@@ -15,7 +15,8 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.usage import measure_usage
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.geometry import measure_geometry
 
 STORED = {
     "images": "8 images of x", "tokens": 128, "used": 12, "codebook_size": 16, "utilization": 0.75,

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry, uniform_expectation
+from vqcli.metrics.usage.counts import UsageCounts, uniform_expectation
 from vqcli.metrics.usage.diagnosis import diagnose, tokens_needed
 from vqcli.metrics.usage.facts import Counted, Facts
+from vqcli.metrics.usage.geometry import measure_geometry
 from vqcli.metrics.usage.latents import measure_latents, nearest_distances
 from vqcli.training.recipe import read_recipe
 

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Facts
+from vqcli.metrics.usage.geometry import measure_geometry
 from vqcli.report import svg
 from vqcli.report import usage as page
 from vqcli.report.usage import terminal_histogram, usage_map, usage_page

@@ -13,9 +13,10 @@ import numpy as np
 
 from vqcli import files
 from vqcli.config import read_yaml
-from vqcli.metrics.usage.counts import CodeGeometry, UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
+from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry, measure_latents
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from vqcli.data.tokens.files import TokensFile, TokensFolder, is_tokens, open_to
 from vqcli.errors import VqcliError
 from vqcli.jobs.causes import find_causes, last_logged, sample_latents
 from vqcli.library.find import model_folder
-from vqcli.metrics.usage.counts import CodeGeometry, UsageCounts, UsageReport, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts, UsageReport
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
+from vqcli.metrics.usage.geometry import CodeGeometry, measure_geometry
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 

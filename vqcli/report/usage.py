@@ -9,8 +9,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.metrics.usage.counts import Bucket, CodeGeometry, Counts, UsageReport
+from vqcli.metrics.usage.counts import Bucket, Counts, UsageReport
 from vqcli.metrics.usage.facts import Diagnosis
+from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.report import svg
 
 MOST_CELLS = 128

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vqcli.metrics.usage.counts import CodeGeometry, UsageReport, uniform_expectation
+from vqcli.metrics.usage.counts import UsageReport, uniform_expectation
+from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry
 
 LOW = 0.9

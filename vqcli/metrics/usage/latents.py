@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.metrics.usage.counts import BLOCK_ELEMENTS, SAMPLED_CODES, CodeGeometry, Counts, measure_geometry
+from vqcli.metrics.usage.counts import Counts
+from vqcli.metrics.usage.geometry import BLOCK_ELEMENTS, SAMPLED_CODES, CodeGeometry, measure_geometry
 
 Vectors = NDArray[np.float32]
 
