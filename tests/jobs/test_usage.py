@@ -96,7 +96,7 @@ def test_stored_usage(tmp_path, model):
     never = measure_usage(str(model))
     assert (never.utilization, never.usage, never.stored, never.measured_on) == (None, None, None, "")
     told = measure_usage(str(make_model(tmp_path / "told", usage=STORED)))
-    assert (told.utilization, told.stored, told.usage) == (0.75, STORED, None)
+    assert (told.utilization, told.stored.to_json(), told.usage) == (0.75, STORED, None)
     assert told.geometry.codes == 16
     (tmp_path / "told" / "usage.json").write_text('{"utilization": 1}')
     with pytest.raises(VqcliError, match=r"usage\.json does not tell"):

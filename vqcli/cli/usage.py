@@ -135,10 +135,10 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("measured on", f"{result.measured_on}, at export"),
             (
                 "utilization",
-                f"{stored['utilization']:.2%}  {stored['used']:,} of {stored['codebook_size']:,} codes",
+                f"{stored.utilization:.2%}  {stored.used:,} of {stored.codebook_size:,} codes",
             ),
-            ("if uniform", f"{stored['uniform_expectation']:.2%}"),
-            ("perplexity", f"{stored['perplexity']:,.1f}"),
+            ("if uniform", f"{stored.uniform_expectation:.2%}"),
+            ("perplexity", f"{stored.perplexity:,.1f}"),
         ]
     return [("utilization", "was never measured: name images with --images")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,14 +19,12 @@ from vqcli.metrics.usage.counts import UsageCounts, UsageReport
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage.geometry import CodeGeometry, measure_geometry
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
     from vqcli.jobs.encoder import Encoder, ImageOptions
-
-STORED = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
-"""Numbers of a report that a model folder's ``usage.json`` holds, beside ``images``: which those were."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class UsageResult:
     """Share of the codes that are used; None if it was never measured."""
     usage: UsageReport | None = None
     """Exact counts; None where only what was stored is known."""
-    stored: dict[str, Any] | None = None
-    """``usage.json`` of a model folder."""
+    stored: UsageRecord | None = None
+    """What a model folder says."""
     geometry: CodeGeometry | None = None
     """Of the model's codes; None for tokens, and for codes that are implicit."""
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
@@ -177,29 +175,17 @@ def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, lis
 def _stored(reference: str, progress: Progress) -> UsageResult:
     """What a model folder says of its usage, and the geometry of its codes."""
     folder = model_folder(reference, progress)
-    path = folder / "usage.json"
-    geometry = _geometry(folder)
-    if not path.is_file():
+    stored, geometry = UsageRecord.read(folder), _geometry(folder)
+    if stored is None:
         counted = last_logged(folder, geometry.codes) if geometry else None
         diagnosis = find_causes(counted, folder, geometry) if counted else Diagnosis()
         return UsageResult(str(folder), "", None, geometry=geometry, diagnosis=diagnosis)
-    stored = read_usage(path)
-    what = f"{stored['images']}, {stored['tokens']:,} tokens"
-    counted = Counted(stored["codebook_size"], stored["used"], stored["tokens"])
+    what = f"{stored.images}, {stored.tokens:,} tokens"
+    counted = Counted(stored.codebook_size, stored.used, stored.tokens)
     diagnosis = find_causes(counted, folder, geometry)
     return UsageResult(
-        str(folder), what, stored["utilization"], stored=stored, geometry=geometry, diagnosis=diagnosis
+        str(folder), what, stored.utilization, stored=stored, geometry=geometry, diagnosis=diagnosis
     )
-
-
-def read_usage(path: Path) -> dict[str, Any]:
-    """``usage.json`` of a model folder. Raises VqcliError if it does not tell what it should."""
-    stored = files.read_json(path)
-    if not isinstance(stored, dict) or not {"images", *STORED} <= stored.keys():
-        raise VqcliError(
-            f"{path} does not tell a codebook's usage", hint="copy the folder again", reason="damaged"
-        )
-    return stored
 
 
 def _geometry(folder: Path) -> CodeGeometry | None:
