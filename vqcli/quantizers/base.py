@@ -6,6 +6,7 @@ Shape letters: B images, D code width, h, w sides of latents, N = B*h*w position
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,6 +19,7 @@ from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
+from vqcli.nn.nearest import Metric
 from vqcli.nn.precision import float32
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
@@ -37,6 +39,16 @@ class EstimatorConfig(VqConfig):
 
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """``straight_through`` as published, or the rotation trick, https://arxiv.org/abs/2410.06424."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Vectors that a quantizer compares with its codes."""
+
+    vectors_nd: Tensor
+    """(N, D), step by step, in a step image by image."""
+    metric: Metric = "l2"
+    """Which code is chosen: the closest, or by ``dot`` that of the largest product."""
 
 
 class Quantizer(nn.Module, ABC):
@@ -108,6 +120,12 @@ class Quantizer(nn.Module, ABC):
         with float32(tokens.ids):
             return self.restore(tokens)
 
+    @torch.no_grad()
+    def compared(self, latents: Tensor, codes_kd: Tensor) -> Compared | str:
+        """What of latents (B, D, h, w) is compared with ``codes()``; or why nothing is, in words."""
+        with float32(latents):
+            return self.vectors(self.codebook.prepare(latents.float()), codes_kd)
+
     @abstractmethod
     def quantize(self, latents: Tensor) -> Quantized:
         """``forward`` on prepared float32 latents."""
@@ -115,6 +133,10 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def assign(self, latents: Tensor) -> Tensor:
         """Token ids (B, L) of prepared float32 latents."""
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared | str:
+        """``compared`` on prepared float32 latents."""
+        return f"the {self.name} quantizer does not tell what it compares with codes"
 
     def restore(self, tokens: Tokens) -> Tensor:
         """``lookup`` on tokens known to be right; here one code a position."""

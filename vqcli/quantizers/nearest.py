@@ -18,6 +18,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.entropy import entropy_loss
 from vqcli.nn.estimators import replace_value
 from vqcli.quantizers.base import (
+    Compared,
     EstimatorConfig,
     Quantizer,
     by_image,
@@ -81,6 +82,9 @@ class NearestQuantizer(Quantizer):
     def assign(self, latents: Tensor) -> Tensor:
         tokens_n = self.codebook.assign(flatten(self.normalize(latents)), self.codes())
         return by_image(tokens_n, latents)
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared:
+        return Compared(flatten(self.normalize(latents)))
 
 
 def unit_length(codes_kd: Tensor) -> Tensor:
