@@ -173,7 +173,8 @@ def test_latents_are_sampled_as_they_are_compared(tmp_path, quantizer):
     run = trained(tmp_path, "name: learned, size: 16, init: unit", *small)
     at = report(run, "demo:20").diagnosis.latents
     if "index" in quantizer:
-        assert at is None  # compared by dot product, not by distance
+        assert at.metric == "dot"
+        assert at.latents.codes == 20 * 16
     elif "cosine" in quantizer:
         assert at.latents.norm_max == pytest.approx(1, abs=1e-5)
         assert at.latents.codes == 20 * 16

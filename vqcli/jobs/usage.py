@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from vqcli import files
 from vqcli.data.tokens.files import TokensFile, TokensFolder, is_tokens, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.jobs.causes import find_causes, last_logged, sample_latents
+from vqcli.jobs.causes import find_causes, last_logged
 from vqcli.library.find import model_folder
 from vqcli.metrics.usage.counts import UsageCounts, UsageReport
 from vqcli.metrics.usage.diagnosis import diagnose
@@ -24,7 +24,7 @@ from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.jobs.encoder import Encoder, ImageOptions
+    from vqcli.jobs.encoder import Encoder, ImageOptions, Watch
 
 
 @dataclass(frozen=True)
@@ -133,31 +133,35 @@ def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress
 
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
     from vqcli.jobs.encoder import Encoder
+    from vqcli.jobs.latents import LatentSample
 
     encoder = Encoder(options, progress=progress)
-    counts, rejected = count_images(encoder, progress)
-    report, geometry, latents = counts.report(), _geometry(encoder.folder), sample_latents(encoder, counts)
+    sample = LatentSample(encoder.tokenizer.quantizer, encoder.count)
+    counts, rejected = count_images(encoder, progress, sample.watch)
+    report, geometry, latents = counts.report(), _geometry(encoder.folder), sample.measure(counts.counts_k)
     result = UsageResult(
         str(encoder.folder),
         f"{options.images}, {encoder.preprocessing}",
         report.utilization,
         report,
         geometry=geometry,
-        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents),
+        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents, sample.missing),
         rejected=rejected,
     )
     return result, counts
 
 
-def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, list[dict[str, str]]]:
+def count_images(
+    encoder: Encoder, progress: Progress, watch: Watch | None = None
+) -> tuple[UsageCounts, list[dict[str, str]]]:
     """Usage of a model's codebook by its images, and the images that could not be used.
 
-    Raises VqcliError if none could be used.
+    ``watch`` is shown the latents on the way. Raises VqcliError if none could be used.
     """
     counts: UsageCounts | None = None
     rejected = []
     progress.start("encode", encoder.count, "images")
-    for batch, encoded in encoder.batches(np.arange(encoder.count)):
+    for batch, encoded in encoder.batches(np.arange(encoder.count), watch):
         for grid, ids in encoded.values():
             counts = counts or UsageCounts(encoder.tokenizer.spec.codebook_size, len(grid))
             counts.add(ids[None], grid)
