@@ -59,7 +59,13 @@ def test_a_sound_codebook_has_no_cause():
 def test_what_lies_where():
     far = among()
     far[4:] += 20
-    assert names(facts(far, 4)) == ["codes far from the latents"]
+    for trained, told in (
+        ({}, "nothing moves a code"),
+        (codebook("bridged"), "their map has not moved them"),
+    ):
+        (cause,) = diagnose(facts(far, 4, trained)).causes
+        assert cause.name == "codes far from the latents"
+        assert told in cause.evidence
     assert names(facts(among(), 4)) == ["more codes than the latents need"]
     start = among()
     start[4:] = RNG.uniform(-1 / K, 1 / K, (K - 4, D))
@@ -187,6 +193,8 @@ def test_codes_seen_once_are_not_taken_for_dead():
     """Of uneven use, few tokens show less than of even use; what turned up once tells that there is more."""
     assert Counted(1000, 300, 1000, 10, once=0).low
     assert not Counted(1000, 400, 1000, 10, once=200).low
+    unknown, _ = diagnose(Facts(Counted(1000, 30, 1000, 10))).causes
+    assert unknown.cure.startswith("name the model or its run as TARGET, and images with --images")
     assert names(Facts(Counted(1000, 30, 1000, 10))) == ["unknown", "too few images"]
 
 

@@ -184,10 +184,12 @@ def far_codes(facts: Facts) -> Cause | None:
         return None
     if at.unused.latent_distance < FAR * max(at.used.latent_distance, at.code_distance):
         return None
+    mapped = facts.codebook in ("bridged", "projected")
+    still = "their map has not moved them there" if mapped else "nothing moves a code that none chooses"
     return Cause(
         "codes far from the latents",
         f"{at.unused.codes:,} never-used codes lie {at.unused.latent_distance:.3g} from the nearest latent "
-        f"(median), used codes {at.used.latent_distance:.3g}; nothing moves a code that none chooses",
+        f"(median), used codes {at.used.latent_distance:.3g}; {still}",
         move_codes(facts),
     )
 
@@ -250,7 +252,8 @@ def unexplained(facts: Facts) -> Cause:
         why = f"{shown}; where latents lie cannot tell why: {facts.no_latents}"
         return Cause("unknown", why, FEWER + even_scores(facts))
     if at is None or at.unused is None:
-        return Cause("unknown", shown, "name the model or its run as TARGET, with --images: latents may tell")
+        target = "" if facts.geometry else "the model or its run as TARGET, and "
+        return Cause("unknown", shown, f"name {target}images with --images: latents may tell why")
     if at.metric == "dot":
         used = f", used ones {at.used.norm_median:.3g}" if at.used else ""
         why = (
