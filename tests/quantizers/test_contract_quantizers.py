@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from tests.options import unread, watched
 from vqcli.errors import VqcliError
 from vqcli.nn.nearest import nearest_codes
-from vqcli.quantizers.base import Compared, Quantizer
+from vqcli.quantizers.base import Quantizer
+from vqcli.quantizers.compared import Compared
 from vqcli.registry import PARTS, _parse, resolve
 from vqcli.types import Tokens, grid_length
 

@@ -6,7 +6,6 @@ Shape letters: B images, D code width, h, w sides of latents, N = B*h*w position
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,8 +18,8 @@ from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
-from vqcli.nn.nearest import Metric
 from vqcli.nn.precision import float32
+from vqcli.quantizers.compared import Compared
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -39,16 +38,6 @@ class EstimatorConfig(VqConfig):
 
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """``straight_through`` as published, or the rotation trick, https://arxiv.org/abs/2410.06424."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Vectors that a quantizer compares with its codes."""
-
-    vectors_nd: Tensor
-    """(N, D), step by step, in a step image by image."""
-    metric: Metric = "l2"
-    """Which code is chosen: the closest, or by ``dot`` that of the largest product."""
 
 
 class Quantizer(nn.Module, ABC):

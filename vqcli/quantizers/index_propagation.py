@@ -15,16 +15,8 @@ from torch import Tensor
 from vqcli.nn.entropy import entropy_loss
 from vqcli.nn.estimators import replace_value
 from vqcli.nn.nearest import nearest_codes
-from vqcli.quantizers.base import (
-    Compared,
-    Quantizer,
-    VqConfig,
-    by_image,
-    flatten,
-    sides,
-    unflatten,
-    vq_losses,
-)
+from vqcli.quantizers.base import Quantizer, VqConfig, by_image, flatten, sides, unflatten, vq_losses
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Quantized, Tokens
 
 

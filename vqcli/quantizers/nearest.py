@@ -18,7 +18,6 @@ from vqcli.errors import VqcliError
 from vqcli.nn.entropy import entropy_loss
 from vqcli.nn.estimators import replace_value
 from vqcli.quantizers.base import (
-    Compared,
     EstimatorConfig,
     Quantizer,
     by_image,
@@ -28,6 +27,7 @@ from vqcli.quantizers.base import (
     unflatten,
     vq_losses,
 )
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Quantized, Tokens
 
 

@@ -16,16 +16,8 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
-from vqcli.quantizers.base import (
-    Compared,
-    EstimatorConfig,
-    Quantizer,
-    estimate,
-    flatten,
-    sides,
-    unflatten,
-    vq_losses,
-)
+from vqcli.quantizers.base import EstimatorConfig, Quantizer, estimate, flatten, sides, unflatten, vq_losses
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Grid, Quantized, Tokens
 
 Size = tuple[int, int]
