@@ -212,6 +212,12 @@ def test_cures_are_options_there_are():
         "simvq-cifar10": facts(
             far, 4, codebook("projected"), log([0.9] * 6 + [0.3] * 6, [1] * 6 + [0.1] * 6)
         ),
+        "ibq-cifar10": facts(
+            among() * 1e6,
+            4,
+            codebook("learned") | {"quantizer": {"name": "index_propagation"}},
+            latents=LATENTS * 1e4,
+        ),
         "vqgan-gumbel-cifar10": replace(
             facts(among(), 4, {"quantizer": {"kl_weight": 5e-4}}), latents=None, no_latents="x"
         ),

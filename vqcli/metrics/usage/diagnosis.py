@@ -114,7 +114,7 @@ def exploded(facts: Facts) -> Cause | None:
         return Cause("norms exploded", f"{g.not_finite:,} of {g.codes:,} codes are not finite", cure)
     if at is None or at.latents.norm_mean < EXPLODED * math.sqrt(at.latents.width):
         return None
-    if facts.codebook == "learned":
+    if facts.codebook == "learned" and facts.trained.get("quantizer", {}).get("name", "nearest") == "nearest":
         cure += "; or --set tokenizer.quantizer.metric=cosine, where lengths do not count"
     lengths = f"latents are {at.latents.norm_mean:.3g} long in {at.latents.width} dimensions"
     used = f", the codes they use {at.used.norm_median:.3g}" if at.used else ""
