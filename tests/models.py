@@ -8,6 +8,7 @@ from vqcli.checkpoint.generator import save_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer, read_spec, save_tokenizer
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.tokenizers.conv import ConvTokenizer
 
 
@@ -28,7 +29,7 @@ def make_model(
     tokenizer = ConvTokenizer(config)
     tokenizer.image_size = (side, side) if side else None
     folder.mkdir(parents=True)
-    save_tokenizer(tokenizer, folder, usage=usage)
+    save_tokenizer(tokenizer, folder, usage=UsageRecord.from_json(usage) if usage else None)
     return folder
 
 

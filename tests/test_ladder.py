@@ -46,6 +46,7 @@ LIGHT = [
     "library.downloads.web",
     "metrics.usage.counts",
     "metrics.usage.diagnosis",
+    "metrics.usage.record",
     "metrics.protocols",
     "data.classes",
     "data.images.forms",

@@ -92,7 +92,7 @@ def test_an_image_that_two_sides_reject_is_counted_once(tmp_path, model):
         ("02.png", "reconstruct"),
         ("02.png", "reference"),
     ]
-    assert usage_record(found)["images"].startswith("5 images")
+    assert usage_record(found).images.startswith("5 images")
 
 
 def test_blocks_of_processes_that_wrote_elsewhere_are_missed(tmp_path, model, monkeypatch):

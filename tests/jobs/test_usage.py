@@ -15,7 +15,8 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.usage import measure_usage
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.geometry import measure_geometry
 
 STORED = {
     "images": "8 images of x", "tokens": 128, "used": 12, "codebook_size": 16, "utilization": 0.75,
@@ -95,7 +96,7 @@ def test_stored_usage(tmp_path, model):
     never = measure_usage(str(model))
     assert (never.utilization, never.usage, never.stored, never.measured_on) == (None, None, None, "")
     told = measure_usage(str(make_model(tmp_path / "told", usage=STORED)))
-    assert (told.utilization, told.stored, told.usage) == (0.75, STORED, None)
+    assert (told.utilization, told.stored.to_json(), told.usage) == (0.75, STORED, None)
     assert told.geometry.codes == 16
     (tmp_path / "told" / "usage.json").write_text('{"utilization": 1}')
     with pytest.raises(VqcliError, match=r"usage\.json does not tell"):

@@ -161,7 +161,8 @@ def test_what_a_run_logged_and_a_model_stores_is_read_too(tmp_path):
     assert measure_usage(str(make_model(tmp_path / "m"))).diagnosis.causes == ()
     stored = {"images": "8 images", "tokens": 99, "used": 2, "codebook_size": 16, "utilization": 0.125}
     told = make_model(tmp_path / "told", usage=stored | {"uniform_expectation": 0.99, "perplexity": 2})
-    assert names(measure_usage(str(told))) == ["unknown"]
+    (cause,) = measure_usage(str(told)).diagnosis.causes
+    assert (cause.name, cause.cure) == ("unknown", "name images with --images: latents may tell why")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,8 @@ def test_latents_are_sampled_as_they_are_compared(tmp_path, quantizer):
     run = trained(tmp_path, "name: learned, size: 16, init: unit", *small)
     at = report(run, "demo:20").diagnosis.latents
     if "index" in quantizer:
-        assert at is None  # compared by dot product, not by distance
+        assert at.metric == "dot"
+        assert at.latents.codes == 20 * 16
     elif "cosine" in quantizer:
         assert at.latents.norm_max == pytest.approx(1, abs=1e-5)
         assert at.latents.codes == 20 * 16

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from vqcli.jobs.usage import STORED
 from vqcli.metrics.code_usage import CodeUsage
 from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.record import COUNTED
 
 FLAT, SCALES = ((2, 3),), ((1, 1), (2, 2))
 
@@ -23,7 +23,7 @@ def test_it_counts_as_usage_reports_do(grid):
         metric.observe(drawn(images, grid), grid)
         counts.add(drawn(images, grid), grid)
     assert metric.report() == counts.report()
-    assert metric.result() == {name: getattr(counts.report(), name) for name in STORED}
+    assert metric.result() == {name: getattr(counts.report(), name) for name in COUNTED}
     assert metric.result()["tokens"] == drawn(7, grid).size
     assert len(metric.report().entries) == (2 if grid == SCALES else 0)
 

@@ -3,14 +3,16 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry, uniform_expectation
+from vqcli.metrics.usage.counts import UsageCounts, uniform_expectation
 from vqcli.metrics.usage.diagnosis import diagnose, tokens_needed
 from vqcli.metrics.usage.facts import Counted, Facts
-from vqcli.metrics.usage.latents import measure_latents, nearest_distances
+from vqcli.metrics.usage.geometry import measure_geometry
+from vqcli.metrics.usage.latents import distances_to_chosen, measure_latents
 from vqcli.training.recipe import read_recipe
 
 K, D = 64, 8
@@ -57,7 +59,13 @@ def test_a_sound_codebook_has_no_cause():
 def test_what_lies_where():
     far = among()
     far[4:] += 20
-    assert names(facts(far, 4)) == ["codes far from the latents"]
+    for trained, told in (
+        ({}, "nothing moves a code"),
+        (codebook("bridged"), "their map has not moved them"),
+    ):
+        (cause,) = diagnose(facts(far, 4, trained)).causes
+        assert cause.name == "codes far from the latents"
+        assert told in cause.evidence
     assert names(facts(among(), 4)) == ["more codes than the latents need"]
     start = among()
     start[4:] = RNG.uniform(-1 / K, 1 / K, (K - 4, D))
@@ -90,6 +98,64 @@ def test_sleeping_slots_are_counted():
 def test_latents_on_a_line():
     line = LATENTS[:, :1] * np.ones((1, D), np.float32)
     assert names(facts(among(), 4, latents=line))[-1] == "collapsed to a line"
+
+
+def chosen_by(metric, codes_kd, used, trained=None, history=()):
+    """Facts of a codebook whose codes are chosen so."""
+    plain = facts(codes_kd, used, trained, history)
+    return replace(plain, latents=replace(plain.latents, metric=metric))
+
+
+def test_distances_prove_nothing_of_dot_products():
+    far, blown = among(), among()
+    far[4:] += 20
+    blown[4:] *= 1e4
+    for codes_kd in (far, blown, among()):
+        (found,) = diagnose(chosen_by("dot", codes_kd, 4)).causes
+        assert found.name == "unknown"
+        assert "by dot product" in found.evidence
+        assert (
+            f"never-used codes are {np.median(np.linalg.norm(codes_kd[4:], axis=1)):.3g} long"
+            in found.evidence
+        )
+        assert "--images" not in found.cure
+    start = among()
+    start[4:] = RNG.uniform(-1 / K, 1 / K, (K - 4, D))  # lengths do prove something
+    assert names(chosen_by("dot", start, 4)) == ["codes left where they started"]
+    (linear,) = diagnose(chosen_by("dot", far, 4, codebook("projected"))).causes
+    assert linear.name == "dead codes behind a linear map"
+    assert "nearest latent" not in linear.evidence
+
+
+def test_where_nothing_is_compared_the_reason_is_told_and_no_cure_that_was_followed():
+    zeros = among()
+    zeros[8:] = 0
+    for trained in ({}, codebook("bridged"), codebook("projected")):
+        known = replace(facts(zeros, 8, trained), latents=None, no_latents="it rolls dice")
+        told = diagnose(known)
+        assert [cause.name for cause in told.causes] == ["unknown"]
+        assert told.causes[0].evidence.endswith("cannot tell why: it rolls dice")
+        assert "--images IMAGES" not in told.causes[0].cure
+        assert "TARGET" not in told.causes[0].cure
+        assert told.no_latents == "it rolls dice"
+        weighted = replace(known, trained=trained | {"quantizer": {"kl_weight": 5e-4}})
+        assert "--set tokenizer.quantizer.kl_weight=0.005" in diagnose(weighted).causes[0].cure
+
+
+def test_a_training_that_was_too_short():
+    """Only said of a run whose log shows it, and only where nothing else is found."""
+    rising = log(np.linspace(0.1, 0.5, 20), [1.0] * 20)
+    counted = Counted(K, 20, 10**5, 100)
+    (found,) = diagnose(Facts(counted, history=rising)).causes
+    assert found.name == "training was too short"
+    assert "from 35.3% of what uniform use would show at step 150 to 45.8% at step 200" in found.evidence
+    assert found.cure.endswith("--set training.steps=400")
+    assert names(facts(among(), 20, history=rising)) == ["training was too short"]
+    for settled in (log([0.1] * 5 + [0.3] * 15, [1.0] * 20), rising[:9]):
+        assert names(Facts(counted, history=settled)) == ["unknown"]
+    far = among()
+    far[4:] += 20
+    assert names(facts(far, 4, history=rising)) == ["codes far from the latents"]
 
 
 def test_a_fall_belongs_to_the_annealing_only_if_it_came_with_it():
@@ -127,6 +193,8 @@ def test_codes_seen_once_are_not_taken_for_dead():
     """Of uneven use, few tokens show less than of even use; what turned up once tells that there is more."""
     assert Counted(1000, 300, 1000, 10, once=0).low
     assert not Counted(1000, 400, 1000, 10, once=200).low
+    unknown, _ = diagnose(Facts(Counted(1000, 30, 1000, 10))).causes
+    assert unknown.cure.startswith("name the model or its run as TARGET, and images with --images")
     assert names(Facts(Counted(1000, 30, 1000, 10))) == ["unknown", "too few images"]
 
 
@@ -144,6 +212,15 @@ def test_cures_are_options_there_are():
         "simvq-cifar10": facts(
             far, 4, codebook("projected"), log([0.9] * 6 + [0.3] * 6, [1] * 6 + [0.1] * 6)
         ),
+        "ibq-cifar10": facts(
+            among() * 1e6,
+            4,
+            codebook("learned") | {"quantizer": {"name": "index_propagation"}},
+            latents=LATENTS * 1e4,
+        ),
+        "vqgan-gumbel-cifar10": replace(
+            facts(among(), 4, {"quantizer": {"kl_weight": 5e-4}}), latents=None, no_latents="x"
+        ),
         "llamagen-cifar10": facts(
             far, 4, codebook("learned", init="unit") | {"quantizer": {"metric": "cosine"}}
         ),
@@ -159,7 +236,10 @@ def test_cures_are_options_there_are():
 def test_distances_are_those_of_a_slow_search():
     some, others = among(30) + 100, among(50) + 100
     slow = np.sqrt(((some[:, None].astype(float) - others[None]) ** 2).sum(-1)).min(1)
-    np.testing.assert_allclose(nearest_distances(some, others), slow, rtol=1e-5)
+    np.testing.assert_allclose(distances_to_chosen(some, others), slow, rtol=1e-5)
+    chosen = others[(some.astype(float) @ others.T).argmax(1)]
+    longest = np.linalg.norm(some - chosen, axis=1)
+    np.testing.assert_allclose(distances_to_chosen(some, others, "dot"), longest, rtol=1e-4)
 
 
 def test_latents_are_measured_against_used_and_unused_codes():

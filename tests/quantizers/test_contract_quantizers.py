@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from tests.options import unread, watched
 from vqcli.errors import VqcliError
+from vqcli.nn.nearest import nearest_codes
 from vqcli.quantizers.base import Quantizer
+from vqcli.quantizers.compared import Compared
 from vqcli.registry import PARTS, _parse, resolve
 from vqcli.types import Tokens, grid_length
 
@@ -116,6 +118,53 @@ def test_parts_of_all_steps_are_the_latents(quantizer: Quantizer) -> None:
         assert steps.seen(total, tokens.grid[step]).shape[2:] == tokens.grid[step]
         total = total + steps.part(ids, step, tokens.grid)
     torch.testing.assert_close(total, quantizer.lookup(tokens))
+
+
+@torch.no_grad()
+def check_compared(quantizer: Quantizer) -> None:
+    """What is told to be compared decides the tokens; or a sentence says why nothing is."""
+    latents = latents_for(quantizer)[1:]
+    with torch.autocast("cpu", torch.bfloat16):  # in float32 all the same
+        found = quantizer.compared(latents, quantizer.codes())
+    if isinstance(found, str):
+        assert " " in found
+        assert found[-1] not in ".!\n"  # it ends other sentences
+        return
+    vectors_nd, codes_kd = found.vectors_nd, quantizer.codes()
+    tokens = quantizer.tokenize(latents)
+    assert vectors_nd.shape == (grid_length(tokens.grid), quantizer.width)
+    assert not vectors_nd.requires_grad
+    if found.metric == "l2":  # codes that follow from a rule may be chosen by one
+        assert torch.equal(quantizer.codebook.assign(vectors_nd, codes_kd), tokens.ids[0])
+    if found.metric == "dot" or not quantizer.codebook.IMPLICIT:
+        assert torch.equal(nearest_codes(vectors_nd, codes_kd, found.metric), tokens.ids[0])
+
+
+def test_what_is_compared_decides_tokens(quantizer: Quantizer) -> None:
+    check_compared(quantizer)
+
+
+@pytest.mark.parametrize("book", PARTS["codebooks"])
+def test_what_is_compared_by_angle_decides_tokens(book: str) -> None:
+    if not resolve("codebooks", book).HAS_DIRECTION:
+        pytest.skip("refused, as another test shows")
+    check_compared(make(book, "nearest", metric="cosine"))
+
+
+@pytest.mark.parametrize("name", ["nearest", "residual", "multiscale", "index_propagation"])
+def test_who_searches_codes_tells_what_is_compared(name: str) -> None:
+    quantizer = make("learned", name)
+    found = quantizer.compared(latents_for(quantizer), quantizer.codes())
+    assert isinstance(found, Compared)
+    assert found.metric == ("dot" if name == "index_propagation" else "l2")
+
+
+def test_who_does_not_says_why() -> None:
+    quantizer = make("learned", "gumbel")
+    latents, codes_kd = latents_for(quantizer), quantizer.codes()
+    assert "a projection scores the codes" in str(quantizer.compared(latents, codes_kd))
+    silent = Quantizer.vectors(quantizer, latents, codes_kd)  # of a quantizer that does not tell
+    assert silent == "the gumbel quantizer does not tell what it compares with codes"
 
 
 def test_losses_are_weighted_scalars(quantizer: Quantizer) -> None:

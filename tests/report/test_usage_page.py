@@ -5,9 +5,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vqcli.metrics.usage.counts import UsageCounts, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
-from vqcli.metrics.usage.facts import Counted, Facts
+from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
+from vqcli.metrics.usage.geometry import measure_geometry
+from vqcli.metrics.usage.latents import measure_latents
 from vqcli.report import svg
 from vqcli.report import usage as page
 from vqcli.report.usage import terminal_histogram, usage_map, usage_page
@@ -58,6 +60,20 @@ def test_page_loads_nothing_and_is_well_formed():
     for picture in re.findall(r"<svg.*?</svg>", text, re.S):
         ElementTree.fromstring(picture)
     assert len(re.findall("<svg", text)) == 3
+
+
+def test_latents_are_told_as_they_are_compared():
+    counts = counts_of(8, 60)
+    z_nd, codes_kd = np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)[::-1]
+    for metric in ("l2", "dot"):
+        at = measure_latents(z_nd, codes_kd, counts.counts_k, metric)
+        text = drawn(counts, diagnosis=Diagnosis(latents=at))
+        assert "Latents against codes" in text
+        assert ("dot product: lengths count too" in text) == (metric == "dot")
+    assert "<td>not measured</td><td>it rolls &lt;dice&gt;</td>" in drawn(
+        counts, diagnosis=Diagnosis(no_latents="it rolls <dice>")
+    )
+    assert "Latents" not in drawn(counts, diagnosis=Diagnosis())
 
 
 def test_names_are_escaped():

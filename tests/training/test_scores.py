@@ -10,10 +10,11 @@ from tests.perceptual import drawn_images, drawn_lpips
 from tests.training.tiny import metrics, start
 from vqcli.checkpoint.tokenizer import load_tokenizer, save_tokenizer
 from vqcli.jobs.info import describe_model
-from vqcli.jobs.usage import STORED, measure_usage
+from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
 from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.record import COUNTED, UsageRecord
 from vqcli.pixels import normalize, to_uint8
 from vqcli.training.scores import score, usage_record
 
@@ -55,7 +56,7 @@ def test_a_run_tells_what_it_measured_and_how(tmp_path):
     result = start(tmp_path / "run", "training.steps=2", "data.size=16")
     usage = json.loads((tmp_path / "run" / "model" / "usage.json").read_text())
     last = metrics(tmp_path / "run")[-1]
-    assert set(usage) == {"images", *STORED, "psnr", "ssim", "protocol"}
+    assert set(usage) == {"images", *COUNTED, "psnr", "ssim", "protocol"}
     assert usage["protocol"] == "plain"
     for name in ("psnr", "ssim", "utilization"):
         assert usage[name] == last[f"validation/{name}"] == result.measured[name]
@@ -64,8 +65,8 @@ def test_a_run_tells_what_it_measured_and_how(tmp_path):
     numbers = f"PSNR {usage['psnr']:.2f} dB, SSIM {usage['ssim']:.4f}"
     assert f"of {usage['images']}: {numbers}. Protocol `plain`: 8-bit" in line
     assert "(AlexNet)" not in line
-    assert describe_model(str(tmp_path / "run")).usage == usage
-    assert measure_usage(str(tmp_path / "run")).stored == usage
+    assert describe_model(str(tmp_path / "run")).usage.to_json() == usage
+    assert measure_usage(str(tmp_path / "run")).stored.to_json() == usage
 
 
 def test_cards_say_what_is_known(tmp_path):
@@ -74,7 +75,7 @@ def test_cards_say_what_is_known(tmp_path):
     counted = UsageCounts(16)
     counted.add(torch.arange(4)[None].numpy())
     whole = {"psnr": 21.5, "lpips_alex": 0.25, "usage": counted.report()}
-    record = usage_record(whole, "photos")
+    record = usage_record(whole, "photos").to_json()
     assert record["images"] == "1 held-out images of photos"
     older = {name: value for name, value in record.items() if name != "protocol"}
     for usage, told in (
@@ -84,15 +85,15 @@ def test_cards_say_what_is_known(tmp_path):
     ):
         folder = tmp_path / str(len(usage or ()))
         folder.mkdir()
-        save_tokenizer(model, folder, usage=usage)
+        save_tokenizer(model, folder, usage=UsageRecord.from_json(usage) if usage else None)
         card = (folder / "README.md").read_text()
         assert told in card
         assert ("Reconstructions of" in card) == bool(told)
-    counts = {name: older[name] for name in ("images", *STORED)}
+    counts = {name: older[name] for name in ("images", *COUNTED)}
     (tmp_path / "counts").mkdir()
-    save_tokenizer(model, tmp_path / "counts", usage=counts)
+    save_tokenizer(model, tmp_path / "counts", usage=UsageRecord.from_json(counts))
     card = (tmp_path / "counts" / "README.md").read_text()
     assert "Utilization: 25.00%" in card
     assert "Reconstructions of" not in card
-    assert describe_model(str(tmp_path / "counts")).usage == counts
+    assert describe_model(str(tmp_path / "counts")).usage.to_json() == counts
     assert usage_record({}, "photos") is None

@@ -18,6 +18,7 @@ from vqcli import files
 from vqcli.checkpoint.card import model_card
 from vqcli.checkpoint.folder import FORMAT, damaged, read_config
 from vqcli.checkpoint.weights import hash_of, load_state, read_tensors, weights_file
+from vqcli.metrics.usage.record import USAGE, UsageRecord
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
@@ -51,7 +52,7 @@ def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def save_tokenizer(
-    tokenizer: Tokenizer, folder: Path, *, usage: dict[str, Any] | None = None, note: str = ""
+    tokenizer: Tokenizer, folder: Path, *, usage: UsageRecord | None = None, note: str = ""
 ) -> None:
     """Write a model folder into an existing, empty folder, baked; the tokenizer itself stays as it is."""
     baked = copy.deepcopy(tokenizer).eval()
@@ -66,7 +67,7 @@ def save_tokenizer(
         )
     files.write_tensors(folder / "model.safetensors", state, {"fingerprint": baked.fingerprint})
     if usage is not None:
-        files.write_json(folder / "usage.json", usage)
+        files.write_json(folder / USAGE, usage.to_json())
     files.write_text(folder / "README.md", model_card(baked.spec, usage, note))
     files.write_json(folder / "config.json", describe_tokenizer(baked))
 

@@ -17,6 +17,8 @@ from vqcli.types import Progress, silent
 
 def to_plain(value: Any) -> Any:
     """``value`` in JSON's types: dataclasses and arrays opened, NaN and infinities as null."""
+    if hasattr(value, "to_json"):  # it is a file of ours, and shown as it stands there
+        return to_plain(value.to_json())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -24,7 +24,7 @@ from vqcli.cli.text import listed
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
     from vqcli.metrics.usage.counts import EntryUsage
-    from vqcli.metrics.usage.latents import LatentGeometry
+    from vqcli.metrics.usage.facts import Diagnosis
 
 
 def usage_report(
@@ -103,7 +103,7 @@ def _fails(out: Out, utilization: float | None, bound: float) -> bool:
 def _text(result: UsageResult) -> str:
     from vqcli.report.usage import terminal_histogram
 
-    rows = _usage_rows(result) + _geometry_rows(result.geometry) + _latent_rows(result.diagnosis.latents)
+    rows = _usage_rows(result) + _geometry_rows(result.geometry) + _latent_rows(result.diagnosis)
     lines = [result.target] + [f"{name:<15}{value}" for name, value in rows]
     if result.usage:
         lines += ["", terminal_histogram(result.usage, 60)]
@@ -135,10 +135,10 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("measured on", f"{result.measured_on}, at export"),
             (
                 "utilization",
-                f"{stored['utilization']:.2%}  {stored['used']:,} of {stored['codebook_size']:,} codes",
+                f"{stored.utilization:.2%}  {stored.used:,} of {stored.codebook_size:,} codes",
             ),
-            ("if uniform", f"{stored['uniform_expectation']:.2%}"),
-            ("perplexity", f"{stored['perplexity']:,.1f}"),
+            ("if uniform", f"{stored.uniform_expectation:.2%}"),
+            ("perplexity", f"{stored.perplexity:,.1f}"),
         ]
     return [("utilization", "was never measured: name images with --images")]
 
@@ -160,16 +160,18 @@ def _geometry_rows(geometry: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _latent_rows(found: LatentGeometry | None) -> list[tuple[str, str]]:
+def _latent_rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    found = diagnosis.latents
     if found is None:
-        return []
+        return [("latents", f"not measured: {diagnosis.no_latents}")] if diagnosis.no_latents else []
     z = found.latents
     distances = [f"{found.code_distance:.4g} from a latent to its code"]
     for name, group in (("a used code", found.used), ("a never-used one", found.unused)):
         if group:
             distances.append(f"{group.latent_distance:.4g} from {name} to a latent")
-    lengths = f"norm {z.norm_mean:.4g} on average, effective rank {z.effective_rank:.1f} of {z.width}"
+    rank = f"norm {z.norm_mean:.4g} on average, effective rank {z.effective_rank:.1f} of {z.width}"
+    dot = "; codes are chosen by dot product, for which lengths count too" if found.metric == "dot" else ""
     return [
-        ("latents", f"{z.codes:,} sampled, {lengths}"),
-        ("distances", ", ".join(distances) + " (medians)"),
+        ("latents", f"{z.codes:,} sampled, {rank}"),
+        ("distances", ", ".join(distances) + f" (medians){dot}"),
     ]

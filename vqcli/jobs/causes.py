@@ -1,33 +1,17 @@
-"""Why a model's codebook is used as it is: what is gathered for ``metrics.diagnosis``, and asked of it.
-
-Shape letters: B images, D code width, h, w sides of latents, N latents.
-"""
+"""What else is known of a model whose codebook is diagnosed: how it was trained, and what its run logged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from vqcli import files
 from vqcli.config import read_yaml
-from vqcli.metrics.usage.counts import CodeGeometry, UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
-from vqcli.metrics.usage.latents import LatentGeometry, measure_latents
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vqcli.jobs.encoder import Encoder
-    from vqcli.quantizers.base import Quantizer
-
-LATENTS = 4096
-"""Latents that are sampled."""
-FEWEST = 16
-"""Images they come from at least, if there are so many."""
+from vqcli.metrics.usage.geometry import CodeGeometry
+from vqcli.metrics.usage.latents import LatentGeometry
 
 
 def find_causes(
@@ -35,9 +19,10 @@ def find_causes(
     folder: Path,
     geometry: CodeGeometry | None,
     latents: LatentGeometry | None = None,
+    no_latents: str = "",
 ) -> Diagnosis:
     """Likely causes of low usage of the model in ``folder``, which may be part of a run."""
-    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history_of(folder)))
+    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history_of(folder), no_latents))
 
 
 def run_of(folder: Path) -> Path | None:
@@ -68,46 +53,3 @@ def last_logged(folder: Path, size: int) -> Counted | None:
     if not counted:
         return None
     return Counted(size, round(counted[-1]["utilization"] * size), int(counted[-1]["utilization_tokens"]))
-
-
-def sample_latents(encoder: Encoder, counts: UsageCounts) -> LatentGeometry | None:
-    """Latents of images spread over the source, against the codes; None where they are not so compared."""
-    import torch
-
-    from vqcli.data.loader import eval_batches
-    from vqcli.nn.precision import autocast
-    from vqcli.pixels import normalize
-
-    tokenizer, device = encoder.tokenizer, encoder.device
-    if tokenizer.quantizer.codebook.IMPLICIT:
-        return None
-    counts_k = counts.counts_k
-    positions = int(counts_k.sum()) // counts.images
-    wanted = min(encoder.count, max(FEWEST, LATENTS // positions))
-    indices = np.unique(np.linspace(0, encoder.count - 1, wanted).astype(np.int64))
-    found = []
-    with torch.inference_mode():
-        codes_kd = tokenizer.quantizer.codes().detach()
-        for batch in eval_batches(encoder.source, indices, encoder.transform, 1, 0):
-            for image in batch.images:
-                with autocast(encoder.options.precision, device):
-                    latents = tokenizer.latents(normalize(image[None].to(device)))
-                found += compared(tokenizer.quantizer, latents.float(), codes_kd)
-    if not found:
-        return None
-    z_nd = np.concatenate([z.cpu().numpy() for z in found])
-    z_nd = z_nd[np.random.default_rng(0).permutation(len(z_nd))[:LATENTS]]
-    return measure_latents(z_nd, codes_kd.cpu().numpy(), counts_k)
-
-
-def compared(quantizer: Quantizer, latents: Tensor, codes_kd: Tensor) -> list[Tensor]:
-    """The vectors (N, D) of latents (B, D, h, w) that are compared with codes; none where nothing is so."""
-    from vqcli.quantizers.base import flatten
-    from vqcli.quantizers.nearest import NearestQuantizer
-    from vqcli.quantizers.residual import ResidualQuantizer
-
-    if isinstance(quantizer, NearestQuantizer):
-        return [flatten(quantizer.normalize(latents))]
-    if isinstance(quantizer, ResidualQuantizer):
-        return [z_nd for z_nd, _, _ in quantizer.steps(latents, codes_kd)]
-    return []

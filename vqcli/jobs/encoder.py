@@ -1,16 +1,17 @@
 """Images in, tokens out: what every command that encodes shares.
 
-Shape letters: B images of a batch, L tokens an image.
+Shape letters: B images of a batch, L tokens an image, D code width, h, w sides of latents.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
@@ -28,6 +29,8 @@ from vqcli.types import Grid, Progress, silent
 
 SHARD = 256
 """Images a shard holds at most, and so the work that a kill can cost a process."""
+Watch = Callable[[np.ndarray, Tensor], None]
+"""Is shown the numbers of images (B,) and their latents (B, D, h, w) on the way to their tokens."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ class Encoder:
         """Indices of the items of shard ``k``."""
         return np.arange(k * self.per_shard, min((k + 1) * self.per_shard, self.count))
 
-    def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
+    def batches(
+        self, indices: np.ndarray, watch: Watch | None = None
+    ) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
         """Every batch with the grid and tokens (L,) of its usable images. Raises BadImage if strict."""
         options = self.options
         for batch in eval_batches(
@@ -101,7 +106,7 @@ class Encoder:
         ):
             if batch.rejected and options.strict:
                 raise batch.rejected[0]
-            yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device)
+            yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device, watch)
 
 
 def check_augment(options: ImageOptions) -> None:
@@ -116,14 +121,17 @@ def check_augment(options: ImageOptions) -> None:
 
 @torch.inference_mode()
 def encode_batch(
-    tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device
+    tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device, watch: Watch | None = None
 ) -> dict[int, tuple[Grid, np.ndarray]]:
     """Grid and tokens (L,) of every image of a batch, by its index; images of one size share a pass."""
     out = {}
     for indices, images in batch.by_size():
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
-            tokens = tokenizer.encode(normalize(images.to(device)))
+            latents = tokenizer.latents(normalize(images.to(device)))
+            tokens = tokenizer.quantizer.tokenize(latents)
+        if watch:
+            watch(indices, latents)
         for index, ids in zip(indices.tolist(), tokens.ids.cpu().numpy()):
             out[index] = (tokens.grid, ids)
     return out

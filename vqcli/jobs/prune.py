@@ -23,9 +23,10 @@ from vqcli.data.tokens.remap import Renumbering, check_free, check_place, pruned
 from vqcli.data.tokens.store import token_type
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder, ImageOptions
-from vqcli.jobs.usage import STORED, count_images, count_tokens, tokens_source
+from vqcli.jobs.usage import count_images, count_tokens, tokens_source
 from vqcli.library.open import open_tokenizer
 from vqcli.metrics.usage.counts import Counts, UsageCounts
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent
 
@@ -225,17 +226,16 @@ def drop_codes(
     }
 
 
-def exact_usage(uses: Uses, kept: np.ndarray) -> dict[str, Any]:
-    """``usage.json`` of the new model, where no used code is dropped: the same counts over fewer codes."""
+def exact_usage(uses: Uses, kept: np.ndarray) -> UsageRecord:
+    """The record of the new model, where no used code is dropped: the same counts over fewer codes."""
     counts = UsageCounts(len(kept))
     counts.counts_ek[0], counts.images = uses.counts_k[kept], uses.images
-    report = counts.report()
-    return {"images": "; ".join(uses.what)} | {name: getattr(report, name) for name in STORED}
+    return UsageRecord.of(counts.report(), "; ".join(uses.what))
 
 
 def write(
     tokenizer: Tokenizer,
-    usage: dict[str, Any] | None,
+    usage: UsageRecord | None,
     record: dict[str, Any],
     out: Path,
     found: list[Found],

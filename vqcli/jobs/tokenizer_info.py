@@ -9,7 +9,7 @@ from typing import Any
 from vqcli.checkpoint.folder import read_config
 from vqcli.checkpoint.told import Row, quantizer, weights
 from vqcli.checkpoint.weights import count_numbers
-from vqcli.jobs.usage import read_usage
+from vqcli.metrics.usage.record import UsageRecord
 
 TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerprint", "tokenizer")
 """Keys of a tokenizer's ``config.json`` that are told as they are."""
@@ -31,8 +31,8 @@ class TokenizerInfo:
     fingerprint: str
     tokenizer: dict[str, Any]
     """Its full configuration."""
-    usage: dict[str, Any] | None
-    """Utilization measured when it was exported."""
+    usage: UsageRecord | None
+    """What was measured of it."""
 
     def rows(self) -> list[Row]:
         """What a table for people says, line by line."""
@@ -48,10 +48,10 @@ class TokenizerInfo:
         ]
 
 
-def _stored(usage: dict[str, Any] | None) -> str:
+def _stored(usage: UsageRecord | None) -> str:
     if usage is None:
         return "never measured"
-    return f"{usage['utilization']:.2%} over {usage['tokens']:,} tokens of {usage['images']}"
+    return f"{usage.utilization:.2%} over {usage.tokens:,} tokens of {usage.images}"
 
 
 def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
@@ -59,11 +59,10 @@ def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
     config = read_config(folder)
     names = ("model.safetensors", "codebook.safetensors")
     there = [folder / name for name in names if (folder / name).is_file()]
-    usage = folder / "usage.json"
     return TokenizerInfo(
         folder=folder,
         parameters=sum(map(count_numbers, there)),
         bytes=sum(path.stat().st_size for path in there),
-        usage=read_usage(usage) if usage.is_file() else None,
+        usage=UsageRecord.read(folder),
         **{name: config[name] for name in TOLD},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -14,19 +14,18 @@ from vqcli import files
 from vqcli.data.names import named
 from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
 from vqcli.errors import VqcliError
-from vqcli.jobs.causes import find_causes, last_logged, sample_latents
+from vqcli.jobs.causes import find_causes, last_logged
 from vqcli.library.find import model_folder
-from vqcli.metrics.usage.counts import CodeGeometry, UsageCounts, UsageReport, measure_geometry
+from vqcli.metrics.usage.counts import UsageCounts, UsageReport
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
+from vqcli.metrics.usage.geometry import CodeGeometry, measure_geometry
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.jobs.encoder import Encoder, ImageOptions
-
-STORED = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
-"""Numbers of a report that a model folder's ``usage.json`` holds, beside ``images``: which those were."""
+    from vqcli.jobs.encoder import Encoder, ImageOptions, Watch
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class UsageResult:
     """Share of the codes that are used; None if it was never measured."""
     usage: UsageReport | None = None
     """Exact counts; None where only what was stored is known."""
-    stored: dict[str, Any] | None = None
-    """``usage.json`` of a model folder."""
+    stored: UsageRecord | None = None
+    """What a model folder says."""
     geometry: CodeGeometry | None = None
     """Of the model's codes; None for tokens, and for codes that are implicit."""
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
@@ -135,31 +134,35 @@ def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress
 
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:
     from vqcli.jobs.encoder import Encoder
+    from vqcli.jobs.latents import LatentSample
 
     encoder = Encoder(options, progress=progress)
-    counts, rejected = count_images(encoder, progress)
-    report, geometry, latents = counts.report(), _geometry(encoder.folder), sample_latents(encoder, counts)
+    sample = LatentSample(encoder.tokenizer.quantizer, encoder.count)
+    counts, rejected = count_images(encoder, progress, sample.watch)
+    report, geometry, latents = counts.report(), _geometry(encoder.folder), sample.measure(counts.counts_k)
     result = UsageResult(
         str(encoder.folder),
         f"{options.images}, {encoder.preprocessing}",
         report.utilization,
         report,
         geometry=geometry,
-        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents),
+        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents, sample.missing),
         rejected=rejected,
     )
     return result, counts
 
 
-def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, list[dict[str, str]]]:
+def count_images(
+    encoder: Encoder, progress: Progress, watch: Watch | None = None
+) -> tuple[UsageCounts, list[dict[str, str]]]:
     """Usage of a model's codebook by its images, and the images that could not be used.
 
-    Raises VqcliError if none could be used.
+    ``watch`` is shown the latents on the way. Raises VqcliError if none could be used.
     """
     counts: UsageCounts | None = None
     rejected = []
     progress.start("encode", encoder.count, "images")
-    for batch, encoded in encoder.batches(np.arange(encoder.count)):
+    for batch, encoded in encoder.batches(np.arange(encoder.count), watch):
         for grid, ids in encoded.values():
             counts = counts or UsageCounts(encoder.tokenizer.spec.codebook_size, len(grid))
             counts.add(ids[None], grid)
@@ -177,29 +180,17 @@ def count_images(encoder: Encoder, progress: Progress) -> tuple[UsageCounts, lis
 def _stored(reference: str, progress: Progress) -> UsageResult:
     """What a model folder says of its usage, and the geometry of its codes."""
     folder = model_folder(reference, progress)
-    path = folder / "usage.json"
-    geometry = _geometry(folder)
-    if not path.is_file():
+    stored, geometry = UsageRecord.read(folder), _geometry(folder)
+    if stored is None:
         counted = last_logged(folder, geometry.codes) if geometry else None
         diagnosis = find_causes(counted, folder, geometry) if counted else Diagnosis()
         return UsageResult(str(folder), "", None, geometry=geometry, diagnosis=diagnosis)
-    stored = read_usage(path)
-    what = f"{stored['images']}, {stored['tokens']:,} tokens"
-    counted = Counted(stored["codebook_size"], stored["used"], stored["tokens"])
+    what = f"{stored.images}, {stored.tokens:,} tokens"
+    counted = Counted(stored.codebook_size, stored.used, stored.tokens)
     diagnosis = find_causes(counted, folder, geometry)
     return UsageResult(
-        str(folder), what, stored["utilization"], stored=stored, geometry=geometry, diagnosis=diagnosis
+        str(folder), what, stored.utilization, stored=stored, geometry=geometry, diagnosis=diagnosis
     )
-
-
-def read_usage(path: Path) -> dict[str, Any]:
-    """``usage.json`` of a model folder. Raises VqcliError if it does not tell what it should."""
-    stored = files.read_json(path)
-    if not isinstance(stored, dict) or not {"images", *STORED} <= stored.keys():
-        raise VqcliError(
-            f"{path} does not tell a codebook's usage", hint="copy the folder again", reason="damaged"
-        )
-    return stored
 
 
 def _geometry(folder: Path) -> CodeGeometry | None:

@@ -19,6 +19,7 @@ from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
+from vqcli.quantizers.compared import Compared
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -108,6 +109,12 @@ class Quantizer(nn.Module, ABC):
         with float32(tokens.ids):
             return self.restore(tokens)
 
+    @torch.no_grad()
+    def compared(self, latents: Tensor, codes_kd: Tensor) -> Compared | str:
+        """What of latents (B, D, h, w) is compared with ``codes()``; or why nothing is, in words."""
+        with float32(latents):
+            return self.vectors(self.codebook.prepare(latents.float()), codes_kd)
+
     @abstractmethod
     def quantize(self, latents: Tensor) -> Quantized:
         """``forward`` on prepared float32 latents."""
@@ -115,6 +122,10 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def assign(self, latents: Tensor) -> Tensor:
         """Token ids (B, L) of prepared float32 latents."""
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared | str:
+        """``compared`` on prepared float32 latents."""
+        return f"the {self.name} quantizer does not tell what it compares with codes"
 
     def restore(self, tokens: Tokens) -> Tensor:
         """``lookup`` on tokens known to be right; here one code a position."""

@@ -65,6 +65,9 @@ class GumbelQuantizer(Quantizer):
         tokens_n = nearest_codes(torch.cat([z_nd, ones_n1], dim=1), scores_kd, "dot")
         return by_image(tokens_n, latents)
 
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> str:
+        return "a projection scores the codes, no latent is compared with one"
+
     def prune(self, kept_k: Tensor) -> None:
         super().prune(kept_k)
         weight_kd, bias_k = self.proj.weight.detach()[kept_k], self.proj.bias.detach()[kept_k]

@@ -16,6 +16,7 @@ from vqcli.nn.entropy import entropy_loss
 from vqcli.nn.estimators import replace_value
 from vqcli.nn.nearest import nearest_codes
 from vqcli.quantizers.base import Quantizer, VqConfig, by_image, flatten, sides, unflatten, vq_losses
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Quantized, Tokens
 
 
@@ -59,3 +60,6 @@ class IndexPropagationQuantizer(Quantizer):
     def assign(self, latents: Tensor) -> Tensor:
         tokens_n = nearest_codes(flatten(latents), self.codes(), "dot")
         return by_image(tokens_n, latents)
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared:
+        return Compared(flatten(latents), "dot")

@@ -27,6 +27,7 @@ from vqcli.quantizers.base import (
     unflatten,
     vq_losses,
 )
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Quantized, Tokens
 
 
@@ -81,6 +82,9 @@ class NearestQuantizer(Quantizer):
     def assign(self, latents: Tensor) -> Tensor:
         tokens_n = self.codebook.assign(flatten(self.normalize(latents)), self.codes())
         return by_image(tokens_n, latents)
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared:
+        return Compared(flatten(self.normalize(latents)))
 
 
 def unit_length(codes_kd: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vqcli.quantizers.base import EstimatorConfig, Quantizer, estimate, flatten, sides, unflatten, vq_losses
+from vqcli.quantizers.compared import Compared
 from vqcli.types import Grid, Quantized, Tokens
 
 Size = tuple[int, int]
@@ -82,6 +83,9 @@ class ResidualQuantizer(Quantizer):
     def assign(self, latents: Tensor) -> Tensor:
         tokens = [tokens_n for _, tokens_n, _ in self.steps(latents, self.codes())]
         return join(tokens, self.grid(*sides(latents)))
+
+    def vectors(self, latents: Tensor, codes_kd: Tensor) -> Compared:
+        return Compared(torch.cat([z_nd for z_nd, _, _ in self.steps(latents, codes_kd)]))
 
     def restore(self, tokens: Tokens) -> Tensor:
         *_, total = self.sums(tokens)

@@ -9,8 +9,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.metrics.usage.counts import Bucket, CodeGeometry, Counts, UsageReport
+from vqcli.metrics.usage.counts import Bucket, Counts, UsageReport
 from vqcli.metrics.usage.facts import Diagnosis
+from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.report import svg
 
 MOST_CELLS = 128
@@ -270,9 +271,11 @@ def _geometry(geometry: CodeGeometry | None) -> str:
 
 
 def _latents(diagnosis: Diagnosis | None) -> str:
-    found = diagnosis.latents if diagnosis else None
-    if found is None:
+    if diagnosis is None or not (diagnosis.latents or diagnosis.no_latents):
         return ""
+    found, title = diagnosis.latents, "Latents against codes"
+    if found is None:
+        return _table(title, [], [("not measured", diagnosis.no_latents)])
     z = found.latents
     rows = [
         ("latents sampled", f"{z.codes:,}"),
@@ -284,4 +287,6 @@ def _latents(diagnosis: Diagnosis | None) -> str:
         if group:
             rows.append((f"{name}: distance to a latent, median", f"{group.latent_distance:.4g}"))
             rows.append((f"{name}: norm, median / max", f"{group.norm_median:.4g} / {group.norm_max:.4g}"))
-    return _table("Latents against codes", [], rows)
+    if found.metric == "dot":
+        rows.append(("codes are chosen by", "dot product: lengths count too"))
+    return _table(title, [], rows)

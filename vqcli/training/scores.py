@@ -15,6 +15,7 @@ from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
 from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.lpips import Lpips
 from vqcli.pixels import normalize, to_uint8
@@ -24,9 +25,7 @@ from vqcli.types import Tokens
 PROTOCOL = PROTOCOLS["plain"]
 """How reconstructions are compared with their images."""
 QUALITY = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
-"""What ``usage.json`` has of how near they are, as far as it was measured."""
-USAGE = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
-"""What ``usage.json`` has of a report."""
+"""What a record has of how near they are, as far as it was measured."""
 
 
 def score(
@@ -77,14 +76,14 @@ def pair_metrics(side: int, network: Lpips | None, device: torch.device) -> dict
     return metrics
 
 
-def usage_record(measured: dict[str, Any], source: str) -> dict[str, Any] | None:
-    """What ``usage.json`` says of the last ``score`` on images of ``source``; None if there was none."""
+def usage_record(measured: dict[str, Any], source: str) -> UsageRecord | None:
+    """The record of the last ``score`` on images of ``source``; None if there was none."""
     report = measured.get("usage")
     if not report:
         return None
-    images = {"images": f"{report.images:,} held-out images of {source}"}
+    images = f"{report.images:,} held-out images of {source}"
     quality = {name: measured[name] for name in QUALITY if name in measured}
-    return images | {name: getattr(report, name) for name in USAGE} | quality | {"protocol": PROTOCOL.name}
+    return UsageRecord.of(report, images, PROTOCOL.name, **quality)
 
 
 def summed(usage: UsageCounts, device: torch.device) -> UsageCounts:

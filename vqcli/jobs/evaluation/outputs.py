@@ -26,6 +26,7 @@ from vqcli.jobs.evaluation.work import Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
+from vqcli.metrics.usage.record import UsageRecord
 from vqcli.pixels import contact_sheet, to_uint8
 from vqcli.report.evaluation import evaluation_page
 
@@ -143,11 +144,11 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def usage_record(result: EvaluateResult) -> dict[str, Any]:
-    """What ``usage.json`` says of a tokenizer that was evaluated."""
+def usage_record(result: EvaluateResult) -> UsageRecord:
+    """The record of a tokenizer that was evaluated."""
     used = result.counts["reconstruct"] - sum(bad["of"] == "reconstruct" for bad in result.rejected)
-    numbers = dict(result.results)
+    numbers: dict[str, Any] = dict(result.results)
     if "lpips" in numbers:
         numbers[f"lpips_{result.metrics['lpips']['net']}"] = numbers.pop("lpips")
     images = f"{used:,} images of {result.reference}, {result.preparation}"
-    return {"images": images} | numbers | {"protocol": result.protocol}
+    return UsageRecord(images=images, protocol=result.protocol, **numbers)

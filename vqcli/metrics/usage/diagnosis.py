@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from vqcli.metrics.usage.cures import bridge, even_scores, gentler, move_codes
 from vqcli.metrics.usage.facts import Cause, Counted, Diagnosis, Facts, mean_share
 
 Rule = Callable[[Facts], Cause | None]
@@ -28,6 +29,9 @@ EXPLODED = 100.0
 """Length of latents over sqrt(D) that is no scale to train at: behind a group norm, theirs starts near 1."""
 FAR = 2.0
 """Distance of never-used codes to latents, over that of used ones, from which on they lie elsewhere."""
+RISING = 0.05
+"""Gain from ``WINDOW`` lines of a log to the next, as a share of what uniform use would show, that tells of
+usage that still rises: noise between two such means is far smaller."""
 FEW_DIRECTIONS = 1.05
 """Effective rank up to which vectors fill hardly more than a line. Sound tokenizers of small images, after a
 few hundred steps, have 1.3: brightness outweighs all else."""
@@ -38,8 +42,8 @@ def diagnose(facts: Facts) -> Diagnosis:
     counted = facts.counted
     too_few = [few_tokens(counted)] if counted.expected < ENOUGH and counted.size > 1 else []
     found = named(MARKED, facts) or named((far_codes,), facts)  # which may follow from any of those
-    found = found + named((few_directions,), facts) or [unexplained(facts)]
-    return Diagnosis((*(found if counted.low else []), *too_few), facts.latents)
+    found = found + named((few_directions,), facts) or named((still_rising,), facts) or [unexplained(facts)]
+    return Diagnosis((*(found if counted.low else []), *too_few), facts.latents, facts.no_latents)
 
 
 def named(rules: Iterable[Rule], facts: Facts) -> list[Cause]:
@@ -68,7 +72,7 @@ def sleeping_slots(facts: Facts) -> Cause | None:
     """Codes of a VQBridge that are still the zero its last layer starts with (docs/vqbridge.md)."""
     g = facts.geometry
     # the zeros are equal, so all but the first count as duplicates; of a table, none is ever exactly zero
-    if g is None or g.norm_min > 0 or facts.codebook not in ("", "bridged"):
+    if g is None or g.norm_min > 0 or facts.codebook not in ("", "bridged") or facts.no_latents:
         return None
     zeros = g.duplicates + 1
     if zeros < (facts.counted.size - facts.counted.used) / 2:
@@ -85,7 +89,7 @@ def sleeping_slots(facts: Facts) -> Cause | None:
 def blown_away(facts: Facts) -> Cause | None:
     """Never-used codes of an EMA codebook that were divided by next to nothing."""
     at = facts.latents
-    if at is None or at.unused is None or facts.codebook not in BLOWN:
+    if at is None or at.unused is None or at.metric == "dot" or facts.codebook not in BLOWN:
         return None
     latent = at.latents.norm_mean
     if at.unused.norm_median < BLOWN[facts.codebook] * latent:
@@ -110,7 +114,7 @@ def exploded(facts: Facts) -> Cause | None:
         return Cause("norms exploded", f"{g.not_finite:,} of {g.codes:,} codes are not finite", cure)
     if at is None or at.latents.norm_mean < EXPLODED * math.sqrt(at.latents.width):
         return None
-    if facts.codebook == "learned":
+    if facts.codebook == "learned" and facts.trained.get("quantizer", {}).get("name", "nearest") == "nearest":
         cure += "; or --set tokenizer.quantizer.metric=cosine, where lengths do not count"
     lengths = f"latents are {at.latents.norm_mean:.3g} long in {at.latents.width} dimensions"
     used = f", the codes they use {at.used.norm_median:.3g}" if at.used else ""
@@ -138,14 +142,15 @@ def fell_in_annealing(facts: Facts) -> Cause | None:
 
 def behind_linear_map(facts: Facts) -> Cause | None:
     """Codes that one matrix moves, none of them to where it is missing."""
-    if facts.codebook != "projected" or facts.trained["codebook"].get("hidden"):
+    if facts.codebook != "projected" or facts.trained["codebook"].get("hidden") or facts.no_latents:
         return None
     unused = facts.counted.size - facts.counted.used
     rates = [x["learning_rate"] for x in facts.history if "learning_rate" in x]
     over = bool(rates) and rates[-1] <= ANNEALED * max(rates)
     now = f"; annealed to a rate of {rates[-1]:.2g}, it hardly moves any more" if over else ""
     at = facts.latents
-    where = f", {at.unused.latent_distance:.3g} from the nearest latent (median)" if at and at.unused else ""
+    near = at.unused if at and at.metric == "l2" else None
+    where = f", {near.latent_distance:.3g} from the nearest latent (median)" if near else ""
     uniform = facts.trained["codebook"].get("base") == "uniform"
     apart = "; or --set tokenizer.codebook.base=gaussian (SimVQ), which starts codes apart" if uniform else ""
     return Cause(
@@ -175,14 +180,16 @@ def left_at_start(facts: Facts) -> Cause | None:
 def far_codes(facts: Facts) -> Cause | None:
     """Codes that lie where no latents are, so that none ever becomes theirs."""
     at = facts.latents
-    if at is None or at.unused is None or at.used is None:
+    if at is None or at.unused is None or at.used is None or at.metric == "dot":
         return None
     if at.unused.latent_distance < FAR * max(at.used.latent_distance, at.code_distance):
         return None
+    mapped = facts.codebook in ("bridged", "projected")
+    still = "their map has not moved them there" if mapped else "nothing moves a code that none chooses"
     return Cause(
         "codes far from the latents",
         f"{at.unused.codes:,} never-used codes lie {at.unused.latent_distance:.3g} from the nearest latent "
-        f"(median), used codes {at.used.latent_distance:.3g}; nothing moves a code that none chooses",
+        f"(median), used codes {at.used.latent_distance:.3g}; {still}",
         move_codes(facts),
     )
 
@@ -212,6 +219,26 @@ MARKED: tuple[Rule, ...] = (
 """Causes with marks that nothing else leaves, the surest first."""
 
 
+def still_rising(facts: Facts) -> Cause | None:
+    """Codes that were being won one after the other when the run ended."""
+    lines = [x for x in facts.history if "utilization" in x][-2 * WINDOW :]
+    if len(lines) < 2 * WINDOW:
+        return None
+    before, after = (mean_share(facts.counted.size, some) for some in (lines[:WINDOW], lines[WINDOW:]))
+    if after - before < RISING:
+        return None
+    first, last = (int(lines[i]["step"]) for i in (WINDOW - 1, -1))
+    return Cause(
+        "training was too short",
+        f"usage still rose when the run ended: from {before:.1%} of what uniform use would show at step "
+        f"{first:,} to {after:.1%} at step {last:,}",
+        f"train longer: --set training.steps={2 * last}",
+    )
+
+
+FEWER = "more varied images, or fewer codes (vqcli prune drops those never used)"
+
+
 def unexplained(facts: Facts) -> Cause:
     """What can be said where nothing was found."""
     counted, at = facts.counted, facts.latents
@@ -221,41 +248,22 @@ def unexplained(facts: Facts) -> Cause:
     if facts.codebook in ("sign", "levels"):
         cure = "train with fewer bits or levels; for bits also --set tokenizer.quantizer.entropy_weight=0.1"
         return Cause("codes no latent falls into", shown, cure)
+    if facts.no_latents:
+        why = f"{shown}; where latents lie cannot tell why: {facts.no_latents}"
+        return Cause("unknown", why, FEWER + even_scores(facts))
     if at is None or at.unused is None:
-        return Cause("unknown", shown, "name the model or its run as TARGET, with --images: latents tell why")
+        target = "" if facts.geometry else "the model or its run as TARGET, and "
+        return Cause("unknown", shown, f"name {target}images with --images: latents may tell why")
+    if at.metric == "dot":
+        used = f", used ones {at.used.norm_median:.3g}" if at.used else ""
+        why = (
+            f"{shown}; codes are chosen by dot product, for which lengths count too: distances cannot tell "
+            f"why; never-used codes are {at.unused.norm_median:.3g} long (median){used}"
+        )
+        return Cause("unknown", why, f"{FEWER}; {move_codes(facts)}")
     return Cause(
         "more codes than the latents need",
         f"{shown}; never-used codes lie {at.unused.latent_distance:.3g} from the nearest latent, as used "
         "ones do: others are closer",
-        f"more varied images, or fewer codes (vqcli prune drops those never used); {move_codes(facts)}",
+        f"{FEWER}; {move_codes(facts)}",
     )
-
-
-def gentler(facts: Facts) -> str:
-    """A weaker pull of latents to codes, where it is strong; it also draws latents together."""
-    weight = facts.trained.get("quantizer", {}).get("commitment_weight", 0)
-    return " and --set tokenizer.quantizer.commitment_weight=0.25" if weight > 0.25 else ""
-
-
-def move_codes(facts: Facts) -> str:
-    """A change that brings codes to the latents, by the kind of the codebook."""
-    options = facts.trained.get("codebook", {})
-    if facts.codebook == "ema":
-        revive = "" if options.get("revive_below") else "--set tokenizer.codebook.revive_below=1 and "
-        return f"{revive}--set tokenizer.codebook.kmeans=10 put codes where latents are"
-    if facts.codebook == "bridged":
-        small = options.get("last_layer") == "small"
-        return "train longer" if small else "--set tokenizer.codebook.last_layer=small"
-    near = facts.codebook in ("", "learned") and options.get("init", "uniform") == "uniform"
-    return bridge(facts) + ("; or --set tokenizer.codebook.init=normal, nearer to latents" if near else "")
-
-
-def bridge(facts: Facts) -> str:
-    """VQBridge for as many codes, as a change of the recipe."""
-    size = facts.counted.size
-    patch = next((p for p in (4, 2) if size % p**2 == 0), 1)
-    width = facts.geometry.width if facts.geometry else 64
-    metric = facts.trained.get("quantizer", {}).get("metric")
-    l2 = " --set tokenizer.quantizer.metric=l2" if metric == "cosine" else ""
-    made = f"{{name: bridged, size: {size}, width: {width}, hidden: 128, patch: {patch}, last_layer: small}}"
-    return f"--set 'tokenizer.codebook={made}'{l2} (VQBridge, FVQ) moves all codes in every step"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vqcli.metrics.usage.counts import CodeGeometry, UsageReport, uniform_expectation
+from vqcli.metrics.usage.counts import UsageReport, uniform_expectation
+from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry
 
 LOW = 0.9
@@ -32,7 +33,9 @@ class Diagnosis:
     causes: tuple[Cause, ...] = ()
     """Likely causes of low usage, the likeliest first; empty for a sound codebook."""
     latents: LatentGeometry | None = None
-    """How latents lie against the codes; None where no images were encoded."""
+    """How latents lie against the codes; None where no images were encoded, or none can be measured."""
+    no_latents: str = ""
+    """Why none could be measured although images were encoded, in words."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Facts:
     """The recipe's section ``tokenizer``, where it is known; its codebook may be baked otherwise."""
     history: Sequence[Mapping[str, float]] = ()
     """Lines of the run's ``metrics.jsonl``."""
+    no_latents: str = ""
+    """Why there are none although images were encoded, in words; empty where none were encoded."""
 
     @property
     def codebook(self) -> str:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcli.metrics.usage.counts import BLOCK_ELEMENTS, SAMPLED_CODES, CodeGeometry, Counts, measure_geometry
+from vqcli.metrics.usage.counts import Counts
+from vqcli.metrics.usage.geometry import BLOCK_ELEMENTS, SAMPLED_CODES, CodeGeometry, measure_geometry
 
 Vectors = NDArray[np.float32]
+Metric = Literal["l2", "dot"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,14 @@ class LatentGeometry:
     """Codes the counted images use; None where there is none."""
     unused: CodeGroup | None
     """Codes they never use."""
+    metric: Metric = "l2"
+    """How a latent gets its code: the closest, or by ``dot`` that of the largest product. Then lengths count
+    too, and distances do not tell why a code is never used."""
 
 
-def measure_latents(z_nd: Vectors, codes_kd: Vectors, counts_k: Counts, seed: int = 0) -> LatentGeometry:
+def measure_latents(
+    z_nd: Vectors, codes_kd: Vectors, counts_k: Counts, metric: Metric = "l2", seed: int = 0
+) -> LatentGeometry:
     """Latents (N, D) against codes (K, D), of which ``counts_k`` tells how often each was used.
 
     Codes that are not finite are left out. Raises ValueError on other shapes.
@@ -52,10 +60,10 @@ def measure_latents(z_nd: Vectors, codes_kd: Vectors, counts_k: Counts, seed: in
             f"latents {z_nd.shape} do not fit codes {codes_kd.shape} and counts {counts_k.shape}"
         )
     finite = np.isfinite(codes_kd).all(axis=1)
-    groups = [_group(codes_kd[finite & chosen], z_nd, seed) for chosen in (counts_k > 0, counts_k == 0)]
+    used, unused = (_group(codes_kd[finite & some], z_nd, seed) for some in (counts_k > 0, counts_k == 0))
     kept_kd = codes_kd[finite]
-    distance = float(np.median(nearest_distances(z_nd, kept_kd))) if len(kept_kd) else math.inf
-    return LatentGeometry(measure_geometry(z_nd, seed), distance, *groups)
+    distance = float(np.median(distances_to_chosen(z_nd, kept_kd, metric))) if len(kept_kd) else math.inf
+    return LatentGeometry(measure_geometry(z_nd, seed), distance, used, unused, metric)
 
 
 def _group(codes_kd: Vectors, z_nd: Vectors, seed: int) -> CodeGroup | None:
@@ -63,20 +71,25 @@ def _group(codes_kd: Vectors, z_nd: Vectors, seed: int) -> CodeGroup | None:
         return None
     norms_k = np.linalg.norm(codes_kd.astype(np.float64), axis=1)
     sample = np.random.default_rng(seed).permutation(len(codes_kd))[:SAMPLED_CODES]
-    distances_s = nearest_distances(codes_kd[sample], z_nd)
+    distances_s = distances_to_chosen(codes_kd[sample], z_nd)
     return CodeGroup(
         len(codes_kd), float(np.median(norms_k)), float(norms_k.max()), float(np.median(distances_s))
     )
 
 
-def nearest_distances(vectors_md: Vectors, others_sd: Vectors) -> NDArray[np.float64]:
-    """Euclidean distance of each vector (M, D) to the closest of ``others_sd`` (S, D), (M,)."""
-    centre_d = others_sd.mean(axis=0)  # the expansion below loses digits far from the origin
+def distances_to_chosen(
+    vectors_md: Vectors, others_sd: Vectors, metric: Metric = "l2"
+) -> NDArray[np.float64]:
+    """Euclidean distance of each vector (M, D) to that of ``others_sd`` (S, D) it would choose, (M,)."""
+    if metric == "dot":
+        centre_d, half_s = np.zeros_like(others_sd[0]), np.zeros_like(others_sd[:, 0])
+    else:
+        centre_d = others_sd.mean(axis=0)  # the expansion below loses digits far from the origin
+        half_s = 0.5 * ((others_sd - centre_d) ** 2).sum(axis=1)
     near_sd = others_sd - centre_d
-    half_s = 0.5 * (near_sd**2).sum(axis=1)
     found = []
     for block_md in np.array_split(vectors_md, math.ceil(len(vectors_md) * len(others_sd) / BLOCK_ELEMENTS)):
-        closest_m = (half_s - (block_md - centre_d) @ near_sd.T).argmin(axis=1)
-        difference_md = block_md.astype(np.float64) - others_sd[closest_m]
+        chosen_m = (half_s - (block_md - centre_d) @ near_sd.T).argmin(axis=1)
+        difference_md = block_md.astype(np.float64) - others_sd[chosen_m]
         found.append(np.linalg.norm(difference_md, axis=1))
     return np.concatenate(found)
