@@ -79,7 +79,7 @@ def untimed(value):
 def assert_close(value, wanted, where="it"):
     """Equal, but for the last digits of numbers that are not whole."""
     if isinstance(wanted, dict):
-        assert list(value) == list(wanted), where
+        assert value.keys() >= wanted.keys(), where  # there may be more now
         for name in wanted:
             assert_close(value[name], wanted[name], f"{where}.{name}")
     elif isinstance(wanted, list):
