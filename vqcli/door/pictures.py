@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.decode import as_rgb, decode_image
-from vqcli.data.location import Disk
+from vqcli.data.location import location
 from vqcli.types import Sample
 
 ImageLike = Image.Image | str | os.PathLike[str] | np.ndarray
@@ -51,7 +50,7 @@ class GivenImages(Source):
             return Sample(as_rgb(item, key), None, key)
         if isinstance(item, np.ndarray):
             return Sample(Image.fromarray(item), None, key)
-        return Sample(decode_image(Disk(Path(item)), key), None, key)
+        return Sample(decode_image(location(key), key), None, key)
 
 
 def _items(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
@@ -70,7 +69,7 @@ def check_form(item: object) -> None:
         if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or 0 in item.shape:
             raise ValueError(f"arrays of images are uint8 (H, W, 3), RGB, not {item.dtype} {item.shape}")
     elif isinstance(item, str | os.PathLike):
-        if Path(item).is_dir():
+        if location(os.fspath(item)).is_folder():
             raise ValueError(f"{os.fspath(item)} is a folder: vqcli.encode_images takes those")
     elif not isinstance(item, Image.Image):
         raise ValueError(f"images are {FORMS}, not {type(item).__name__}")
