@@ -193,7 +193,9 @@ def test_a_generator_is_used():
 @pytest.mark.parametrize("form", ["tokens", "tokens.npy"])
 def test_tokens_are_read(form):
     bring("tokens", "tokens.npy", "tokens.json")
-    assert_close(told("usage-report", form), RECORDED[f"usage of {form}"])
+    found = told("usage-report", form)
+    assert found["diagnosis"].pop("no_latents") == ""  # a key that is newer than the recording
+    assert_close(found, RECORDED[f"usage of {form}"])
 
 
 def test_finished_tokens_stay():

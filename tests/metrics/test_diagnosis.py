@@ -194,7 +194,7 @@ def test_codes_seen_once_are_not_taken_for_dead():
     assert Counted(1000, 300, 1000, 10, once=0).low
     assert not Counted(1000, 400, 1000, 10, once=200).low
     unknown, _ = diagnose(Facts(Counted(1000, 30, 1000, 10))).causes
-    assert unknown.cure.startswith("name the model or its run as TARGET, and images with --images")
+    assert unknown.cure.startswith("name the model or its run as TARGET, with --images")
     assert names(Facts(Counted(1000, 30, 1000, 10))) == ["unknown", "too few images"]
 
 

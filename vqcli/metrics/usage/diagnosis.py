@@ -252,8 +252,9 @@ def unexplained(facts: Facts) -> Cause:
         why = f"{shown}; where latents lie cannot tell why: {facts.no_latents}"
         return Cause("unknown", why, FEWER + even_scores(facts))
     if at is None or at.unused is None:
-        target = "" if facts.geometry else "the model or its run as TARGET, and "
-        return Cause("unknown", shown, f"name {target}images with --images: latents may tell why")
+        if facts.geometry:  # a model is the target already
+            return Cause("unknown", shown, "name images with --images: latents may tell why")
+        return Cause("unknown", shown, "name the model or its run as TARGET, with --images: latents tell why")
     if at.metric == "dot":
         used = f", used ones {at.used.norm_median:.3g}" if at.used else ""
         why = (
