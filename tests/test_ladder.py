@@ -42,6 +42,8 @@ LIGHT = [
     "library.downloads.fetch",
     "cli.app",
     "jobs.catalog",
+    "jobs.options",
+    "jobs.evaluation.options",
     "library.networks",
     "library.downloads.web",
     "metrics.usage.counts",

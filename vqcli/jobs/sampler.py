@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.jobs.devices import pick_device
+from vqcli.jobs.options import GenerateOptions
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.nn.precision import autocast
 from vqcli.tokenizers.base import Tokenizer
@@ -37,29 +38,6 @@ LONGEST = 40
 """Characters of a class's name in the name of a file."""
 IMAGE = re.compile(r"(\d+)(?:-\w+)?-s(\d+)-(\d{5,})\.png")
 """Names of generated images: class, seed, index."""
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """Which images of which generator."""
-
-    classes: Sequence[str]
-    """Numbers, ranges and names, as users write them."""
-    model: str | None = None
-    tokenizer: str | None = None
-    """What decodes the tokens; the one that came with the generator otherwise."""
-    count: int = 8
-    """Images of each class."""
-    seed: int = 0
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    """What is to differ from the generator's own sampling."""
-    batch_size: int = 32
-    device: str | None = None
-    precision: str = "fp32"
-    """Number format of the generator's weights, as published ones are run; the tokenizer has autocast."""
-    compile: bool = False
-    force: bool = False
-    """Take a tokenizer of another fingerprint too, and replace what is there."""
 
 
 @dataclass(frozen=True)
