@@ -44,6 +44,7 @@ LIGHT = [
     "jobs.catalog",
     "jobs.options",
     "jobs.evaluation.options",
+    "importers.options",
     "library.networks",
     "library.downloads.web",
     "metrics.usage.counts",

@@ -35,6 +35,7 @@ from vqcli.cli import (
     train,
     usage,
 )
+from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -114,19 +115,19 @@ def root(
 
 
 def speaking(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with the three flags of ``Out`` in place of its first parameter."""
+    """The command with the flags of its groups, and the three of ``Out`` in place of its first parameter."""
+    own, groups = expanded(function)
 
     @functools.wraps(function)
     def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
         out = Out(json, quiet, verbose)
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out):
-            function(out, **arguments)
+            built = {name: group.build(arguments) for name, group in groups.items()}
+            function(out, **built, **arguments)
 
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     flags = (("json", JsonOpt), ("quiet", QuietOpt), ("verbose", VerboseOpt))
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in flags]
+    added = [inspect.Parameter(name, KEYWORD, default=False, annotation=kind) for name, kind in flags]
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
 
