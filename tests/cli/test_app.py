@@ -96,7 +96,7 @@ def test_error_as_json():
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
-        (VqcliError("no", hint="yes", reason="word"), 1, "word"),
+        (VqcliError("no", hint="yes", reason="config"), 1, "config"),
         (BadImage("a.png", "truncated"), 1, "truncated"),
         (Interrupted("stopped after 3 shards", signal.SIGTERM), 143, "interrupted"),
         (KeyboardInterrupt(), 130, "interrupted"),

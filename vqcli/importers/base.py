@@ -66,7 +66,7 @@ class Importer(ABC):
         """
         wrong = sorted(options.given - self.OPTIONS)
         if wrong:
-            raise VqcliError(f"its layout leaves no --{wrong[0]} open", hint="leave it out", reason="usage")
+            raise VqcliError(f"its layout leaves no --{wrong[0]} open", hint="leave it out", reason="option")
         state = self._rename(self._average(state))
         if self.LAYOUT.upwards:
             levels = levels_in(state)

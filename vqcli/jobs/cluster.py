@@ -128,7 +128,7 @@ def start(kmeans: KMeans, of: str, progress: Progress) -> Clusters:
         return kmeans.start()
     except ValueError as e:
         hint = "fewer codes (--codebook-size), or more images"
-        raise VqcliError(f"too few vectors in {of}: {e}", hint=hint, reason="too-few") from e
+        raise VqcliError(f"too few vectors in {of}: {e}", hint=hint, reason="input-empty") from e
 
 
 def state_file(folder: Path, number: int) -> Path:

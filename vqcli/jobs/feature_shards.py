@@ -95,7 +95,7 @@ class Extractor:
         vectors_bnf = pool(self.features(images), self.grid, self.side).half().cpu()
         if not vectors_bnf.isfinite().all():
             message = f"{self.features.title} has features beyond 65,504, or not numbers at all"
-            raise VqcliError(message, hint="choose another model", reason="features")
+            raise VqcliError(message, hint="choose another model", reason="not-finite")
         return vectors_bnf.numpy()
 
 

@@ -128,7 +128,7 @@ def check_options(options: PruneOptions) -> None:
         raise VqcliError(
             f"with --min-count {options.min_count} codes that the tokens use could be dropped",
             hint="leave it out, or prune over --images and encode them again with the new model",
-            reason="min-count",
+            reason="option",
         )
 
 
@@ -183,7 +183,7 @@ def kept_codes(counts_k: Counts, min_count: int) -> np.ndarray:
         raise VqcliError(
             f"no code is used {min_count:,} times, none would be left",
             hint=f"the most used one is used {counts_k.max():,} times: give a smaller --min-count",
-            reason="min-count",
+            reason="option",
         )
     return kept
 

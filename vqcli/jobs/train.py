@@ -142,7 +142,7 @@ def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
 def find_run(options: TrainOptions) -> Run:
     """The named run, else the newest unfinished one under ``runs/``."""
     if options.out and options.recipe:
-        raise VqcliError("--resume takes one run", hint="leave --out away", reason="config")
+        raise VqcliError("--resume takes one run", hint="leave --out away", reason="option")
     if options.out or options.recipe:
         folder = options.out or Path(options.recipe or "")
         candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]
