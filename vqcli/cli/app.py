@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from vqcli import __version__
 from vqcli.cli import (
@@ -79,6 +79,20 @@ class _Panels(TyperGroup):
         for panel, lines in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(lines)
+
+
+class _Command(TyperCommand):
+    """Says in our words which values a flag takes: Typer has pydantic's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as e:
+            if type(e.__cause__).__name__ == "ValidationError":
+                from vqcli.config import flag_refusal
+
+                e.message = flag_refusal(e.__cause__)
+            raise
 
 
 def _dashes(token: str) -> str:
@@ -196,9 +210,11 @@ def _verdict(e: BaseException) -> tuple[int, str, str, str]:
 
 
 for _panel, _name, _function in COMMANDS:
-    app.command(_name, rich_help_panel=_panel)(speaking(_function))
+    app.command(_name, cls=_Command, rich_help_panel=_panel)(speaking(_function))
 for _alias, _name in ALIASES.items():
-    app.command(_alias, hidden=True)(speaking(next(f for _, name, f in COMMANDS if name == _name)))
+    app.command(_alias, cls=_Command, hidden=True)(
+        speaking(next(f for _, name, f in COMMANDS if name == _name))
+    )
 
 
 def _terminate(number: int, frame: object) -> None:

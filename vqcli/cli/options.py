@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vqcli.config import parse_yaml
 from vqcli.data.images.forms import forms
 from vqcli.types import Size
 
@@ -29,6 +28,8 @@ def parse_size(text: str) -> Size:
 
 def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
     """The options in ``--sampling NAME=VALUE`` texts; values are YAML. Raises BadParameter and VqcliError."""
+    from vqcli.config import parse_yaml
+
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -20,7 +20,6 @@ from vqcli.cli.options import (
     option,
 )
 from vqcli.cli.output import Out
-from vqcli.config import quoted
 from vqcli.jobs.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def _asked(settings: Sequence[str] = (), **given: Any) -> TrainOptions:
 
 
 def _yaml(value: str | int) -> str:
+    from vqcli.config import quoted
+
     return quoted(value) if value and isinstance(value, str) else str(value).lower()
 
 

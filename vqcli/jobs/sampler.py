@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from vqcli import files
 from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.config import PartConfig
+from vqcli.config import PartConfig, parse
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
@@ -175,16 +174,13 @@ def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig
             refused = "" if option not in known else f" {value}"
             hint = f"it takes {', '.join(map(_flag, known))}"
             raise VqcliError(f"{name} takes no {_flag(option)}{refused}", hint=hint, reason="option")
-    try:
-        sampling = type(defaults)(**(defaults.model_dump() | given))
-    except ValidationError as e:
-        error = e.errors()[0]
-        said = error["msg"].removeprefix("Input ")
-        raise VqcliError(
-            f"{_flag(str(error['loc'][0]))} {error['input']}: it {said}",
-            hint="vqcli generate --help tells what each option is",
-            reason="option",
-        ) from e
+    sampling = parse(
+        type(defaults),
+        defaults.model_dump() | given,
+        f"sampling of {name}",
+        hint="vqcli generate --help tells what each option is",
+        reason="option",
+    )
     if getattr(sampling, "cfg", 0) > 1 and generator.null_class is None:
         message = f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above 1"
         raise VqcliError(message, hint="--cfg 1 samples without guidance", reason="option")

@@ -213,7 +213,9 @@ class Quantizer(nn.Module, ABC):
         if ids.numel() and not 0 <= ids.min() <= ids.max() < self.size:
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
             hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
-            raise VqcliError(f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="token-range")
+            raise VqcliError(
+                f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="token-range"
+            )
 
 
 class _Steps:
