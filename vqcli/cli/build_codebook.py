@@ -54,6 +54,7 @@ FEATURES = Group(
     },
     _features,
 )
+"""Images, and what vectors are made of them."""
 
 
 def build_codebook(

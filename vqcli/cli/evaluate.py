@@ -112,6 +112,7 @@ ASKED = Group(
     },
     _asked,
 )
+"""What is measured, of what, and against what."""
 
 
 def evaluate(

@@ -107,6 +107,7 @@ ASKED = Group(
     },
     _asked,
 )
+"""Which images of which generator."""
 
 
 def generate(

@@ -30,6 +30,7 @@ from vqcli.cli.options import (
 from vqcli.jobs.options import ImageOptions
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
+"""Of all parameters that Typer is shown: their order is free of their defaults."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def _before(parameter: inspect.Parameter) -> str:
 CHOOSING = {"split": SplitOpt, "limit": LimitOpt}
 """Which of the images that were named."""
 COMPUTING = {"batch_size": BatchSizeOpt, "device": DeviceOpt, "precision": PrecisionOpt}
+"""How a model works on them."""
 READING = {"num_workers": WorkersOpt, "strict": StrictOpt}
 """How images are read."""
 

@@ -50,7 +50,9 @@ ENCODED = Group(
     },
     _views,
 )
+"""Images to encode, in one view or several."""
 DECODING = Group(DecodeOptions, {"model": ModelOpt, "limit": LimitOpt, **COMPUTING, "force": ForceOpt})
+"""How tokens are decoded."""
 
 
 def encode(

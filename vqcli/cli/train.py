@@ -111,6 +111,7 @@ ASKED = Group(
     },
     _asked,
 )
+"""A run, and what differs in it from its recipe."""
 
 
 def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
