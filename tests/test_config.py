@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 from pydantic import Field
 
@@ -106,5 +108,77 @@ def test_unknown_keys_name_the_nearest_known_one():
     with pytest.raises(VqcliError, match=r"unknown key 'inner.dept'") as e:
         parse(Sized, {"inner": {"dept": 1}}, "x")
     assert e.value.hint == "did you mean 'depth'?"
-    with pytest.raises(VqcliError, match=r"x: patch: greater than or equal to 1, not 0"):
+    with pytest.raises(VqcliError, match=r"x: patch must be at least 1, not 0"):
         parse(Sized, {"patch": 0}, "x")
+
+
+class Oven(PartConfig):
+    """Fields of every type that parts have."""
+
+    kind: Literal["gas", "electric"] = "gas"
+    plates: Literal[2, 4] = 4
+    heat: float = Field(180.0, gt=0, lt=300)
+    clock: int = Field(0, ge=0, le=12)
+    step: int = Field(4, multiple_of=4)
+    fan: bool = False
+    maker: str | None = Field(None, min_length=2, pattern="[A-Z].*")
+    racks: tuple[int, ...] = Field((1,), min_length=1)
+    sides: tuple[float, float] = (1.0, 1.0)
+    size: int | tuple[int, int] = 60
+    time: int | str = "1 hour"
+    inner: Inner = Inner()
+    light: Inner | None = None
+
+
+WRONG = [
+    ({"kind": "gsa"}, "kind must be 'gas' or 'electric', not 'gsa'", "did you mean 'gas'?"),
+    ({"kind": 3}, "kind must be 'gas' or 'electric', not 3", ""),
+    ({"plates": 3}, "plates must be 2 or 4, not 3", ""),
+    ({"heat": 0}, "heat must be greater than 0, not 0", ""),
+    ({"heat": 300.5}, "heat must be less than 300, not 300.5", ""),
+    ({"heat": [180]}, "heat must be a number, not [180]", ""),
+    ({"heat": "hot"}, "heat must be a number, not 'hot'", ""),
+    ({"clock": -1}, "clock must be at least 0, not -1", ""),
+    ({"clock": 13}, "clock must be at most 12, not 13", ""),
+    ({"clock": 1.5}, "clock must be a whole number, not 1.5", ""),
+    ({"clock": None}, "clock must be a whole number, not null", ""),
+    ({"clock": list(range(99))}, "clock must be a whole number, not a list", ""),
+    ({"step": 6}, "step must be a multiple of 4, not 6", ""),
+    ({"fan": "maybe"}, "fan must be true or false, not 'maybe'", ""),
+    ({"maker": 3}, "maker must be text, not 3", ""),
+    ({"maker": "A"}, "maker must be text of 2 characters or more, not 'A'", ""),
+    ({"maker": "acme"}, "maker must be text of the form [A-Z].*, not 'acme'", ""),
+    ({"racks": 3}, "racks must be a list, not 3", ""),
+    ({"racks": []}, "racks must be of length 1 or more, not []", ""),
+    ({"racks": [1, "x"]}, "racks.1 must be a whole number, not 'x'", ""),
+    ({"sides": [1]}, "sides must be of greater length, not [1]", ""),
+    ({"sides": [1, 2, 3]}, "sides must be of length 2 or less, not [1, 2, 3]", ""),
+    ({"size": "large"}, "size must be a whole number or a list, not 'large'", ""),
+    ({"size": [1, "x"]}, "size.1 must be a whole number, not 'x'", ""),
+    ({"size": [1]}, "size must be of greater length, not [1]", ""),
+    ({"time": [1]}, "time must be a whole number or text, not [1]", ""),
+    ({"inner": 3}, "inner must be a section of keys, not 3", ""),
+    ({"inner": {"depth": "x"}}, "inner.depth must be a whole number, not 'x'", ""),
+    ({"light": {"depht": 1}}, "unknown key 'light.depht'", "did you mean 'depth'?"),
+    ({"hat": 1}, "unknown key 'hat'", "did you mean 'heat'?"),
+    ({3: 1}, "3 must be text, not 3", ""),
+]
+
+
+@pytest.mark.parametrize(("raw", "said", "hint"), WRONG, ids=lambda each: str(each)[:30])
+def test_wrong_values_are_told_in_our_words(raw, said, hint):
+    with pytest.raises(VqcliError) as e:
+        parse(Oven, raw, "oven.yaml", hint="see the manual")
+    assert (str(e.value), e.value.hint) == (f"oven.yaml: {said}", hint or "see the manual")
+    assert e.value.reason == "config"
+    assert not any(word in str(e.value) for word in ("Input", "pydantic", "https://", "valid"))
+
+
+def test_what_must_be_given_and_whole_sections():
+    class Needs(PartConfig):
+        flour: int
+
+    for raw, said in (({}, "x: flour must be given"), ([1], "x: must be a section of keys, not [1]")):
+        with pytest.raises(VqcliError) as e:
+            parse(Needs, raw, "x")
+        assert str(e.value) == said

@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from vqcli.door.tokens import TokenSet, read_tokens
     from vqcli.door.usage import usage
     from vqcli.errors import BadImage, VqcliError
-    from vqcli.importers.base import ImportOptions
+    from vqcli.importers.options import ImportOptions
     from vqcli.jobs.build_codebook import build_codebook
-    from vqcli.jobs.cluster import CodebookOptions
-    from vqcli.jobs.decode import DecodeOptions
     from vqcli.jobs.decode import decode as decode_tokens
     from vqcli.jobs.encode import encode as encode_images
-    from vqcli.jobs.encoder import ImageOptions
     from vqcli.jobs.evaluation.evaluate import evaluate
     from vqcli.jobs.evaluation.options import EvaluateOptions
     from vqcli.jobs.generate import generate as generate_images
     from vqcli.jobs.generate_tokens import generate_tokens
-    from vqcli.jobs.prune import PruneOptions, prune
+    from vqcli.jobs.options import (
+        CodebookOptions,
+        DecodeOptions,
+        GenerateOptions,
+        ImageOptions,
+        PruneOptions,
+        TrainOptions,
+    )
+    from vqcli.jobs.prune import prune
     from vqcli.jobs.pull import pull
     from vqcli.jobs.push import pack, push
-    from vqcli.jobs.sampler import GenerateOptions
-    from vqcli.jobs.train import TrainOptions, train
+    from vqcli.jobs.train import train
     from vqcli.library.find import import_file as import_model
 
 _LAZY = {
@@ -44,22 +48,22 @@ _LAZY = {
     "read_tokens": "vqcli.door.tokens:read_tokens",
     "usage": "vqcli.door.usage:usage",
     "train": "vqcli.jobs.train:train",
-    "TrainOptions": "vqcli.jobs.train:TrainOptions",
+    "TrainOptions": "vqcli.jobs.options:TrainOptions",
     "encode_images": "vqcli.jobs.encode:encode",
-    "ImageOptions": "vqcli.jobs.encoder:ImageOptions",
+    "ImageOptions": "vqcli.jobs.options:ImageOptions",
     "decode_tokens": "vqcli.jobs.decode:decode",
-    "DecodeOptions": "vqcli.jobs.decode:DecodeOptions",
+    "DecodeOptions": "vqcli.jobs.options:DecodeOptions",
     "generate_images": "vqcli.jobs.generate:generate",
     "generate_tokens": "vqcli.jobs.generate_tokens:generate_tokens",
-    "GenerateOptions": "vqcli.jobs.sampler:GenerateOptions",
+    "GenerateOptions": "vqcli.jobs.options:GenerateOptions",
     "evaluate": "vqcli.jobs.evaluation.evaluate:evaluate",
     "EvaluateOptions": "vqcli.jobs.evaluation.options:EvaluateOptions",
     "build_codebook": "vqcli.jobs.build_codebook:build_codebook",
-    "CodebookOptions": "vqcli.jobs.cluster:CodebookOptions",
+    "CodebookOptions": "vqcli.jobs.options:CodebookOptions",
     "prune": "vqcli.jobs.prune:prune",
-    "PruneOptions": "vqcli.jobs.prune:PruneOptions",
+    "PruneOptions": "vqcli.jobs.options:PruneOptions",
     "import_model": "vqcli.library.find:import_file",
-    "ImportOptions": "vqcli.importers.base:ImportOptions",
+    "ImportOptions": "vqcli.importers.options:ImportOptions",
     "pull": "vqcli.jobs.pull:pull",
     "pack": "vqcli.jobs.push:pack",
     "push": "vqcli.jobs.push:push",

@@ -17,12 +17,12 @@ def singular(kind: str) -> str:
     return {"losses": "loss"}.get(kind, kind.removesuffix("s"))
 
 
-def resolve(kind: str, name: str) -> Any:
+def resolve(kind: str, name: Any) -> Any:
     """The class registered as ``name``. Raises VqcliError with the nearest known name."""
     known = PARTS[kind]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise VqcliError(
-            f"unknown {singular(kind)} '{name}'", hint=suggestion(name, list(known)), reason="config"
+            f"unknown {singular(kind)} '{name}'", hint=suggestion(str(name), list(known)), reason="config"
         )
     return attribute(known[name])
 

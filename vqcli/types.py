@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Grid = tuple[tuple[int, int], ...]
 """Token layout, coarse to fine: ``((h, w),)``, or one entry per scale or residual depth."""
+Size = tuple[int, int] | Literal["native"]
+"""What images are brought to: (height, width) in pixels, or each image's own."""
+Augment = Literal["none", "flip", "ten-crop"]
+"""Which views of an image are encoded."""
 
 
 def grid_length(grid: Grid) -> int:

@@ -72,6 +72,26 @@ def test_wrong_usage():
     assert "neither N, HxW nor native" in size.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--limit", "0", "'--limit': must be at least 1, not '0'"),
+        ("--crop-range", "5", "'--crop-range': must be at most 2, not '5'"),
+        ("--batch-size", "many", "'--batch-size' / '-b': must be a whole number, not 'many'"),
+        ("--precision", "fp8", "'--precision': 'fp8' is not one of 'fp32', 'bf16', 'fp16'."),
+    ],
+)
+def test_wrong_values_of_flags_are_told_in_our_words(flag, value, said):
+    refused = vqcli("encode", "demo:1", flag, value)
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith(f"Error: Invalid value for {said}\n")
+
+
+def test_help_reads_no_configuration():
+    code = "import sys, vqcli.cli.app; sys.exit(bool({'pydantic', 'yaml', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_underscores_are_dashes():
     refused = vqcli("encode", "demo:1", "--batch_size", "0")
     assert refused.exit_code == 2
@@ -96,7 +116,7 @@ def test_error_as_json():
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
-        (VqcliError("no", hint="yes", reason="word"), 1, "word"),
+        (VqcliError("no", hint="yes", reason="config"), 1, "config"),
         (BadImage("a.png", "truncated"), 1, "truncated"),
         (Interrupted("stopped after 3 shards", signal.SIGTERM), 143, "interrupted"),
         (KeyboardInterrupt(), 130, "interrupted"),

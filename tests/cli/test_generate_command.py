@@ -76,7 +76,9 @@ def test_what_is_refused(tmp_path, generator, tokenizer):
     ask = ("-m", generator, "-o", tmp_path / "out")
     assert refused(generate("--prompt-class", "4", *ask), "class 4 is out of range", "from 0 to 3")
     assert refused(generate("--prompt-class", "dog", *ask), "no class 'dog'", "0 to 3")
-    assert refused(generate("--prompt-class", "1", *ask, "--top-p", 0), "--top-p 0.0", "--help")
+    assert refused(
+        generate("--prompt-class", "1", *ask, "--top-p", 0), "top_p must be greater than 0, not 0.0", "--help"
+    )
     assert refused(generate("--prompt-class", "1", "-m", tokenizer), "not a generator", "vqcli encode")
     image = generate("--prompt-class", "1", "-m", generator, "-o", tmp_path / "cat.png")
     assert refused(image, "cat.png is no name of a folder", "--npz")

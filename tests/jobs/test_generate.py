@@ -220,7 +220,7 @@ def test_sampling_is_the_generators_own_but_for_what_is_given(tmp_path, generato
         generate(options(generator, sampling={"steps": 3}), tmp_path / "out")
     assert "--top-k" in refused.value.hint
     for given, told in (
-        ({"top_p": 0.0}, r"--top-p 0\.0: it should be greater"),
+        ({"top_p": 0.0}, r"top_p must be greater than 0, not 0\.0"),
         ({"cfg": np.inf}, "no --cfg inf"),
     ):
         with pytest.raises(VqcliError, match=told):

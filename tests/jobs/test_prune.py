@@ -87,7 +87,7 @@ def test_tokens_change_their_numbers_alone_and_images_not_at_all(tmp_path, pair)
             VqcliError, match=f"codes of a codebook '{pair[0]}' follow from a rule"
         ) as refused:
             pruned(model, out, "demo:4")
-        assert refused.value.reason == "codebook"
+        assert refused.value.reason == "wrong-kind"
         return
     result = pruned(model, out, "demo:4", [tmp_path / "t.npy"])
     encode(images("demo:4", out), tmp_path / "fresh.npy")
@@ -292,8 +292,8 @@ def test_what_cannot_be(tmp_path, model):
     out, tokens = tmp_path / "pruned", tmp_path / "t.npy"
     encode(images(model=model), tokens)
     assert refused(model, out, "input-missing", "nothing tells which codes are used", None)
-    assert refused(model, out, "min-count", "codes that the tokens use", None, [tokens], min_count=2)
-    assert refused(model, out, "min-count", "no code is used 999 times, none would be left", min_count=999)
+    assert refused(model, out, "option", "codes that the tokens use", None, [tokens], min_count=2)
+    assert refused(model, out, "option", "no code is used 999 times, none would be left", min_count=999)
     assert refused(model, out, "exists", "two results would go to the same place", None, [tokens, tokens])
     encode(images(model=model), tmp_path / "t")
     assert refused(model, tmp_path / "t-pruned", "exists", "the same place", None, [tmp_path / "t"])

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from vqcli import __version__
 from vqcli.cli import (
@@ -35,6 +35,7 @@ from vqcli.cli import (
     train,
     usage,
 )
+from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -80,6 +81,20 @@ class _Panels(TyperGroup):
                 formatter.write_dl(lines)
 
 
+class _Command(TyperCommand):
+    """Says in our words which values a flag takes: Typer has pydantic's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as e:
+            if type(e.__cause__).__name__ == "ValidationError":
+                from vqcli.config import flag_refusal
+
+                e.message = flag_refusal(e.__cause__)
+            raise
+
+
 def _dashes(token: str) -> str:
     return token.replace("_", "-")
 
@@ -114,19 +129,19 @@ def root(
 
 
 def speaking(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with the three flags of ``Out`` in place of its first parameter."""
+    """The command with the flags of its groups, and the three of ``Out`` in place of its first parameter."""
+    own, groups = expanded(function)
 
     @functools.wraps(function)
     def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
         out = Out(json, quiet, verbose)
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out):
-            function(out, **arguments)
+            built = {name: group.build(arguments) for name, group in groups.items()}
+            function(out, **built, **arguments)
 
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     flags = (("json", JsonOpt), ("quiet", QuietOpt), ("verbose", VerboseOpt))
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in flags]
+    added = [inspect.Parameter(name, KEYWORD, default=False, annotation=kind) for name, kind in flags]
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
 
@@ -195,9 +210,11 @@ def _verdict(e: BaseException) -> tuple[int, str, str, str]:
 
 
 for _panel, _name, _function in COMMANDS:
-    app.command(_name, rich_help_panel=_panel)(speaking(_function))
+    app.command(_name, cls=_Command, rich_help_panel=_panel)(speaking(_function))
 for _alias, _name in ALIASES.items():
-    app.command(_alias, hidden=True)(speaking(next(f for _, name, f in COMMANDS if name == _name)))
+    app.command(_alias, cls=_Command, hidden=True)(
+        speaking(next(f for _, name, f in COMMANDS if name == _name))
+    )
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -4,100 +4,91 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import (
-    BatchSizeOpt,
-    DeviceOpt,
-    ForceOpt,
-    LimitOpt,
-    SizeOpt,
-    SplitOpt,
-    StrictOpt,
-    WorkersOpt,
-)
+from vqcli.cli.groups import CHOOSING, READING, Before, Group
+from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, ImagesArg, SizeOpt, option
 from vqcli.cli.output import Out
 from vqcli.cli.text import listed
-from vqcli.cli.tokens import ImagesArg
+from vqcli.jobs.options import CodebookOptions, FeatureOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.build_codebook import CodebookResult
 
 
+def _features(**given: Any) -> FeatureOptions:
+    if "patch" in given and given["features"] != "pixels":
+        raise typer.BadParameter("--patch belongs to --features pixels")
+    if given.get("size") == "native":
+        raise typer.BadParameter("--size native: features need images of one size")
+    return FeatureOptions(**given)
+
+
+FEATURES = Group(
+    FeatureOptions,
+    {
+        "images": ImagesArg,
+        "features": Annotated[
+            str,
+            typer.Option(
+                "--features",
+                metavar="pixels|vision|MODEL",
+                help="Raw patches; CLIP ViT-L/14, as published; "
+                "or another vision model by its name on the Hub.",
+            ),
+        ],
+        "patch": Annotated[
+            int | None, option("--patch", min=1, metavar="P", help="Side of pixels' patches [4].")
+        ],
+        "pool": Annotated[
+            int | None,
+            option("--pool", min=1, metavar="N", help="Average NxN neighbouring vectors [4; pixels: 1]."),
+        ],
+        "size": SizeOpt,
+        **CHOOSING,
+        "batch_size": BatchSizeOpt,
+        "device": DeviceOpt,
+        **READING,
+    },
+    _features,
+)
+"""Images, and what vectors are made of them."""
+
+
 def build_codebook(
     out: Out,
-    images: ImagesArg,
+    source: Annotated[FeatureOptions, FEATURES],
     out_file: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The .safetensors file with the codes.")
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="The .safetensors file with the codes."),
+        Before("features"),
     ] = Path("features.safetensors"),
     codebook_size: Annotated[
-        int, typer.Option("--codebook-size", "-k", min=1, metavar="K", help="Codes, exactly so many.")
+        int,
+        typer.Option("--codebook-size", "-k", min=1, metavar="K", help="Codes, exactly so many."),
+        Before("features"),
     ] = 4096,
-    features: Annotated[
-        str,
-        typer.Option(
-            "--features",
-            metavar="pixels|vision|MODEL",
-            help="Raw patches; CLIP ViT-L/14, as published; or another vision model by its name on the Hub.",
-        ),
-    ] = "pixels",
-    patch: Annotated[
-        int | None,
-        typer.Option("--patch", min=1, metavar="P", help="Side of pixels' patches [4].", show_default=False),
-    ] = None,
-    pool: Annotated[
-        int | None,
-        typer.Option(
-            "--pool",
-            min=1,
-            metavar="N",
-            help="Average NxN neighbouring vectors [4; pixels: 1].",
-            show_default=False,
-        ),
-    ] = None,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="As many codes for every class, as published.")
+        bool,
+        typer.Option("--per-class", help="As many codes for every class, as published."),
+        Before("size"),
     ] = False,
     iterations: Annotated[
-        int, typer.Option("--iterations", min=1, metavar="N", help="Rounds of k-means at most.")
+        int,
+        typer.Option("--iterations", min=1, metavar="N", help="Rounds of k-means at most."),
+        Before("size"),
     ] = 20,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of k-means.")] = 0,
-    size: SizeOpt = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    num_workers: WorkersOpt = 2,
-    strict: StrictOpt = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of k-means."), Before("size")] = 0,
     force: ForceOpt = False,
 ) -> None:
     """Make VQGAN-LC's frozen codebook from images. The same command continues a job that was interrupted.
 
     Example: vqcli build-codebook photos/ -o features.safetensors -k 4096
     """
-    if patch is not None and features != "pixels":
-        raise typer.BadParameter("--patch belongs to --features pixels")
-    if size == "native":
-        raise typer.BadParameter("--size native: features need images of one size")
-    from vqcli.jobs.build_codebook import CodebookOptions
     from vqcli.jobs.build_codebook import build_codebook as run
-    from vqcli.jobs.feature_shards import FeatureOptions
 
-    source = FeatureOptions(
-        images=images,
-        features=features,
-        patch=patch or 4,
-        pool=pool,
-        size=size,
-        split=split,
-        limit=limit,
-        batch_size=batch_size,
-        device=device,
-        num_workers=num_workers,
-        strict=strict,
-    )
     options = CodebookOptions(source, codebook_size, per_class, iterations, seed)
     result = run(options, out_file, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, Precision, complete_model
+from vqcli.cli.groups import COMPUTING, Before, Group
+from vqcli.cli.options import ForceOpt, Precision, complete_model, option
 from vqcli.cli.output import Out
+from vqcli.jobs.options import GenerateOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.generate import GenerateResult
@@ -17,94 +19,117 @@ NAMED = 5
 """Classes that the result names."""
 
 
-def _option(*names: str, help: str, **rest: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **rest)
-
-
-def generate(
-    out: Out,
-    prompt_class: Annotated[
-        list[str],
-        _option(
-            "--prompt-class",
-            metavar="CLASS",
-            help="A number (207), a range (0-9), or a name or its beginning; may repeat.",
-        ),
+SAMPLING = {
+    "cfg": Annotated[
+        float | None,
+        option("--cfg", min=0, metavar="FLOAT", help="Scale of guidance towards the class; 1 for none."),
     ],
-    model: Annotated[
-        str | None,
-        _option(
-            "--model",
-            "-m",
-            metavar="GENERATOR",
-            help="A model or run folder, a published file, owner/name, or an alias [$VQCLI_MODEL].",
-            autocompletion=complete_model,
-        ),
-    ] = None,
-    count: Annotated[
-        int, typer.Option("--count", "-n", min=1, metavar="N", help="Images of each class.")
-    ] = 8,
-    out_file: Annotated[
-        Path | None,
-        _option("--out", "-o", metavar="PATH", help="Folder for the images [generated]; or for tokens."),
-    ] = None,
-    cfg: Annotated[
-        float | None,
-        _option("--cfg", min=0, metavar="FLOAT", help="Scale of guidance towards the class; 1 for none."),
-    ] = None,
-    cfg_interval: Annotated[
+    "cfg_interval": Annotated[
         int | None,
-        _option("--cfg-interval", min=-1, metavar="N", help="Guide the first token and N + 1 more; -1: all."),
-    ] = None,
-    top_k: Annotated[
-        int | None, _option("--top-k", min=0, metavar="K", help="Draw from the K likeliest codes; 0 for all.")
-    ] = None,
-    top_p: Annotated[
+        option("--cfg-interval", min=-1, metavar="N", help="Guide the first token and N + 1 more; -1: all."),
+    ],
+    "top_k": Annotated[
+        int | None, option("--top-k", min=0, metavar="K", help="Draw from the K likeliest codes; 0 for all.")
+    ],
+    "top_p": Annotated[
         float | None,
-        _option("--top-p", min=0, max=1, metavar="P", help="Draw from the likeliest that reach this share."),
-    ] = None,
-    temperature: Annotated[
+        option("--top-p", min=0, max=1, metavar="P", help="Draw from the likeliest that reach this share."),
+    ],
+    "temperature": Annotated[
         float | None,
-        _option(
+        option(
             "--temperature",
             min=0,
             metavar="FLOAT",
             help="Below 1 the likely codes get likelier; 0: the best.",
         ),
+    ],
+}
+"""Flags of what may differ from a generator's own sampling."""
+
+
+def _asked(**given: Any) -> GenerateOptions:
+    sampling = {name: given.pop(name) for name in SAMPLING if name in given}
+    return GenerateOptions(sampling=sampling, **given)
+
+
+ASKED = Group(
+    GenerateOptions,
+    {
+        "classes": Annotated[
+            list[str],
+            option(
+                "--prompt-class",
+                metavar="CLASS",
+                help="A number (207), a range (0-9), or a name or its beginning; may repeat.",
+            ),
+        ],
+        "model": Annotated[
+            str | None,
+            option(
+                "--model",
+                "-m",
+                metavar="GENERATOR",
+                help="A model or run folder, a published file, owner/name, or an alias [$VQCLI_MODEL].",
+                autocompletion=complete_model,
+            ),
+        ],
+        "count": Annotated[
+            int, typer.Option("--count", "-n", min=1, metavar="N", help="Images of each class.")
+        ],
+        **SAMPLING,
+        "seed": Annotated[
+            int,
+            typer.Option(
+                "--seed",
+                min=0,
+                metavar="N",
+                help="Other images of the same classes; a folder may have several.",
+            ),
+        ],
+        "tokenizer": Annotated[
+            str | None,
+            option(
+                "--tokenizer",
+                metavar="MODEL",
+                help="Decodes the tokens; the generator's own otherwise.",
+                autocompletion=complete_model,
+            ),
+        ],
+        **COMPUTING,
+        "precision": Annotated[
+            Precision, option("--precision", help="Number format of the generator and the computation.")
+        ],
+        "compile": Annotated[
+            bool, option("--compile", help="Compile the step of a token: slow to begin, then faster.")
+        ],
+        "force": ForceOpt,
+    },
+    _asked,
+)
+"""Which images of which generator."""
+
+
+def generate(
+    out: Out,
+    options: Annotated[GenerateOptions, ASKED],
+    out_file: Annotated[
+        Path | None,
+        option("--out", "-o", metavar="PATH", help="Folder for the images [generated]; or for tokens."),
+        Before("cfg"),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed", min=0, metavar="N", help="Other images of the same classes; a folder may have several."
-        ),
-    ] = 0,
-    tokenizer: Annotated[
-        str | None,
-        _option(
-            "--tokenizer",
-            metavar="MODEL",
-            help="Decodes the tokens; the generator's own otherwise.",
-            autocompletion=complete_model,
-        ),
-    ] = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    precision: Annotated[
-        Precision, _option("--precision", help="Number format of the generator and the computation.")
-    ] = Precision.fp32,
-    compile: Annotated[
-        bool, _option("--compile", help="Compile the step of a token: slow to begin, then faster.")
-    ] = False,
     npz: Annotated[
-        Path | None, _option("--npz", metavar="FILE", help="Also write all images as one array, arr_0.")
+        Path | None,
+        option("--npz", metavar="FILE", help="Also write all images as one array, arr_0."),
+        Before("force"),
     ] = None,
     tokens_only: Annotated[
         bool,
-        _option(
+        option(
             "--tokens-only", help="Write tokens for vqcli decode: a file -o [generated.npy], or a folder."
         ),
+        Before("force"),
     ] = False,
-    force: ForceOpt = False,
 ) -> None:
     """Make images of classes. The same command continues; a larger -n or further classes add to a folder.
 
@@ -116,24 +141,7 @@ def generate(
         raise typer.BadParameter("--npz is of images, --tokens-only makes none")
     from vqcli.jobs.generate import generate as run
     from vqcli.jobs.generate_tokens import generate_tokens
-    from vqcli.jobs.sampler import GenerateOptions
 
-    sampling = {
-        "cfg": cfg, "cfg_interval": cfg_interval, "top_k": top_k, "top_p": top_p, "temperature": temperature
-    }  # fmt: skip
-    options = GenerateOptions(
-        classes=prompt_class,
-        model=model,
-        tokenizer=tokenizer,
-        count=count,
-        seed=seed,
-        sampling={name: value for name, value in sampling.items() if value is not None},
-        batch_size=batch_size,
-        device=device,
-        precision=precision.value,
-        compile=compile,
-        force=force,
-    )
     if tokens_only:
         result = generate_tokens(options, out_file or Path("generated.npy"), out.progress())
     else:

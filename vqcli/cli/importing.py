@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import ForceOpt, complete_model, parse_size
+from vqcli.cli.groups import Before, Group
+from vqcli.cli.options import ForceOpt, complete_model, option, parse_size
 from vqcli.cli.output import Out
 from vqcli.cli.text import table
+from vqcli.importers.options import ImportOptions, Metric
 
 if TYPE_CHECKING:
     from vqcli.library.importing import ImportResult
-
-
-class Metric(StrEnum):
-    """How latents are compared with codes."""
-
-    l2 = "l2"
-    cosine = "cosine"
-    dot = "dot"
 
 
 def parse_pixels(text: str) -> tuple[int, int]:
@@ -40,38 +33,59 @@ def parse_scales(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+UNTOLD = Group(
+    ImportOptions,
+    {
+        "metric": Annotated[
+            Metric | None,
+            option(
+                "--metric",
+                help="How latents are compared with codes, which no file of LlamaGen, VQGAN or IBQ tells; "
+                "as published otherwise.",
+            ),
+        ],
+        "size": Annotated[
+            Any,
+            option(
+                "--size",
+                parser=parse_pixels,
+                metavar="N|HxW",
+                help="Pixels it was trained at; as published otherwise, 256 for a generator.",
+            ),
+        ],
+        "scales": Annotated[
+            Any,
+            option(
+                "--scales",
+                parser=parse_scales,
+                metavar="1,2,...",
+                help="Sides of VAR's squares of tokens; those for 256x256 otherwise.",
+            ),
+        ],
+        "heads": Annotated[
+            int | None,
+            option(
+                "--heads",
+                min=1,
+                help="Of a generator's attention; as published, else one for 64 of the width.",
+            ),
+        ],
+        "classes": Annotated[
+            int | None,
+            option("--classes", min=1, help="Of a GPT-LC file without its tokenizer; 1000 otherwise."),
+        ],
+    },
+)
+"""What a file may not tell of itself."""
+
+
 def import_file(
     out: Out,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .pt, .pth, .ckpt, .bin or .safetensors file.")
     ],
     out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the model.")],
-    metric: Annotated[
-        Metric | None,
-        typer.Option(
-            "--metric",
-            help="How latents are compared with codes, which no file of LlamaGen, VQGAN or IBQ tells; "
-            "as published otherwise.",
-        ),
-    ] = None,
-    size: Annotated[
-        Any,
-        typer.Option(
-            "--size",
-            parser=parse_pixels,
-            metavar="N|HxW",
-            help="Pixels it was trained at; as published otherwise, 256 for a generator.",
-        ),
-    ] = None,
-    scales: Annotated[
-        Any,
-        typer.Option(
-            "--scales",
-            parser=parse_scales,
-            metavar="1,2,...",
-            help="Sides of VAR's squares of tokens; those for 256x256 otherwise.",
-        ),
-    ] = None,
+    options: Annotated[ImportOptions, UNTOLD],
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -80,16 +94,7 @@ def import_file(
             help="Of a generator: the tokenizer whose tokens it makes; a copy goes into its folder.",
             autocompletion=complete_model,
         ),
-    ] = None,
-    heads: Annotated[
-        int | None,
-        typer.Option(
-            "--heads", min=1, help="Of a generator's attention; as published, else one for 64 of the width."
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option("--classes", min=1, help="Of a GPT-LC file without its tokenizer; 1000 otherwise."),
+        Before("heads"),
     ] = None,
     force: ForceOpt = False,
 ) -> None:
@@ -97,10 +102,8 @@ def import_file(
 
     Example: vqcli import vq_ds16_c2i.pt -o models/llamagen-vq16
     """
-    from vqcli.importers.base import ImportOptions
     from vqcli.library.find import import_file as run
 
-    options = ImportOptions(metric.value if metric else None, size, scales, heads=heads, classes=classes)
     result = run(file, out_dir, options, tokenizer=tokenizer, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
 

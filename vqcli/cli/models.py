@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import LpipsOpt, complete_model
+from vqcli.cli.options import LpipsOpt, SettingsOpt, complete_model
 from vqcli.cli.output import Out
 from vqcli.cli.text import table
 
@@ -42,10 +42,7 @@ def check(
             metavar="RECIPE", help="A shipped recipe or a YAML file.", autocompletion=complete_recipe
         ),
     ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
-    ] = None,
+    settings: SettingsOpt = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="IMAGES", help="Images it would train on.")
     ] = None,

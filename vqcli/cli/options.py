@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-Size = tuple[int, int] | Literal["native"]
-"""What ``--size`` gives: (height, width) in pixels, or each image's own."""
+from vqcli.data.images.forms import forms
+from vqcli.types import Size
 
-
-class Precision(StrEnum):
-    """Number format of autocast; weights and codes stay float32."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Number format of a computation."""
 
 
 def parse_size(text: str) -> Size:
@@ -31,7 +26,21 @@ def parse_size(text: str) -> Size:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _option(*names: str, help: str, **rest: Any) -> Any:
+def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
+    """The options in ``--sampling NAME=VALUE`` texts; values are YAML. Raises BadParameter and VqcliError."""
+    from vqcli.config import parse_yaml
+
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"--sampling {text}: not of the form NAME=VALUE")
+        found[name.strip().replace("-", "_")] = parse_yaml(value, f"--sampling {text}")
+    return found
+
+
+def option(*names: str, help: str, **rest: Any) -> Any:
+    """A flag whose default is not shown, or stands in its help."""
     return typer.Option(*names, help=help, show_default=False, **rest)
 
 
@@ -44,7 +53,7 @@ def complete_model() -> list[str]:
 
 ModelOpt = Annotated[
     str | None,
-    _option(
+    option(
         "--model",
         "-m",
         metavar="MODEL",
@@ -52,42 +61,50 @@ ModelOpt = Annotated[
         autocompletion=complete_model,
     ),
 ]
-OutOpt = Annotated[Path | None, _option("--out", "-o", metavar="PATH", help="Where the result is written.")]
+ImagesArg = Annotated[str, typer.Argument(metavar="IMAGES", help=f"Images: {forms()}.")]
+OutOpt = Annotated[Path | None, option("--out", "-o", metavar="PATH", help="Where the result is written.")]
 BatchSizeOpt = Annotated[
-    int, _option("--batch-size", "-b", min=1, metavar="N", help="Images computed at a time.")
+    int, option("--batch-size", "-b", min=1, metavar="N", help="Images computed at a time.")
 ]
 DeviceOpt = Annotated[
     str | None,
-    _option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is otherwise."),
+    option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is otherwise."),
 ]
 PrecisionOpt = Annotated[
-    Precision, _option("--precision", help="Number format of the computation; weights stay float32.")
+    Precision, option("--precision", help="Number format of the computation; weights stay float32.")
 ]
 SizeOpt = Annotated[
     Any,
-    _option(
+    option(
         "--size",
         parser=parse_size,
         metavar="N|HxW|native",
         help="Pixels, height before width; native keeps each image's own; the model's size otherwise.",
     ),
 ]
+SamplingOpt = Annotated[
+    list[str] | None,
+    option("--sampling", metavar="NAME=VALUE", help="Of a generator: cfg=1.75, top_k=0; may repeat."),
+]
 LpipsOpt = Annotated[
     Path | None,
-    _option(
+    option(
         "--lpips-weights",
         metavar="PATH",
         help="Of LPIPS, a file or folder; else those of $VQCLI_WEIGHTS_DIR, then a download.",
     ),
 ]
 SplitOpt = Annotated[
-    str | None, _option("--split", metavar="NAME", help="Read only this split, such as train.")
+    str | None, option("--split", metavar="NAME", help="Read only this split, such as train.")
 ]
-LimitOpt = Annotated[int | None, _option("--limit", min=1, metavar="N", help="Read only the first N images.")]
-WorkersOpt = Annotated[int, _option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
-StrictOpt = Annotated[bool, _option("--strict", help="Fail at the first input that cannot be used.")]
-ForceOpt = Annotated[bool, _option("--force", help="Go on where vqcli would refuse.")]
+SettingsOpt = Annotated[
+    list[str] | None, option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat.")
+]
+LimitOpt = Annotated[int | None, option("--limit", min=1, metavar="N", help="Read only the first N images.")]
+WorkersOpt = Annotated[int, option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
+StrictOpt = Annotated[bool, option("--strict", help="Fail at the first input that cannot be used.")]
+ForceOpt = Annotated[bool, option("--force", help="Go on where vqcli would refuse.")]
 
-JsonOpt = Annotated[bool, _option("--json", help="Print the result as one JSON value.")]
-QuietOpt = Annotated[bool, _option("--quiet", "-q", help="Print only the essential; no progress.")]
-VerboseOpt = Annotated[bool, _option("--verbose", "-v", help="Say more.")]
+JsonOpt = Annotated[bool, option("--json", help="Print the result as one JSON value.")]
+QuietOpt = Annotated[bool, option("--quiet", "-q", help="Print only the essential; no progress.")]
+VerboseOpt = Annotated[bool, option("--verbose", "-v", help="Say more.")]

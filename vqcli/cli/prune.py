@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vqcli.cli.options import (
-    BatchSizeOpt,
-    DeviceOpt,
-    ForceOpt,
-    LimitOpt,
-    Precision,
-    PrecisionOpt,
-    SizeOpt,
-    SplitOpt,
-    StrictOpt,
-    WorkersOpt,
-)
+from vqcli.cli.groups import COUNTED, Before
+from vqcli.cli.options import ForceOpt
 from vqcli.cli.output import Out
 from vqcli.cli.text import listed
+from vqcli.jobs.options import ImageOptions, PruneOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.prune import PruneResult
@@ -30,9 +21,7 @@ def prune(
     out: Out,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or run.")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the new model.")],
-    images: Annotated[
-        str | None, typer.Option("--images", metavar="IMAGES", help="Encode these and count.")
-    ] = None,
+    images: Annotated[ImageOptions | None, COUNTED],
     tokens: Annotated[
         list[Path] | None,
         typer.Option(
@@ -40,6 +29,7 @@ def prune(
             metavar="TOKENS",
             help="Count these, which the model made, and write them anew as NAME-pruned; may repeat.",
         ),
+        Before("size"),
     ] = None,
     min_count: Annotated[
         int,
@@ -49,42 +39,17 @@ def prune(
             metavar="N",
             help="Uses that keep a code; more than 1 changes tokens, and goes with --images alone.",
         ),
+        Before("size"),
     ] = 1,
-    size: SizeOpt = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    precision: PrecisionOpt = Precision.fp32,
-    num_workers: WorkersOpt = 2,
-    strict: StrictOpt = False,
     force: ForceOpt = False,
 ) -> None:
     """Drop unused codes and renumber tokens. What is counted decides; if all are used, nothing is written.
 
     Example: vqcli prune runs/demo -o pruned/ --tokens tokens.npy
     """
-    from vqcli.jobs.prune import PruneOptions
     from vqcli.jobs.prune import prune as run
 
-    encoded = None
-    if images is None and (size or split or limit):
-        raise typer.BadParameter("--size, --split and --limit choose among --images, which are not given")
-    if images is not None:
-        from vqcli.jobs.encoder import ImageOptions
-
-        encoded = ImageOptions(
-            images=images,
-            size=size,
-            split=split,
-            limit=limit,
-            batch_size=batch_size,
-            device=device,
-            precision=precision.value,
-            num_workers=num_workers,
-            strict=strict,
-        )
-    options = PruneOptions(encoded, tuple(tokens or ()), min_count, force)
+    options = PruneOptions(images, tuple(tokens or ()), min_count, force)
     result = run(model, out_dir, options, out.progress())
     out.result(result, lambda: _text(result), essential=result.out or result.model)
     if result.rejected:

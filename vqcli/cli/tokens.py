@@ -2,104 +2,75 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import (
-    BatchSizeOpt,
-    DeviceOpt,
-    ForceOpt,
-    LimitOpt,
-    ModelOpt,
-    Precision,
-    PrecisionOpt,
-    SizeOpt,
-    SplitOpt,
-    StrictOpt,
-    WorkersOpt,
-)
+from vqcli.cli.groups import CHOOSING, COMPUTING, READING, Before, Group
+from vqcli.cli.options import ForceOpt, ImagesArg, LimitOpt, ModelOpt, SizeOpt, option
 from vqcli.cli.output import Out
 from vqcli.cli.text import listed
-from vqcli.data.images.forms import forms
+from vqcli.jobs.options import DecodeOptions, ImageOptions
+from vqcli.types import Augment
 
 if TYPE_CHECKING:
     from vqcli.jobs.encode import EncodeResult
 
 
-class Augment(StrEnum):
-    """Which views of every image are encoded."""
-
-    none = "none"
-    flip = "flip"
-    ten_crop = "ten-crop"
+def _views(**given: Any) -> ImageOptions:
+    if "crop_range" in given and given["augment"] != "ten-crop":
+        raise typer.BadParameter("--crop-range belongs to --augment ten-crop")
+    return ImageOptions(**given)
 
 
-ImagesArg = Annotated[
-    str,
-    typer.Argument(
-        metavar="IMAGES",
-        help=f"Images: {forms()}.",
-    ),
-]
+ENCODED = Group(
+    ImageOptions,
+    {
+        "images": ImagesArg,
+        "model": ModelOpt,
+        "size": SizeOpt,
+        **CHOOSING,
+        **COMPUTING,
+        "augment": Annotated[
+            Augment,
+            typer.Option("--augment", help="Views of each image: with its mirror image, or ten crops."),
+        ],
+        "crop_range": Annotated[
+            float | None,
+            option(
+                "--crop-range",
+                min=1,
+                max=2,
+                metavar="FLOAT",
+                help="ten-crop cuts from this many times the size [1.1].",
+            ),
+        ],
+        **READING,
+    },
+    _views,
+)
+"""Images to encode, in one view or several."""
+DECODING = Group(DecodeOptions, {"model": ModelOpt, "limit": LimitOpt, **COMPUTING, "force": ForceOpt})
+"""How tokens are decoded."""
 
 
 def encode(
     out: Out,
-    images: ImagesArg,
+    options: Annotated[ImageOptions, ENCODED],
     out_file: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="tokens.npy, or a folder for shards.")
+        Path,
+        typer.Option("--out", "-o", metavar="PATH", help="tokens.npy, or a folder for shards."),
+        Before("model"),
     ] = Path("tokens.npy"),
-    model: ModelOpt = None,
-    size: SizeOpt = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    precision: PrecisionOpt = Precision.fp32,
-    augment: Annotated[
-        Augment, typer.Option("--augment", help="Views of each image: with its mirror image, or ten crops.")
-    ] = Augment.none,
-    crop_range: Annotated[
-        float | None,
-        typer.Option(
-            "--crop-range",
-            min=1,
-            max=2,
-            metavar="FLOAT",
-            help="ten-crop cuts from this many times the size [1.1].",
-            show_default=False,
-        ),
-    ] = None,
-    num_workers: WorkersOpt = 2,
-    strict: StrictOpt = False,
     force: ForceOpt = False,
 ) -> None:
     """Turn images into tokens. The same command continues a job that was interrupted.
 
     Example: vqcli encode photos/ -o tokens.npy -m runs/demo
     """
-    if crop_range is not None and augment is not Augment.ten_crop:
-        raise typer.BadParameter("--crop-range belongs to --augment ten-crop")
     from vqcli.jobs.encode import encode as run
-    from vqcli.jobs.encoder import ImageOptions
 
-    options = ImageOptions(
-        images=images,
-        model=model,
-        size=size,
-        split=split,
-        limit=limit,
-        batch_size=batch_size,
-        device=device,
-        precision=precision.value,
-        num_workers=num_workers,
-        strict=strict,
-        augment=augment.value,
-        crop_range=crop_range or 1.1,
-    )
     result = run(options, out_file, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
     if result.rejected:
@@ -122,21 +93,14 @@ def decode(
         Path, typer.Argument(metavar="TOKENS", help="A file or folder that vqcli encode wrote.")
     ],
     out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the images.")],
-    model: ModelOpt = None,
-    limit: LimitOpt = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    precision: PrecisionOpt = Precision.fp32,
-    force: ForceOpt = False,
+    options: Annotated[DecodeOptions, DECODING],
 ) -> None:
     """Turn tokens back into images. PNGs named by the keys of the originals; existing ones are kept.
 
     Example: vqcli decode tokens.npy -o reconstructions/ -m runs/demo
     """
-    from vqcli.jobs.decode import DecodeOptions
     from vqcli.jobs.decode import decode as run
 
-    options = DecodeOptions(model, batch_size, device, precision.value, limit, force)
     result = run(tokens, out_dir, options, out.progress())
     kept = f", {result.kept:,} of them were there already" if result.kept else ""
     out.result(

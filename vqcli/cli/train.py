@@ -2,113 +2,126 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import DeviceOpt, LpipsOpt, OutOpt, Precision, SplitOpt, complete_model
+from vqcli.cli.groups import Group
+from vqcli.cli.options import (
+    DeviceOpt,
+    LpipsOpt,
+    OutOpt,
+    Precision,
+    SettingsOpt,
+    SplitOpt,
+    complete_model,
+    option,
+)
 from vqcli.cli.output import Out
+from vqcli.jobs.options import TrainOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.train import TrainResult
 
 
-def train(
-    out: Out,
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A shipped recipe or a YAML file; with --resume a run.",
-            autocompletion=complete_recipe,
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens."),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenizer",
-            metavar="MODEL",
-            help="Of a generator: the tokenizer whose tokens it learns.",
-            autocompletion=complete_model,
-        ),
-    ] = None,
-    split: SplitOpt = None,
-    out_dir: OutOpt = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run: the one named, or the newest unfinished.")
-    ] = False,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            "--init",
-            metavar="MODEL",
-            help="Start from the weights of a model folder, a run or a checkpoint.",
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat."),
-    ] = None,
-    lpips_weights: LpipsOpt = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, metavar="N", help="Fixes everything random.")
-    ] = None,
-    device: DeviceOpt = None,
-    precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Autocast of the networks.")
-    ] = None,
-    compile_networks: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks: slow first steps, faster others.")
-    ] = False,
-    num_workers: Annotated[
-        int | None, typer.Option("--num-workers", min=0, metavar="N", help="Processes that read images.")
-    ] = None,
-    track: Annotated[
-        list[str] | None,
-        typer.Option("--track", metavar="NAME", help="Also log to tensorboard, wandb or trackio."),
-    ] = None,
-    accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Resume though data, versions or threads changed.")
-    ] = False,
-) -> None:
+KEYS = {
+    "init": "init",
+    "tokenizer": "tokenizer",
+    "data": "data.source",
+    "split": "data.split",
+    "num_workers": "data.num_workers",
+    "seed": "seed",
+    "precision": "training.precision",
+    "compile": "training.compile",
+}
+"""Flags that are keys of the recipe."""
+
+
+def _asked(settings: Sequence[str] = (), **given: Any) -> TrainOptions:
+    if given["resume"] and given.get("init"):
+        raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
+    keys = [f"{KEYS[name]}={_yaml(given.pop(name))}" for name in KEYS if name in given]
+    return TrainOptions(settings=[*settings, *keys], **given)
+
+
+def _yaml(value: str | int) -> str:
+    from vqcli.config import quoted
+
+    return quoted(value) if value and isinstance(value, str) else str(value).lower()
+
+
+ASKED = Group(
+    TrainOptions,
+    {
+        "recipe": Annotated[
+            str | None,
+            typer.Argument(
+                metavar="RECIPE",
+                help="A shipped recipe or a YAML file; with --resume a run.",
+                autocompletion=complete_recipe,
+            ),
+        ],
+        "data": Annotated[
+            str | None,
+            option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens."),
+        ],
+        "tokenizer": Annotated[
+            str | None,
+            option(
+                "--tokenizer",
+                metavar="MODEL",
+                help="Of a generator: the tokenizer whose tokens it learns.",
+                autocompletion=complete_model,
+            ),
+        ],
+        "split": SplitOpt,
+        "out": OutOpt,
+        "resume": Annotated[
+            bool, option("--resume", help="Continue a run: the one named, or the newest unfinished.")
+        ],
+        "init": Annotated[
+            str | None,
+            option(
+                "--init",
+                metavar="MODEL",
+                help="Start from the weights of a model folder, a run or a checkpoint.",
+            ),
+        ],
+        "settings": SettingsOpt,
+        "lpips_weights": LpipsOpt,
+        "seed": Annotated[int | None, option("--seed", min=0, metavar="N", help="Fixes everything random.")],
+        "device": DeviceOpt,
+        "precision": Annotated[Precision | None, option("--precision", help="Autocast of the networks.")],
+        "compile": Annotated[
+            bool | None,
+            option("--compile", help="Compile the networks: slow first steps, faster others."),
+        ],
+        "num_workers": Annotated[
+            int | None, option("--num-workers", min=0, metavar="N", help="Processes that read images.")
+        ],
+        "trackers": Annotated[
+            list[str] | None,
+            option("--track", metavar="NAME", help="Also log to tensorboard, wandb or trackio."),
+        ],
+        "accept_changes": Annotated[
+            bool, option("--accept-changes", help="Resume though data, versions or threads changed.")
+        ],
+    },
+    _asked,
+)
+"""A run, and what differs in it from its recipe."""
+
+
+def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
     """Train a tokenizer, or a generator on its tokens. Without a recipe: the demo, on drawn images.
 
     Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
 
     Example: vqcli train gpt-b --data tokens.npy --tokenizer llamagen-vq16
     """
-    from vqcli.config import quoted
-    from vqcli.jobs.train import TrainOptions
     from vqcli.jobs.train import train as run
-
-    if resume and init:
-        raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
-    given = {
-        "init": init and quoted(init),
-        "tokenizer": tokenizer and quoted(tokenizer),
-        "data.source": data and quoted(data),
-        "data.split": split and quoted(split),
-        "data.num_workers": num_workers,
-        "seed": seed,
-        "training.precision": precision.value if precision else None,
-        "training.compile": "true" if compile_networks else None,
-    }
-    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
-    options = TrainOptions(
-        recipe=recipe,
-        out=out_dir,
-        resume=resume,
-        settings=[*(settings or []), *flags],
-        device=device,
-        trackers=list(track or []),
-        accept_changes=accept_changes,
-        lpips_weights=lpips_weights,
-    )
 
     result = run(options, out.progress())
     out.result(result, lambda: _text(result), essential=result.model)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqcli.cli.options import (
-    BatchSizeOpt,
-    DeviceOpt,
-    LimitOpt,
-    Precision,
-    PrecisionOpt,
-    SizeOpt,
-    SplitOpt,
-    StrictOpt,
-    WorkersOpt,
-)
+from vqcli.cli.groups import COUNTED, Before
 from vqcli.cli.output import Out
 from vqcli.cli.text import listed
+from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
@@ -32,30 +24,24 @@ def usage_report(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A model or run, or tokens (a file or folder).")
     ],
-    images: Annotated[
-        str | None, typer.Option("--images", metavar="IMAGES", help="Encode these and count.")
-    ] = None,
+    images: Annotated[ImageOptions | None, COUNTED],
     fail_below: Annotated[
         float | None,
         typer.Option(
             "--fail-below", min=0, max=1, metavar="SHARE", help="Exit 3 if utilization is less: 0.99."
         ),
+        Before("size"),
     ] = None,
     page: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write an HTML page.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Also write an HTML page."),
+        Before("size"),
     ] = None,
     codebook_size: Annotated[
         int | None,
         typer.Option("--codebook-size", min=1, metavar="K", help="For tokens that do not tell it."),
+        Before("size"),
     ] = None,
-    size: SizeOpt = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    batch_size: BatchSizeOpt = 32,
-    device: DeviceOpt = None,
-    precision: PrecisionOpt = Precision.fp32,
-    num_workers: WorkersOpt = 2,
-    strict: StrictOpt = False,
 ) -> None:
     """Report codebook utilization and perplexity. Counts are exact, over the images that are named.
 
@@ -63,24 +49,7 @@ def usage_report(
     """
     from vqcli.jobs.usage import measure_usage
 
-    options = None
-    if images is None and (size or split or limit):
-        raise typer.BadParameter("--size, --split and --limit choose among --images, which are not given")
-    if images is not None:
-        from vqcli.jobs.encoder import ImageOptions
-
-        options = ImageOptions(
-            images=images,
-            model=target,
-            size=size,
-            split=split,
-            limit=limit,
-            batch_size=batch_size,
-            device=device,
-            precision=precision.value,
-            num_workers=num_workers,
-            strict=strict,
-        )
+    options = images and replace(images, model=target)
     result = measure_usage(target, options, codebook_size=codebook_size, page=page, progress=out.progress())
     if page:
         out.say(f"wrote {page}")

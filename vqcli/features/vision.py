@@ -41,7 +41,7 @@ class VisionFeatures(Features):
         self.network, settings = load(config.model)
         vision = getattr(self.network.config, "vision_config", self.network.config)
         if not isinstance(getattr(vision, "patch_size", None), int):
-            raise VqcliError(f"{config.model} does not look at patches", hint=HINT, reason="features")
+            raise VqcliError(f"{config.model} does not look at patches", hint=HINT, reason="wrong-kind")
         self.patch: int = vision.patch_size
         self.image_size = input_size(settings, vision.image_size)
         self.projects = hasattr(self.network, "visual_projection")

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from vqcli.errors import VqcliError
 from vqcli.importers.layouts import Layout, begins, turned
+from vqcli.importers.options import ImportOptions
 
 State = dict[str, Tensor]
 """Tensors by key."""
@@ -26,34 +25,6 @@ AVERAGE = "model_ema."
 TOGETHER = re.compile(r"(.*)\.([qkv])\.(weight|bias)")
 """Our names for the three parts of an attention that ours has in one."""
 NO_PLACE = "it has keys that its sizes leave no place for:"
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What neither keys nor shapes tell; None for what was published."""
-
-    metric: Literal["l2", "cosine", "dot"] | None = None
-    """How latents are compared with codes."""
-    size: tuple[int, int] | None = None
-    """(height, width) of the images it was trained on, in pixels."""
-    scales: tuple[int, ...] | None = None
-    """Sides of a multi-scale tokenizer's squares of tokens."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """``config.json`` that lies beside the file, if one does."""
-    heads: int | None = None
-    """Of a generator's attention."""
-    classes: int | None = None
-    """What a generator makes images of, where its vocabulary holds codes and classes."""
-    tokenizer: Path | None = None
-    """Folder of the tokenizer whose tokens a generator makes."""
-    bring: bool = True
-    """Whether the generator's folder gets a copy of that."""
-
-    @property
-    def given(self) -> set[str]:
-        """Names of the options that were given and do not fit every layout."""
-        names = ("metric", "scales", "heads", "classes", "tokenizer")
-        return {name for name in names if getattr(self, name) is not None}
 
 
 def unfit(message: str) -> VqcliError:
@@ -95,7 +66,7 @@ class Importer(ABC):
         """
         wrong = sorted(options.given - self.OPTIONS)
         if wrong:
-            raise VqcliError(f"its layout leaves no --{wrong[0]} open", hint="leave it out", reason="usage")
+            raise VqcliError(f"its layout leaves no --{wrong[0]} open", hint="leave it out", reason="option")
         state = self._rename(self._average(state))
         if self.LAYOUT.upwards:
             levels = levels_in(state)

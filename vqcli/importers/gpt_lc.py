@@ -54,7 +54,7 @@ class GptLcImporter(GeneratorImporter):
             return known
         if classes >= words:
             message = f"its vocabulary of {words:,} codes and classes has no room for {classes:,} classes"
-            raise VqcliError(message, hint="give --classes", reason="vocabulary")
+            raise VqcliError(message, hint="give --classes", reason="option")
         return words - classes
 
     def length(self, weights: State) -> int | None:

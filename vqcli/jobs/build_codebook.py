@@ -111,7 +111,7 @@ def check_classes(options: CodebookOptions, extractor: Extractor) -> list[int]:
     if options.size % len(classes):
         nearest = max(1, options.size // len(classes)) * len(classes)
         message = f"{options.size:,} codes are not divisible by {len(classes):,} classes"
-        raise VqcliError(message, hint=f"--codebook-size {nearest}", reason="config")
+        raise VqcliError(message, hint=f"--codebook-size {nearest}", reason="option")
     return classes
 
 

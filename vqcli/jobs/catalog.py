@@ -67,9 +67,7 @@ def kinds() -> list[str]:
 def catalog(kind: str | None = None) -> Mapping[str, Sequence[Entry]]:
     """Everything there is, or everything of one kind, by kind. Raises VqcliError on an unknown kind."""
     if kind is not None and kind not in kinds():
-        raise VqcliError(
-            f"there is no list of '{kind}'", hint=suggestion(kind, kinds()), reason="unknown-kind"
-        )
+        raise VqcliError(f"there is no list of '{kind}'", hint=suggestion(kind, kinds()), reason="option")
     return {each: _entries(each) for each in ([kind] if kind else kinds())}
 
 
@@ -82,9 +80,7 @@ def copy_recipe(name: str, path: Path, force: bool = False) -> CopiedRecipe:
     """Write a shipped recipe to a file. Raises VqcliError on an unknown name, and if the file exists."""
     text = recipe_text(name)
     if path.exists() and not force:
-        raise VqcliError(
-            f"{path} exists", hint="another --out, or --force to replace it", reason="output-exists"
-        )
+        raise VqcliError(f"{path} exists", hint="another --out, or --force to replace it", reason="exists")
     write_text(path, text)
     return CopiedRecipe(name, path)
 

@@ -17,24 +17,11 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.jobs.feature_shards import Extractor, FeatureOptions, FeatureStore
+from vqcli.jobs.feature_shards import Extractor, FeatureStore
+from vqcli.jobs.options import CodebookOptions
 from vqcli.jobs.sharded import Work
 from vqcli.nn.kmeans import Clusters, KMeans, KMeansOptions, Vectors
 from vqcli.types import Progress, silent
-
-
-@dataclass(frozen=True)
-class CodebookOptions:
-    """What decides a codebook."""
-
-    source: FeatureOptions
-    size: int = 4096
-    """Codes K."""
-    per_class: bool = False
-    """Every class has its own k-means and as many codes, as published."""
-    iterations: int = 20
-    """Lloyd's iterations at most."""
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +128,7 @@ def start(kmeans: KMeans, of: str, progress: Progress) -> Clusters:
         return kmeans.start()
     except ValueError as e:
         hint = "fewer codes (--codebook-size), or more images"
-        raise VqcliError(f"too few vectors in {of}: {e}", hint=hint, reason="too-few") from e
+        raise VqcliError(f"too few vectors in {of}: {e}", hint=hint, reason="input-empty") from e
 
 
 def state_file(folder: Path, number: int) -> Path:

@@ -23,6 +23,7 @@ from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_
 from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
+from vqcli.jobs.options import DecodeOptions
 from vqcli.library.open import open_tokenizer
 from vqcli.nn.precision import autocast
 from vqcli.pixels import to_pil, to_uint8
@@ -36,19 +37,6 @@ RESERVED = frozenset('\\%:*?"<>|')
 """Characters that mean something to a file system somewhere, or to the escapes for them."""
 MARK = ".decode.json"
 """In a folder of images: of which tokens they are, so that two jobs never mix."""
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How tokens are decoded."""
-
-    model: str | None = None
-    batch_size: int = 32
-    device: str | None = None
-    precision: str = "fp32"
-    limit: int | None = None
-    force: bool = False
-    """Decode tokens of another tokenizer too, and replace images of other tokens."""
 
 
 @dataclass(frozen=True)

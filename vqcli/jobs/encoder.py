@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,44 +14,23 @@ from torch import Tensor
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
-from vqcli.data.images.views import VIEWS, Augment, Views
+from vqcli.data.images.views import VIEWS, Views
 from vqcli.data.loader import Batch, eval_batches
 from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.options import ImageOptions
 from vqcli.library.open import open_tokenizer
 from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.tokenizers.sizes import Size, check_size, target_size
+from vqcli.tokenizers.sizes import check_size, target_size
 from vqcli.types import Grid, Progress, silent
 
 SHARD = 256
 """Images a shard holds at most, and so the work that a kill can cost a process."""
 Watch = Callable[[np.ndarray, Tensor], None]
 """Is shown the numbers of images (B,) and their latents (B, D, h, w) on the way to their tokens."""
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """Images, and how a model looks at them: the same for every command that encodes."""
-
-    images: str
-    model: str | None = None
-    size: Size | None = None
-    """The model's own by default."""
-    split: str | None = None
-    limit: int | None = None
-    batch_size: int = 32
-    device: str | None = None
-    precision: str = "fp32"
-    num_workers: int = 2
-    strict: bool = False
-    """The first bad image is fatal."""
-    augment: Augment = "none"
-    """Views of every image that are encoded."""
-    crop_range: float = 1.1
-    """Of ``ten-crop``: the part they are cut from, as a multiple of a view."""
 
 
 class Encoder:

@@ -23,34 +23,13 @@ from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.encoder import SHARD
+from vqcli.jobs.options import FeatureOptions
 from vqcli.jobs.sharded import Work
 from vqcli.nn.kmeans import Vectors, held
 from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize
 from vqcli.registry import resolve
 from vqcli.types import Progress
-
-
-@dataclass(frozen=True)
-class FeatureOptions:
-    """Images, and what vectors are made of them."""
-
-    images: str
-    features: str = "pixels"
-    """``pixels``, ``vision`` (CLIP ViT-L/14), or the name of another vision model."""
-    patch: int = 4
-    """Side of a patch in pixels; of ``pixels`` only."""
-    pool: int | None = None
-    """Side of the squares of neighbouring vectors that are averaged; 1 for pixels, 4 for models if None."""
-    size: tuple[int, int] | None = None
-    """(height, width) of the images; the features' own by default."""
-    split: str | None = None
-    limit: int | None = None
-    batch_size: int = 32
-    device: str | None = None
-    num_workers: int = 2
-    strict: bool = False
-    """The first bad image is fatal."""
 
 
 class Extractor:
@@ -116,7 +95,7 @@ class Extractor:
         vectors_bnf = pool(self.features(images), self.grid, self.side).half().cpu()
         if not vectors_bnf.isfinite().all():
             message = f"{self.features.title} has features beyond 65,504, or not numbers at all"
-            raise VqcliError(message, hint="choose another model", reason="features")
+            raise VqcliError(message, hint="choose another model", reason="not-finite")
         return vectors_bnf.numpy()
 
 

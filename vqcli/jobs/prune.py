@@ -22,7 +22,8 @@ from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
 from vqcli.data.tokens.remap import Renumbering, check_free, check_place, pruned_path, renumber
 from vqcli.data.tokens.store import token_type
 from vqcli.errors import VqcliError
-from vqcli.jobs.encoder import Encoder, ImageOptions
+from vqcli.jobs.encoder import Encoder
+from vqcli.jobs.options import PruneOptions
 from vqcli.jobs.usage import count_images, count_tokens, tokens_source
 from vqcli.library.open import open_tokenizer
 from vqcli.metrics.usage.counts import Counts, UsageCounts
@@ -32,20 +33,6 @@ from vqcli.types import Progress, silent
 
 FORMAT, MAPPING = 1, "prune.json"
 Found = TokensFile | TokensFolder
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """Where uses of codes are counted, and how many a code needs."""
-
-    images: ImageOptions | None = None
-    """Encoded with the model; their ``model`` is ignored."""
-    tokens: tuple[Path, ...] = ()
-    """Files and folders that the model made: counted, and written anew."""
-    min_count: int = 1
-    """Uses that keep a code, in all images and tokens together."""
-    force: bool = False
-    """Take tokens of another tokenizer too, and replace results that are there."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +129,7 @@ def check_options(options: PruneOptions) -> None:
         raise VqcliError(
             f"with --min-count {options.min_count} codes that the tokens use could be dropped",
             hint="leave it out, or prune over --images and encode them again with the new model",
-            reason="min-count",
+            reason="option",
         )
 
 
@@ -197,7 +184,7 @@ def kept_codes(counts_k: Counts, min_count: int) -> np.ndarray:
         raise VqcliError(
             f"no code is used {min_count:,} times, none would be left",
             hint=f"the most used one is used {counts_k.max():,} times: give a smaller --min-count",
-            reason="min-count",
+            reason="option",
         )
     return kept
 

@@ -9,23 +9,23 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from vqcli import files
 from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.config import PartConfig
+from vqcli.config import PartConfig, parse
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.jobs.devices import pick_device
+from vqcli.jobs.options import GenerateOptions
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.nn.precision import autocast
 from vqcli.tokenizers.base import Tokenizer
@@ -37,29 +37,6 @@ LONGEST = 40
 """Characters of a class's name in the name of a file."""
 IMAGE = re.compile(r"(\d+)(?:-\w+)?-s(\d+)-(\d{5,})\.png")
 """Names of generated images: class, seed, index."""
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """Which images of which generator."""
-
-    classes: Sequence[str]
-    """Numbers, ranges and names, as users write them."""
-    model: str | None = None
-    tokenizer: str | None = None
-    """What decodes the tokens; the one that came with the generator otherwise."""
-    count: int = 8
-    """Images of each class."""
-    seed: int = 0
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    """What is to differ from the generator's own sampling."""
-    batch_size: int = 32
-    device: str | None = None
-    precision: str = "fp32"
-    """Number format of the generator's weights, as published ones are run; the tokenizer has autocast."""
-    compile: bool = False
-    force: bool = False
-    """Take a tokenizer of another fingerprint too, and replace what is there."""
 
 
 @dataclass(frozen=True)
@@ -197,16 +174,13 @@ def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig
             refused = "" if option not in known else f" {value}"
             hint = f"it takes {', '.join(map(_flag, known))}"
             raise VqcliError(f"{name} takes no {_flag(option)}{refused}", hint=hint, reason="option")
-    try:
-        sampling = type(defaults)(**(defaults.model_dump() | given))
-    except ValidationError as e:
-        error = e.errors()[0]
-        said = error["msg"].removeprefix("Input ")
-        raise VqcliError(
-            f"{_flag(str(error['loc'][0]))} {error['input']}: it {said}",
-            hint="vqcli generate --help tells what each option is",
-            reason="option",
-        ) from e
+    sampling = parse(
+        type(defaults),
+        defaults.model_dump() | given,
+        f"sampling of {name}",
+        hint="vqcli generate --help tells what each option is",
+        reason="option",
+    )
     if getattr(sampling, "cfg", 0) > 1 and generator.null_class is None:
         message = f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above 1"
         raise VqcliError(message, hint="--cfg 1 samples without guidance", reason="option")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
+from vqcli.jobs.options import TrainOptions
 from vqcli.library.references import newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
@@ -27,24 +28,6 @@ from vqcli.training.run import Run
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a user may ask of a run."""
-
-    recipe: str | None = None
-    """Shipped name or YAML file; when resuming, a run folder or the name of one under ``runs/``."""
-    out: Path | None = None
-    """Run folder; ``runs/RECIPE`` by default."""
-    resume: bool = False
-    settings: list[str] = field(default_factory=list)
-    """Overrides ``a.b=value``."""
-    device: str | None = None
-    trackers: list[str] = field(default_factory=list)
-    accept_changes: bool = False
-    lpips_weights: Path | None = None
-    """File or folder with the weights of the perceptual loss's network."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +142,7 @@ def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
 def find_run(options: TrainOptions) -> Run:
     """The named run, else the newest unfinished one under ``runs/``."""
     if options.out and options.recipe:
-        raise VqcliError("--resume takes one run", hint="leave --out away", reason="config")
+        raise VqcliError("--resume takes one run", hint="leave --out away", reason="option")
     if options.out or options.recipe:
         folder = options.out or Path(options.recipe or "")
         candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]

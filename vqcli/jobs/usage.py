@@ -67,7 +67,7 @@ def measure_usage(
             raise VqcliError(
                 f"{target} holds tokens, which are counted as they are",
                 hint="leave --images out, or give a model as the target",
-                reason="usage",
+                reason="option",
             )
         result, counts = _count_tokens(Path(target), codebook_size, progress)
     elif options:
@@ -79,7 +79,7 @@ def measure_usage(
             raise VqcliError(
                 "a page needs exact counts",
                 hint="name --images, or give tokens as the target",
-                reason="no-counts",
+                reason="option",
             )
         text = usage_page(
             result.usage,
@@ -102,7 +102,7 @@ def _count_tokens(
         raise VqcliError(
             f"{path} does not say how large its codebook is",
             hint="give --codebook-size K",
-            reason="codebook-size",
+            reason="no-info",
         )
     counts = count_tokens(found, size, progress)
     report = counts.report()

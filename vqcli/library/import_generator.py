@@ -128,7 +128,7 @@ def convert_generator(
     inside = {key: x for key, x in state.items() if importer.INSIDE and key.startswith(importer.INSIDE)}
     weights = importer.weights({key: x for key, x in state.items() if key not in inside}, options)
     if inside and options.tokenizer:
-        raise VqcliError("its tokenizer lies in the file", hint="leave --tokenizer out", reason="usage")
+        raise VqcliError("its tokenizer lies in the file", hint="leave --tokenizer out", reason="option")
     own = own_tokenizer(importer, inside) if inside else None
     named = options.tokenizer
     tokenizer = own or (named_tokenizer(named) if named else None)
@@ -174,7 +174,7 @@ def token_spec(
     if codes != spec.codebook_size:
         message = f"it makes tokens of {codes:,} codes, its tokenizer has {spec.codebook_size:,}"
         hint = "give the tokenizer that it was trained with"
-        raise VqcliError(message, hint=hint, reason="vocabulary")
+        raise VqcliError(message, hint=hint, reason="tokenizer")
     length = importer.length(weights)
     side = math.isqrt(length or 0) * spec.downsample
     height, width = options.size or ((side, side) if length else spec.image_size) or (SIDE, SIDE)

@@ -199,7 +199,7 @@ class Quantizer(nn.Module, ABC):
             raise VqcliError(
                 f"codes of a codebook '{self.codebook.name}' follow from a rule: none can be dropped",
                 hint="train with fewer bits or levels instead",
-                reason="codebook",
+                reason="wrong-kind",
             )
 
     def deciding_tensors(self) -> dict[str, Tensor]:
@@ -224,7 +224,9 @@ class Quantizer(nn.Module, ABC):
         if ids.numel() and not 0 <= ids.min() <= ids.max() < self.size:
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
             hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
-            raise VqcliError(f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="tokens")
+            raise VqcliError(
+                f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="token-range"
+            )
 
 
 class _Steps:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from vqcli.errors import VqcliError
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import Grid
-
-Size = tuple[int, int] | Literal["native"]
-"""(height, width) in pixels, or each image's own."""
+from vqcli.types import Grid, Size
 
 
 def target_size(size: Size | None, tokenizer: Tokenizer) -> tuple[int, int] | None:

@@ -44,7 +44,7 @@ def make_accelerator(
 def check_tracker(name: str) -> None:
     """Raises VqcliError where a tracker is unknown or not installed: accelerate would leave it out."""
     if name not in TRACKERS:
-        raise VqcliError(f"unknown tracker '{name}'", hint=suggestion(name, list(TRACKERS)), reason="config")
+        raise VqcliError(f"unknown tracker '{name}'", hint=suggestion(name, list(TRACKERS)), reason="option")
     if find_spec(name) is None:
         raise VqcliError(
             f"--track {name} needs the package {name}",

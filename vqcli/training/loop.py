@@ -82,7 +82,7 @@ class Trainer(Assembly):
             raise VqcliError(
                 "every image of a batch was rejected",
                 hint="look at the data: vqcli encode lists what is wrong",
-                reason="input",
+                reason="input-empty",
             )
         self.window.images += len(loaded) * self.accelerator.num_processes
         return self.task.load(loaded)

@@ -174,7 +174,7 @@ def _opened(place: Location) -> Iterator[zipfile.ZipFile]:
             f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
         ) from e
     except MemoryError as e:
-        raise VqcliError(f"{place} does not fit into memory", hint=UNCOMPRESSED, reason="size") from e
+        raise VqcliError(f"{place} does not fit into memory", hint=UNCOMPRESSED, reason="memory") from e
     except (_Damaged, *BAD_ZIP) as e:
         told = _printable(str(e) or type(e).__name__)
         raise VqcliError(f"{place} is damaged: {told}", hint="make or copy it again", reason="damaged") from e
@@ -285,7 +285,7 @@ def _values(archive: zipfile.ZipFile, array: _Array) -> np.ndarray:
         raise VqcliError(
             f"{array.name} of {archive.filename} would take {array.size / 2**30:.1f} GiB of memory",
             hint=UNCOMPRESSED,
-            reason="size",
+            reason="memory",
         )
     data = np.empty(array.size, np.uint8)
     with archive.open(f"{array.name}.npy") as member:

@@ -6,16 +6,15 @@ mirror image, or ten crops, as LlamaGen does (arXiv:2406.06525).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.pixels import CenterCrop
-from vqcli.types import Sample
+from vqcli.types import Augment, Sample
 
-Augment = Literal["none", "flip", "ten-crop"]
 VIEWS: dict[Augment, int] = {"none": 1, "flip": 2, "ten-crop": 10}
 """Views of an image."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vqcli.tokenizers.sizes import Size
+from vqcli.types import Size
 
 
 @dataclass(frozen=True)

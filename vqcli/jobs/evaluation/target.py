@@ -126,7 +126,7 @@ def tokenizer_target(
     """A tokenizer, ready to reconstruct images. Raises VqcliError where none are named."""
     if not options.images:
         hint = "name some with --images; vqcli usage-report tells what is stored with the model"
-        raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="usage")
+        raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="option")
     tokenizer = load_tokenizer(folder, device)
     size = target_size(options.size, tokenizer)
     source = open_source(options.images, split=options.split, size=size)
