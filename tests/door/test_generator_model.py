@@ -65,7 +65,7 @@ def test_what_is_refused(folders):
     for wrong in ({"count": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="at least 1"):
             generator.generate(0, **wrong)
-    with pytest.raises(vqcli.VqcliError, match="takes no --heat"):
+    with pytest.raises(vqcli.VqcliError, match="no heat"):
         generator.generate(0, heat=2)
     with pytest.raises(vqcli.VqcliError):
         generator.generate("dog")

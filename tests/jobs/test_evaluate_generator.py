@@ -69,7 +69,7 @@ def test_sampling_and_seed_count(generator):
     assert len(set(found.values())) == 3
     assert told.plan["stretches"]["generate"]["temperature"] == 0.5
     assert "temperature 0.5" in told.preparation
-    with pytest.raises(VqcliError, match="takes no --warmth"):
+    with pytest.raises(VqcliError, match="no warmth"):
         evaluate(options(generator, "demo:9", ("fid",), samples=8, sampling={"warmth": 2}))
 
 

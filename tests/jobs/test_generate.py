@@ -216,12 +216,12 @@ def test_sampling_is_the_generators_own_but_for_what_is_given(tmp_path, generato
     )
     assert np.array_equal(best, same)
     assert not np.array_equal(drawn, other)
-    with pytest.raises(VqcliError, match=r"^gpt takes no --steps$") as refused:
+    with pytest.raises(VqcliError, match="^sampling of gpt: no steps$") as refused:
         generate(options(generator, sampling={"steps": 3}), tmp_path / "out")
-    assert "--top-k" in refused.value.hint
+    assert "top_k" in refused.value.hint
     for given, told in (
         ({"top_p": 0.0}, r"top_p must be greater than 0, not 0\.0"),
-        ({"cfg": np.inf}, "no --cfg inf"),
+        ({"cfg": np.inf}, "no cfg inf"),
     ):
         with pytest.raises(VqcliError, match=told):
             generate(options(generator, sampling=given), tmp_path / "out")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import COMPUTING, Before, Group
-from vqcli.cli.options import ForceOpt, Precision, complete_model, option
+from vqcli.cli.options import ForceOpt, Precision, SamplingOpt, complete_model, option, parse_sampling
 from vqcli.cli.output import Out
 from vqcli.jobs.options import GenerateOptions
 
@@ -50,7 +50,10 @@ SAMPLING = {
 
 def _asked(**given: Any) -> GenerateOptions:
     sampling = {name: given.pop(name) for name in SAMPLING if name in given}
-    return GenerateOptions(sampling=sampling, **given)
+    named = parse_sampling(given.pop("sampling", ()))
+    if twice := sampling.keys() & named.keys():
+        raise typer.BadParameter(f"{min(twice)} is given twice, once by --sampling")
+    return GenerateOptions(sampling=sampling | named, **given)
 
 
 ASKED = Group(
@@ -78,6 +81,7 @@ ASKED = Group(
             int, typer.Option("--count", "-n", min=1, metavar="N", help="Images of each class.")
         ],
         **SAMPLING,
+        "sampling": SamplingOpt,
         "seed": Annotated[
             int,
             typer.Option(

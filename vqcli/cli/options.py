@@ -84,7 +84,11 @@ SizeOpt = Annotated[
 ]
 SamplingOpt = Annotated[
     list[str] | None,
-    option("--sampling", metavar="NAME=VALUE", help="Of a generator: cfg=1.75, top_k=0; may repeat."),
+    option(
+        "--sampling",
+        metavar="NAME=VALUE",
+        help="Any option of a generator's sampling: cfg=1.75.",
+    ),
 ]
 LpipsOpt = Annotated[
     Path | None,

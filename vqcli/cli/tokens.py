@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -46,6 +46,10 @@ ENCODED = Group(
                 help="ten-crop cuts from this many times the size [1.1].",
             ),
         ],
+        "latents": Annotated[
+            Literal["float16", "float32"] | None,
+            option("--latents", help="Keep latents, in this number format, in the place of tokens."),
+        ],
         **READING,
     },
     _views,
@@ -59,19 +63,20 @@ def encode(
     out: Out,
     options: Annotated[ImageOptions, ENCODED],
     out_file: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="PATH", help="tokens.npy, or a folder for shards."),
+        Path | None,
+        option("--out", "-o", metavar="PATH", help="A .npy, or a folder for shards [tokens.npy; latents]."),
         Before("model"),
-    ] = Path("tokens.npy"),
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
-    """Turn images into tokens. The same command continues a job that was interrupted.
+    """Turn images into tokens, or latents. The same command continues a job that was interrupted.
 
     Example: vqcli encode photos/ -o tokens.npy -m runs/demo
     """
     from vqcli.jobs.encode import encode as run
 
-    result = run(options, out_file, force=force, progress=out.progress())
+    place = out_file or Path("latents" if options.latents else "tokens.npy")
+    result = run(options, place, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
     if result.rejected:
         out.warn(f"{len(result.rejected):,} inputs were rejected")
@@ -81,7 +86,8 @@ def encode(
 def _text(result: EncodeResult) -> str:
     grid = " + ".join(f"{h}x{w}" for h, w in result.grid) if result.grid else "differently many"
     images = f"{result.encoded:,} images" + (f" in {result.views} views" if result.views > 1 else "")
-    what = f"{images}, {grid} tokens of {result.codebook_size:,} codes"
+    what = f"{images}, {grid} {'latents' if result.width else 'tokens'} of "
+    what += f"width {result.width}" if result.width else f"{result.codebook_size:,} codes"
     listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
     bad = listed(f"rejected, all in {listing}", [f"{r['key']}: {r['reason']}" for r in result.rejected])
     return "\n".join([f"{result.out}  {what}, model {result.model}", *bad])

@@ -39,7 +39,10 @@ class EncodeResult:
     grid: list[list[int]] | None
     """Token layout of every image; None if they differ."""
     codebook_size: int
+    """0 where latents are kept."""
     seconds: float
+    width: int = 0
+    """Of latents, where these are kept."""
 
 
 def encode(
@@ -64,8 +67,9 @@ def encode(
         encoder.views,
         index["rejected"],
         index["grid"],
-        encoder.info.codebook_size,
+        getattr(encoder.info, "codebook_size", 0),
         time.monotonic() - start,
+        getattr(encoder.info, "width", 0),
     )
 
 
@@ -131,7 +135,10 @@ def make_plan(encoder: Encoder) -> Plan:
 
 
 def check_form(options: ImageOptions, out: Path) -> None:
-    """Raises VqcliError if images of many sizes are to go into one array."""
+    """Raises VqcliError if images of many sizes, or latents, are to go into one array."""
+    if out.suffix == ".npy" and options.latents:
+        message = f"{out} is for tokens: latents are kept in shards"
+        raise VqcliError(message, hint="--latents needs a folder: -o latents/", reason="output")
     if out.suffix == ".npy" and options.size == "native":
         raise VqcliError(
             f"{out} holds images of one size only",

@@ -1,4 +1,4 @@
-"""Images in, tokens out: what every command that encodes shares.
+"""Images in, tokens or latents out: what every command that encodes shares.
 
 Shape letters: B images of a batch, L tokens an image, D code width, h, w sides of latents.
 """
@@ -16,6 +16,7 @@ from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
 from vqcli.data.images.views import VIEWS, Views
 from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.tokens.latents import LatentsInfo
 from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
@@ -25,7 +26,7 @@ from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import check_size, target_size
-from vqcli.types import Grid, Progress, silent
+from vqcli.types import Grid, Latents, Progress, silent
 
 SHARD = 256
 """Images a shard holds at most, and so the work that a kill can cost a process."""
@@ -34,10 +35,10 @@ Watch = Callable[[np.ndarray, Tensor], None]
 
 
 class Encoder:
-    """Images in, tokens out: a model with a source, at one size; augmented, its items are views."""
+    """A model with a source, at one size: images in, tokens or latents out; its items may be views."""
 
     def __init__(self, options: ImageOptions, rank: int = 0, progress: Progress = silent) -> None:
-        check_augment(options)
+        check_size_is_one(options)
         settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
@@ -65,9 +66,14 @@ class Encoder:
         return f"resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
 
     @property
-    def info(self) -> TokensInfo:
-        """What is written beside the tokens."""
+    def info(self) -> TokensInfo | LatentsInfo:
+        """What is written beside the tokens or latents."""
         spec, classes = self.tokenizer.spec, tuple(self.images.classes)
+        if dtype := self.options.latents:
+            assert self.size
+            sides = self.tokenizer.grid(*self.size)[-1]
+            made = (spec.width, sides, dtype, spec.fingerprint)
+            return LatentsInfo(*made, self.preprocessing, self.views, classes)
         return TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing, self.views, classes)
 
     def shard(self, k: int) -> np.ndarray:
@@ -77,24 +83,34 @@ class Encoder:
     def batches(
         self, indices: np.ndarray, watch: Watch | None = None
     ) -> Iterator[tuple[Batch, dict[int, tuple[Grid, np.ndarray]]]]:
-        """Every batch with the grid and tokens (L,) of its usable images. Raises BadImage if strict."""
+        """Every batch with the grid of its usable images, and their tokens (L,) or latents (D, h, w).
+
+        Raises BadImage if strict.
+        """
         options = self.options
         for batch in eval_batches(
             self.source, indices, self.transform, options.batch_size, options.num_workers
         ):
             if batch.rejected and options.strict:
                 raise batch.rejected[0]
-            yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device, watch)
+            if options.latents:
+                yield batch, latents_of(self.tokenizer, batch, options.precision, self.device)
+            else:
+                yield batch, encode_batch(self.tokenizer, batch, options.precision, self.device, watch)
 
 
-def check_augment(options: ImageOptions) -> None:
-    """Raises VqcliError where images keep sizes of their own and are to be cut to one all the same."""
-    if options.augment != "none" and options.size == "native":
-        raise VqcliError(
-            f"--augment {options.augment} makes views of one size, --size native keeps each image's own",
-            hint="leave one of the two out",
-            reason="size",
-        )
+def check_size_is_one(options: ImageOptions) -> None:
+    """Raises VqcliError where images keep sizes of their own and are to be of one all the same."""
+    if options.size != "native":
+        return
+    if options.augment != "none":
+        wanted = f"--augment {options.augment} makes views of one size"
+    elif options.latents:
+        wanted = "--latents keeps latents of one size"
+    else:
+        return
+    message = f"{wanted}, --size native keeps each image's own"
+    raise VqcliError(message, hint="leave one of the two out", reason="size")
 
 
 @torch.inference_mode()
@@ -112,4 +128,21 @@ def encode_batch(
             watch(indices, latents)
         for index, ids in zip(indices.tolist(), tokens.ids.cpu().numpy()):
             out[index] = (tokens.grid, ids)
+    return out
+
+
+@torch.inference_mode()
+def latents_of(
+    tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device
+) -> dict[int, tuple[Grid, np.ndarray]]:
+    """Sides and latents float32 (D, h, w) of every image of a batch, by its index."""
+    out: dict[int, tuple[Grid, np.ndarray]] = {}
+    for indices, images in batch.by_size():
+        check_size(tokenizer, *images.shape[2:])
+        with autocast(precision, device):
+            made = tokenizer.represent(normalize(images.to(device)), "latents")
+        assert isinstance(made, Latents)
+        sides = (made.values.shape[2], made.values.shape[3])
+        for index, latents in zip(indices.tolist(), made.values.float().cpu().numpy()):
+            out[index] = ((sides,), latents)
     return out

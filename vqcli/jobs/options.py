@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vqcli.types import Augment, Size
 
@@ -30,6 +30,8 @@ class ImageOptions:
     """Views of every image that are encoded."""
     crop_range: float = 1.1
     """Of ``ten-crop``: the part they are cut from, as a multiple of a view."""
+    latents: Literal["float16", "float32"] | None = None
+    """Keep latents in this number format, in the place of tokens."""
 
 
 @dataclass(frozen=True)

@@ -172,8 +172,8 @@ def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig
     for option, value in given.items():
         if option not in known or (isinstance(value, float) and not math.isfinite(value)):
             refused = "" if option not in known else f" {value}"
-            hint = f"it takes {', '.join(map(_flag, known))}"
-            raise VqcliError(f"{name} takes no {_flag(option)}{refused}", hint=hint, reason="option")
+            hint = f"it takes {', '.join(known)}: --sampling NAME=VALUE"
+            raise VqcliError(f"sampling of {name}: no {option}{refused}", hint=hint, reason="option")
     sampling = parse(
         type(defaults),
         defaults.model_dump() | given,
@@ -185,10 +185,6 @@ def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig
         message = f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above 1"
         raise VqcliError(message, hint="--cfg 1 samples without guidance", reason="option")
     return sampling
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def check_pair(sampler: Sampler, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tokens in shards, which end as a folder or as one array: what encoding and generating share."""
+"""Tokens, or latents, in shards that end as a folder or one array: what encoding and generating share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import numpy as np
 
 from vqcli import files
 from vqcli.data.tokens import store
+from vqcli.data.tokens.latents import LatentsInfo, write_latents
 from vqcli.errors import VqcliError
 from vqcli.jobs.sharded import Plan, Work, vacant
+
+Info = store.TokensInfo | LatentsInfo
+"""What is written beside them."""
 
 
 class Place:
@@ -34,30 +38,33 @@ class Place:
                 raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
 
 
-def token_plan(info: store.TokensInfo, inputs: dict[str, Any], settings: dict[str, Any]) -> Plan:
-    """The plan of a job that makes such tokens."""
-    values = {"format": store.FORMAT, "tokens": info.record(), "inputs": inputs, "settings": settings}
-    holds = "tokens of another job"
+def token_plan(info: Info, inputs: dict[str, Any], settings: dict[str, Any]) -> Plan:
+    """The plan of a job that makes such tokens or latents."""
+    values = {"format": store.FORMAT, info.OF: info.record(), "inputs": inputs, "settings": settings}
+    holds = f"{info.OF} of another job"
     return Plan(values, store.remove_shards, holds, unsaid=("format",), otherwise="its format")
 
 
 class TokenShards(Work[dict[str, Any]]):
-    """Shards of tokens; they come to the totals of all."""
+    """Shards of tokens or latents; they come to the totals of all."""
 
-    def __init__(self, place: Place, info: store.TokensInfo, shards: int) -> None:
+    def __init__(self, place: Place, info: Info, shards: int) -> None:
         self.place, self.info, self.shards = place, info, shards
 
     def done(self, k: int) -> bool:
-        return store.shard_done(self.place.folder, k)
+        return store.shard_done(self.place.folder, k, self.info.OF)
 
     def write(self, k: int, lines: list[dict[str, Any]], rows: list[np.ndarray]) -> None:
-        """Commit a shard: a line an input, and the tokens (L,) of those that have any."""
-        store.write_shard(self.place.folder, k, lines, rows, self.info.codebook_size)
+        """Commit a shard: a line an input, and tokens (L,) or latents (D, h, w) of those that have any."""
+        if isinstance(self.info, LatentsInfo):
+            write_latents(self.place.folder, k, lines, rows, self.info)
+        else:
+            store.write_shard(self.place.folder, k, lines, rows, self.info.codebook_size)
 
     def finish(self) -> dict[str, Any]:
         """End the job in the form that was asked for. Raises VqcliError if no image could be used."""
         out, folder = self.place.out, self.place.folder
-        index = store.totals(folder, self.shards)
+        index = store.totals(folder, self.shards, self.info.OF)
         if not index["encoded"]:
             reasons = sorted({r["reason"] for r in index["rejected"]})
             raise VqcliError(
@@ -66,11 +73,12 @@ class TokenShards(Work[dict[str, Any]]):
                 reason="input-empty",
             )
         if out == folder:
-            store.write_index(folder, index)
+            store.write_index(folder, index, self.info.OF)
             return index
         for path in (out, out.with_suffix(".json")):
             for left in out.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}"):
                 left.unlink()  # of a job that was killed right here
+        assert isinstance(self.info, store.TokensInfo)
         store.assemble(folder, out, self.info, index)
         files.remove_folder(folder)
         return index

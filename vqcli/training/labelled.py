@@ -60,7 +60,7 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
         check_same_latents(config, latents, wanted)
         check_labels(latents.labels, latents.key, wanted.classes, f"latents {source}")
         own, classes = wanted.spec.grid, latents.info.classes
-        grid = own if own and own[-1] == latents.sides else (latents.sides,)
+        grid = own if own and own[-1] == latents.info.sides else (latents.info.sides,)
         return replace(row_data(latents, config.holdout, plan), grid=grid, classes=classes)
     if kind == "tokens":
         check_settled(config, "tokens")

@@ -135,7 +135,8 @@ class TokensFolder:
             message = f"{path / PLAN} is not of a tokens folder of format {FORMAT}"
             raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
         if "tokens" not in plan:
-            raise VqcliError(f"{path} holds no tokens", hint=OURS, reason="wrong-kind")
+            hint = "vqcli train takes them, for a generator of latents"
+            raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
         if not (path / INDEX).is_file():
             raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
         if "tokens" not in plan:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.data.tokens.rows import Listed, RowBatch, Rows
-from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, read_shard, shard_files
+from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Of, read_shard, shard_files, write_array
 from vqcli.errors import VqcliError
 
 
@@ -28,8 +28,11 @@ from vqcli.errors import VqcliError
 class LatentsInfo:
     """What latents are of: written beside them, and needed to train on them."""
 
+    OF: ClassVar[Of] = "latents"
     width: int
     """Channels D."""
+    sides: tuple[int, int]
+    """(h, w)."""
     dtype: str
     """``float16`` or ``float32``."""
     fingerprint: str
@@ -43,12 +46,29 @@ class LatentsInfo:
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self) | {"classes": list(self.classes)}
+        return asdict(self) | {"sides": list(self.sides), "classes": list(self.classes)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> LatentsInfo:
         """From what ``record`` gave."""
-        return cls(**{**record, "classes": tuple(record["classes"])})
+        height, width = record["sides"]
+        return cls(**{**record, "sides": (height, width), "classes": tuple(record["classes"])})
+
+
+def write_latents(
+    folder: Path, shard: int, lines: list[dict[str, Any]], rows: list[np.ndarray], info: LatentsInfo
+) -> None:
+    """Write a shard: a line per input, and the latents (D, h, w) of those that were encoded.
+
+    Raises VqcliError where the number format does not reach to them.
+    """
+    none = np.zeros((0, info.width, *info.sides), info.dtype)
+    with np.errstate(over="ignore"):
+        latents = np.stack(rows).astype(info.dtype) if rows else none
+    if not np.isfinite(latents).all():
+        message = f"latents do not fit into {info.dtype}"
+        raise VqcliError(message, hint="--latents float32", reason="not-finite")
+    write_array(folder, shard, lines, latents, "latents")
 
 
 @dataclass(frozen=True)
@@ -67,11 +87,6 @@ class LatentRows(Rows):
         super().__init__(listed)
         self.info, self._shards = info, shards
         self._ends = np.cumsum([len(shard) for shard in shards])
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """(h, w) of all latents."""
-        return self._shards[0].shape[2:]
 
     def latents(self, indices: np.ndarray, views: np.ndarray) -> NDArray[np.float32]:
         """Of image ``indices[b]`` the view ``views[b]``, (B, D, h, w)."""

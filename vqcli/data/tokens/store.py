@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -33,6 +33,7 @@ AGAIN = "run the same command again: it continues, and makes damaged shards anew
 class TokensInfo:
     """What tokens are of: written beside them, and needed to turn them back into images."""
 
+    OF: ClassVar[Of] = "tokens"
     codebook_size: int
     fingerprint: str
     """Of the tokenizer that made them; empty if nobody wrote it down."""
