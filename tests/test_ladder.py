@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
-    {"types", "errors"},
-    {"config", "files", "recipes", "parts"},
+    {"types", "errors", "parts"},
+    {"config", "files", "recipes", "plugins"},
     {"registry"},
     {"nn", "pixels"},
     {"codebooks", "losses", "discriminators", "features", "metrics", "data", "importers"},
@@ -31,6 +31,7 @@ LIGHT = [
     "types",
     "errors",
     "parts",
+    "plugins",
     "config",
     "files",
     "registry",

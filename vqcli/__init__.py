@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vqcli.jobs.push import pack, push
     from vqcli.jobs.train import train
     from vqcli.library.find import import_file as import_model
+    from vqcli.plugins import allow as allow_plugins
 
 _LAZY = {
     "load": "vqcli.door.load:load",
@@ -67,6 +68,7 @@ _LAZY = {
     "pull": "vqcli.jobs.pull:pull",
     "pack": "vqcli.jobs.push:pack",
     "push": "vqcli.jobs.push:push",
+    "allow_plugins": "vqcli.plugins:allow",
     "BadImage": "vqcli.errors:BadImage",
     "VqcliError": "vqcli.errors:VqcliError",
 }
@@ -90,6 +92,7 @@ __all__ = [
     "TrainOptions",
     "VqcliError",
     "__version__",
+    "allow_plugins",
     "build_codebook",
     "decode_tokens",
     "encode_images",

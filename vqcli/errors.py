@@ -32,6 +32,7 @@ REASONS = {
     "locked": "another process is at work in that folder",
     "changed": "data, settings or software changed under work that was to be continued",
     "environment": "the machine or its software cannot do it",
+    "plugin": "parts from outside are needed and not allowed, or cannot be used",
     "missing-extra": "a package is missing that an extra of vqcli installs",
     "memory": "it does not fit into memory",
     "worker-died": "a process that reads images died",

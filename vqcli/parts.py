@@ -1,6 +1,7 @@
 """Names of parts: ``"name": "module:Class"``. A new part is one file and one line here.
 
 Nothing that was downloaded chooses what Python imports: a checkpoint can only name what stands in this table.
+Plugins that a user allowed add theirs to it: ``vqcli.plugins``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,21 @@ import importlib
 import re
 from pathlib import Path
 from typing import Any
+
+BASES = {
+    "codebooks": "vqcli.codebooks.base:Codebook",
+    "quantizers": "vqcli.quantizers.base:Quantizer",
+    "tokenizers": "vqcli.tokenizers.base:Tokenizer",
+    "generators": "vqcli.generators.base:Generator",
+    "losses": "vqcli.losses.base:ImageLoss",
+    "discriminators": "vqcli.discriminators.base:Discriminator",
+    "features": "vqcli.features.base:Features",
+    "metrics": "vqcli.metrics.base:Metric",
+    "sources": "vqcli.data.images.base:Source",
+    "tasks": "vqcli.training.task:Task",
+    "importers": "vqcli.importers.base:Importer",
+}
+"""The class that all parts of a kind are of."""
 
 PARTS: dict[str, dict[str, str]] = {
     "codebooks": {
@@ -93,12 +109,26 @@ def attribute(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def singular(kind: str) -> str:
+    """The word for one part of a kind."""
+    return {"losses": "loss"}.get(kind, kind.removesuffix("s"))
+
+
+def plugin_of(kind: str, name: str) -> str:
+    """The module of the plugin that a part is from; empty for one of ours."""
+    module = PARTS[kind][name].partition(":")[0]
+    return "" if module.startswith("vqcli.") else module
+
+
 def describe(kind: str) -> dict[str, str]:
     """First docstring line of every part of a kind, read from the source: nothing is imported."""
-    return {name: _first_line(*target.split(":")) for name, target in PARTS[kind].items()}
+    return {name: _first_line(target) for name, target in PARTS[kind].items()}
 
 
-def _first_line(module: str, attribute: str) -> str:
+def _first_line(target: str) -> str:
+    module, part = target.split(":")
+    if not module.startswith("vqcli."):  # a plugin's, which is imported already
+        return (attribute(target).__doc__ or "").strip().partition("\n")[0]
     path = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    found = re.search(rf'^class {attribute}\b[^"]*"""(.*)', path.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rf'^class {part}\b[^"]*"""(.*)', path.read_text(encoding="utf-8"), re.MULTILINE)
     return found[1].removesuffix('"""') if found else ""

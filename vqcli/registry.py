@@ -9,21 +9,40 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from vqcli.config import PartConfig, parse
 from vqcli.errors import VqcliError, suggestion
-from vqcli.parts import PARTS, attribute
+from vqcli.parts import PARTS, attribute, singular
+from vqcli.plugins import BROKEN, installed, require
 
 
-def singular(kind: str) -> str:
-    """The word for one part of a kind."""
-    return {"losses": "loss"}.get(kind, kind.removesuffix("s"))
+def known_parts(kind: str) -> dict[str, str]:
+    """All parts of a kind, ``name: module:Class``: ours, and those of plugins that are allowed."""
+    installed()
+    return PARTS[kind]
+
+
+def part_name(kind: str, name: Any) -> Any:
+    """The name of a part that may be told as ``mymodule:MyPart``.
+
+    Raises VqcliError where that plugin is not allowed, or has no such part.
+    """
+    if not isinstance(name, str) or ":" not in name:
+        return name
+    module, _, wanted = name.partition(":")
+    require([module], f"the {singular(kind)} {name}")
+    theirs = {target: own for own, target in PARTS[kind].items() if target.startswith(f"{module}:")}
+    if name not in theirs:
+        message = f"the plugin {module} has no {singular(kind)} {wanted}"
+        raise VqcliError(message, hint=suggestion(name, list(theirs)), reason="config")
+    return theirs[name]
 
 
 def resolve(kind: str, name: Any) -> Any:
     """The class registered as ``name``. Raises VqcliError with the nearest known name."""
-    known = PARTS[kind]
-    if not isinstance(name, str) or name not in known:
-        raise VqcliError(
-            f"unknown {singular(kind)} '{name}'", hint=suggestion(str(name), list(known)), reason="config"
-        )
+    known, name = PARTS[kind], str(name)
+    if name not in known:  # only then are installed plugins asked: they may import much
+        known = known_parts(kind)
+    if name not in known:
+        hint = "; ".join([suggestion(name, list(known)), *BROKEN.values()])
+        raise VqcliError(f"unknown {singular(kind)} '{name}'", hint=hint, reason="config")
     return attribute(known[name])
 
 
@@ -42,6 +61,7 @@ def _parse(kind: str, value: Any) -> Any:
         raise VqcliError(
             f"a {singular(kind)} needs a name", hint=f"one of: {', '.join(PARTS[kind])}", reason="config"
         )
+    value = value | {"name": part_name(kind, value["name"])}
     return parse(resolve(kind, value["name"]).Config, value, f"{singular(kind)} '{value['name']}'")
 
 
@@ -50,7 +70,8 @@ def _parse_losses(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError("losses are names with weights, such as {l2: 1.0, perceptual: 1.0}")
     parsed = {}
-    for name, each in value.items():
+    for told, each in value.items():
+        name = part_name("losses", told)
         section = each if isinstance(each, dict) else {"weight": each}
         if section.get("name", name) != name:
             raise ValueError(f"the loss {name} is called {section['name']}: leave the name out")

@@ -17,6 +17,7 @@ from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.checkpoint.weights import load_state, read_tensors, weights_file
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator
+from vqcli.plugins import needed, require, sentence
 from vqcli.registry import GeneratorConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
@@ -31,6 +32,7 @@ def describe_generator(generator: Generator) -> dict[str, Any]:
         "format": FORMAT,
         "tokenizer": _told(generator.spec),
         "generator": generator.config.model_dump(mode="json"),
+        **needed(generator.config),
     }
 
 
@@ -66,6 +68,7 @@ def _card(generator: Generator, note: str) -> str:
         f"# A generator ({generator.config.name}) of {generator.config.classes:,} classes\n",
         f"{count:,} parameters; images of {size} pixels as {_what(generator)}.",
         note,
+        sentence(generator.config),
         f"\n    vqcli {KINDS['generator'].use} -m THIS_FOLDER\n",
     ]
     return "\n".join(line for line in lines if line)
@@ -89,9 +92,11 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
 def read_generator(folder: Path) -> Generator:
     """The generator of a model folder or training checkpoint.
 
-    Raises VqcliError where files are missing, damaged, not finite, or do not fit each other.
+    Raises VqcliError where files are missing, damaged, not finite, or do not fit each other, and where it
+    needs a plugin that is not allowed.
     """
     config = read_config(folder, "generator")
+    require(config.get("plugins", []), folder)
     try:
         generator_config = TypeAdapter(GeneratorConfig).validate_python(config["generator"])
         spec = TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])

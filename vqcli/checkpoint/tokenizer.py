@@ -19,6 +19,7 @@ from vqcli.checkpoint.card import model_card
 from vqcli.checkpoint.folder import FORMAT, damaged, read_config
 from vqcli.checkpoint.weights import hash_of, load_state, read_tensors, weights_file
 from vqcli.metrics.usage.record import USAGE, UsageRecord
+from vqcli.plugins import needed, require, sentence
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
@@ -48,6 +49,7 @@ def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "downsample": spec.downsample,
         "image_size": spec.image_size,
         "tokenizer": tokenizer.config.model_dump(mode="json"),
+        **needed(tokenizer.config),
     }
 
 
@@ -68,6 +70,7 @@ def save_tokenizer(
     files.write_tensors(folder / "model.safetensors", state, {"fingerprint": baked.fingerprint})
     if usage is not None:
         files.write_json(folder / USAGE, usage.to_json())
+    note = "\n".join(filter(None, [note, sentence(baked.config)]))
     files.write_text(folder / "README.md", model_card(baked.spec, usage, note))
     files.write_json(folder / "config.json", describe_tokenizer(baked))
 
@@ -108,7 +111,11 @@ def read_spec(folder: Path) -> TokenizerSpec:
 
 
 def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
-    """The tokenizer that ``config.json`` describes, on the meta device: no weights are drawn or read."""
+    """The tokenizer that ``config.json`` describes, on the meta device: no weights are drawn or read.
+
+    Raises VqcliError where it describes none, or needs a plugin that is not allowed.
+    """
+    require(config.get("plugins", []), folder)
     try:
         tokenizer_config = TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"])
         with torch.device("meta"):

@@ -43,6 +43,11 @@ def sampling(options: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options["sampling"].items())
 
 
+def plugins(told: dict[str, list[str]]) -> list[Row]:
+    """A line for each plugin that a model needs: ``plugin mymodule``, and its parts."""
+    return [(f"plugin {name}", ", ".join(parts)) for name, parts in told.items()]
+
+
 def weights(parameters: int, size: int) -> str:
     """``886,787 numbers, 3.6 MB``, of a size in bytes."""
     return f"{parameters:,} numbers, {size / 1e6:.1f} MB"

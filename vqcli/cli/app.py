@@ -1,7 +1,8 @@
 """The command line: which commands there are, and what becomes of their errors.
 
 A command is a plain function ``name(out: Out, ...)`` in a module beside this one and a line of ``COMMANDS``.
-Every command gets ``--json``, ``--quiet`` and ``--verbose``; they become its ``out``.
+Every command gets ``--json``, ``--quiet`` and ``--verbose``; they become its ``out``. Every one takes
+``--plugin`` too, before the command or after it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from vqcli.cli import (
     usage,
 )
 from vqcli.cli.groups import KEYWORD, expanded
-from vqcli.cli.options import JsonOpt, QuietOpt, VerboseOpt
+from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
 
@@ -121,27 +122,37 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
+    plugin: PluginOpt = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Train, run and measure vector-quantized image tokenizers."""
+    context.obj = plugin or []
 
 
 def speaking(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with the flags of its groups, and the three of ``Out`` in place of its first parameter."""
+    """The command with the flags of its groups, of plugins, and those of ``Out`` for its first parameter."""
     own, groups = expanded(function)
 
     @functools.wraps(function)
-    def run(*, json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
+    def run(
+        context: typer.Context, plugin: list[str], json: bool, quiet: bool, verbose: bool, **arguments: Any
+    ) -> None:
         out = Out(json, quiet, verbose)
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out):
+            from vqcli.plugins import allow, named_in_environment  # not for --help
+
+            allow(*named_in_environment(), *(context.obj or ()), *(plugin or ()))
             built = {name: group.build(arguments) for name, group in groups.items()}
             function(out, **built, **arguments)
 
     flags = (("json", JsonOpt), ("quiet", QuietOpt), ("verbose", VerboseOpt))
     added = [inspect.Parameter(name, KEYWORD, default=False, annotation=kind) for name, kind in flags]
+    added.append(inspect.Parameter("plugin", KEYWORD, default=None, annotation=PluginOpt))
+    added.append(inspect.Parameter("context", KEYWORD, annotation=typer.Context))
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
 

@@ -50,13 +50,19 @@ def list_parts(
         if kind == "models":
             return _models(found[kind])
         if kind:
-            return table([kind, ""], [(entry.name, entry.summary) for entry in found[kind]])
+            return table([kind, ""], [(entry.name, _told(entry)) for entry in found[kind]])
         return table(
-            ["kind", "name", ""], [(k, e.name, e.summary) for k, entries in found.items() for e in entries]
+            ["kind", "name", ""], [(k, e.name, _told(e)) for k, entries in found.items() for e in entries]
         )
 
     names = "\n".join(entry.name for entries in found.values() for entry in entries)
     out.result(found[kind] if kind else found, text, essential=names)
+
+
+def _told(entry: Any) -> str:
+    """What an entry is, and the plugin it is from."""
+    plugin = getattr(entry, "plugin", "")
+    return f"{entry.summary} ({plugin})" if plugin else entry.summary
 
 
 def _models(entries: Sequence[Any]) -> str:

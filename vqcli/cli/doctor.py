@@ -37,7 +37,7 @@ def _text(found: Diagnosis) -> str:
         ("memory", f"{memory >> 20:,} MiB available" if memory is not None else "unknown"),
         ("disk", f"{found.disk_free >> 20:,} MiB free here"),
     ]
-    lines += list(found.environment.items())
+    lines += [*found.environment.items(), *(("plugin", module) for module in found.plugins)]
     text = [f"{name:<22}{visible(value)}" for name, value in lines]
     for extra, line in found.missing_extras.items():
         text.append(f"{'extra ' + extra:<22}{line}")

@@ -68,6 +68,7 @@ def check(
         rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]
         rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
         rows += [(f"memory: {name}", f"{size / 2**30:.2f} GiB") for name, size in found.memory.items()]
+        rows += [(f"plugin {name}", ", ".join(parts)) for name, parts in found.plugins.items()]
         return table([found.recipe, ""], rows)
 
     out.result(found, text, essential="ok")

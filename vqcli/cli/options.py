@@ -108,6 +108,14 @@ LimitOpt = Annotated[int | None, option("--limit", min=1, metavar="N", help="Rea
 WorkersOpt = Annotated[int, option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
 StrictOpt = Annotated[bool, option("--strict", help="Fail at the first input that cannot be used.")]
 ForceOpt = Annotated[bool, option("--force", help="Go on where vqcli would refuse.")]
+PluginOpt = Annotated[
+    list[str] | None,
+    option(
+        "--plugin",
+        metavar="MODULE",
+        help="Add the parts of a Python module or file that you trust; may repeat [$VQCLI_PLUGINS].",
+    ),
+]
 
 JsonOpt = Annotated[bool, option("--json", help="Print the result as one JSON value.")]
 QuietOpt = Annotated[bool, option("--quiet", "-q", help="Print only the essential; no progress.")]

@@ -12,8 +12,9 @@ from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.cache import KIND, cache_folder
 from vqcli.library.downloads.fetch import HEAVY
 from vqcli.metrics.protocols import PROTOCOLS
-from vqcli.parts import PARTS, describe
+from vqcli.parts import PARTS, describe, plugin_of
 from vqcli.recipes import recipe_names, recipe_text
+from vqcli.registry import known_parts
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Entry:
 
     name: str
     summary: str
+
+
+@dataclass(frozen=True)
+class PluginPart(Entry):
+    """A part of a plugin."""
+
+    plugin: str
+    """The module that brings it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,13 @@ def _entries(kind: str) -> Sequence[Entry]:
         return [Entry(name, _first_comment(recipe_text(name))) for name in recipe_names()]
     if kind == "protocols":
         return [Entry(name, protocol.summary) for name, protocol in PROTOCOLS.items()]
-    return [Entry(name, summary) for name, summary in sorted(describe(kind).items())]
+    known_parts(kind)
+    return [_part(kind, name, summary) for name, summary in sorted(describe(kind).items())]
+
+
+def _part(kind: str, name: str, summary: str) -> Entry:
+    plugin = plugin_of(kind, name)
+    return PluginPart(name, summary, plugin) if plugin else Entry(name, summary)
 
 
 def _model(name: str, published: Published) -> Model:

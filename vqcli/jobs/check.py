@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from vqcli.data.images.open import claimant
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
 from vqcli.jobs.finder import Onlooker
+from vqcli.plugins import uses
 from vqcli.registry import resolve
 from vqcli.training.recipe import Recipe, read_recipe, steps_in
 from vqcli.training.task import Task
@@ -38,6 +40,8 @@ class RecipeInfo:
     batch_size: int
     memory: dict[str, int]
     """Bytes on one process: weights with gradients and moments, and activations of the model's pass."""
+    plugins: dict[str, list[str]]
+    """Plugins that it has parts of: module -> those parts."""
     settings: dict[str, Any]
     """The recipe, resolved."""
 
@@ -73,6 +77,7 @@ def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | 
         steps=steps,
         batch_size=recipe.training.batch_size,
         memory={"weights": 4 * (4 * trained + frozen), "activations": activations(task, recipe)},
+        plugins=uses(recipe, claimant(recipe.data.source)),
         settings=recipe.model_dump(mode="json"),
     )
 

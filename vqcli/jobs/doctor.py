@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vqcli
+from vqcli.plugins import BROKEN, installed, loaded
 
 CORE = (
     "torch",
@@ -46,6 +47,7 @@ VARIABLES = (
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
     "VQCLI_MODEL",
+    "VQCLI_PLUGINS",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
 )
@@ -74,6 +76,8 @@ class Diagnosis:
     disk_free: int
     """Where the command was given."""
     environment: dict[str, str]
+    plugins: list[str]
+    """Modules that bring parts: of installed packages, and those that were named."""
     missing_extras: dict[str, str]
     """Extra -> the line that installs it."""
     problems: list[Problem]
@@ -83,6 +87,7 @@ def diagnose() -> Diagnosis:
     """Look at versions, devices, room and settings. Imports torch."""
     versions = _versions()
     problems = [*_missing(versions), *_torchvision()]
+    installed()
     devices, threads, trouble = _torch()
     disk_free = shutil.disk_usage(Path.cwd()).free
     if disk_free < LEAST_DISK:
@@ -97,10 +102,11 @@ def diagnose() -> Diagnosis:
         memory_available=_memory_available(),
         disk_free=disk_free,
         environment=_environment(),
+        plugins=sorted(loaded()),
         missing_extras={
             x: f"pip install 'vqcli[{x}]'" for x, package in EXTRAS.items() if not versions[package]
         },
-        problems=problems + trouble + _cache(),
+        problems=problems + trouble + _cache() + _plugins(),
     )
 
 
@@ -161,6 +167,13 @@ def _torch() -> tuple[list[str], int | None, list[Problem]]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices, torch.get_num_threads(), []
+
+
+def _plugins() -> list[Problem]:
+    return [
+        Problem(why, f"update or uninstall the package that brings {module}")
+        for module, why in BROKEN.items()
+    ]
 
 
 def _memory_available() -> int | None:

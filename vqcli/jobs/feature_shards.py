@@ -26,9 +26,8 @@ from vqcli.jobs.encoder import SHARD
 from vqcli.jobs.options import FeatureOptions
 from vqcli.jobs.sharded import Work
 from vqcli.nn.kmeans import Vectors, held
-from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize
-from vqcli.registry import resolve
+from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress
 
 
@@ -102,9 +101,10 @@ class Extractor:
 def make_features(options: FeatureOptions) -> Features:
     """The features that are named, ready. Raises VqcliError if a model cannot be had."""
     chosen: dict[str, Any] = {"patch": options.patch} if options.features == "pixels" else {}
-    if options.features not in PARTS["features"]:
+    known = known_parts("features")
+    if options.features not in known:
         chosen = {"model": options.features}
-    part = resolve("features", options.features if options.features in PARTS["features"] else "vision")
+    part = resolve("features", options.features if options.features in known else "vision")
     return part(part.Config(**chosen)).eval()
 
 

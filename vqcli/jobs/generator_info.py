@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import read_classes
-from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, sampling, weights
+from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, plugins, sampling, weights
 from vqcli.checkpoint.weights import count_numbers
 from vqcli.library.references import published
 from vqcli.registry import resolve
@@ -40,6 +40,8 @@ class GeneratorInfo:
     """Where that is: a folder, or a short name; None where nobody tells."""
     generator: dict[str, Any]
     """Its full configuration, defaults of sampling too."""
+    plugins: dict[str, list[str]] = field(default_factory=dict)
+    """Plugins that it needs: module -> parts."""
 
     def rows(self) -> list[Row]:
         """What a table for people says, line by line."""
@@ -55,6 +57,7 @@ class GeneratorInfo:
             ("tokenizer", self.tokenizer or NO_TOKENIZER),
             ("fingerprint", known),
             ("sampling", sampling(self.generator)),
+            *plugins(self.plugins),
         ]
 
 
@@ -76,4 +79,5 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
         fingerprint=spec.fingerprint,
         tokenizer=str(inside) if inside.is_dir() else (source.tokenizer if source else "") or None,
         generator=generator,
+        plugins=config.get("plugins", {}),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vqcli.checkpoint.folder import read_config
-from vqcli.checkpoint.told import Row, quantizer, weights
+from vqcli.checkpoint.told import Row, plugins, quantizer, weights
 from vqcli.checkpoint.weights import count_numbers
 from vqcli.metrics.usage.record import UsageRecord
 
@@ -33,6 +33,8 @@ class TokenizerInfo:
     """Its full configuration."""
     usage: UsageRecord | None
     """What was measured of it."""
+    plugins: dict[str, list[str]] = field(default_factory=dict)
+    """Plugins that it needs: module -> parts."""
 
     def rows(self) -> list[Row]:
         """What a table for people says, line by line."""
@@ -45,6 +47,7 @@ class TokenizerInfo:
             ("weights", weights(self.parameters, self.bytes)),
             ("fingerprint", self.fingerprint or "none yet: a training checkpoint"),
             ("utilization", _stored(self.usage)),
+            *plugins(self.plugins),
         ]
 
 
@@ -64,5 +67,6 @@ def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
         parameters=sum(map(count_numbers, there)),
         bytes=sum(path.stat().st_size for path in there),
         usage=UsageRecord.read(folder),
+        plugins=config.get("plugins", {}),
         **{name: config[name] for name in TOLD},
     )

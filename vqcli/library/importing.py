@@ -13,8 +13,8 @@ from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
-from vqcli.parts import PARTS, attribute
-from vqcli.registry import resolve
+from vqcli.parts import attribute
+from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress, silent
 
 FORMAT, RECORD = 1, "import.json"
@@ -122,14 +122,15 @@ def read_hashed(path: Path, expected: str | None) -> tuple[str, Checkpoint]:
 def recognise(path: Path, keys: Iterable[str]) -> tuple[str, Importer]:
     """The one importer whose layout has these keys, and its name. Raises VqcliError if there is none."""
     keys = sorted(keys)
-    for name in PARTS["importers"]:
+    known = known_parts("importers")
+    for name in known:
         importer: Importer = resolve("importers", name)()
         if importer.matches(keys):
             return name, importer
     some = ", ".join(f"'{key}'" for key in keys[:: max(1, len(keys) // 3)][:4])
     raise VqcliError(
         f"{path} has a layout that is not known: {len(keys):,} keys such as {some}",
-        hint=f"known: {', '.join(PARTS['importers'])}",
+        hint=f"known: {', '.join(known)}",
         reason="layout",
     )
 

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 from vqcli.config import PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
+from vqcli.plugins import require
 from vqcli.recipes import recipe_text
-from vqcli.registry import resolve
+from vqcli.registry import part_name, resolve
 
 
 def _check_duration(value: int | str) -> int | str:
@@ -186,9 +187,12 @@ def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def parse_recipe(raw: dict[str, Any], name: str) -> Recipe:
-    """The checked recipe of a mapping; ``task`` in it tells which kind."""
+    """The checked recipe of a mapping; ``task`` in it tells which kind, ``plugins`` what must be allowed."""
+    require(raw.get("plugins", []), name)
+    raw = {key: value for key, value in raw.items() if key != "plugins"}
     if "task" not in raw:
         raise VqcliError(f"{name}: a recipe needs a 'task'", hint="task: tokenizer", reason="config")
+    raw["task"] = part_name("tasks", raw["task"])
     kind = resolve("tasks", raw["task"])
     recipe: Recipe = parse(kind.Config, raw, name)
     if recipe.training.shard and not kind.SHARDS:

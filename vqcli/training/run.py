@@ -12,8 +12,10 @@ from PIL.Image import Image
 
 from vqcli import files
 from vqcli.config import dump_yaml
+from vqcli.data.images.open import claimant
 from vqcli.errors import VqcliError
 from vqcli.library.references import checkpoints
+from vqcli.plugins import needed
 from vqcli.training.recipe import Recipe
 
 
@@ -43,8 +45,9 @@ class Run:
         return (self.model / "config.json").is_file()
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Store the resolved recipe."""
-        files.write_text(self.recipe_file, dump_yaml(recipe.model_dump(mode="json")))
+        """Store the resolved recipe, with the plugins it needs, if any."""
+        plugins = needed(recipe, claimant(recipe.data.source))
+        files.write_text(self.recipe_file, dump_yaml(plugins | recipe.model_dump(mode="json")))
 
     def log(self, line: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""

@@ -6,8 +6,7 @@ from vqcli.data.images.base import Source
 from vqcli.data.images.forms import forms
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
-from vqcli.parts import PARTS
-from vqcli.registry import resolve
+from vqcli.registry import known_parts, resolve
 
 
 def claimant(text: str) -> type[Source] | None:
@@ -15,7 +14,7 @@ def claimant(text: str) -> type[Source] | None:
 
     The last one in the registry is asked first, so that one from outside may know a folder or a file better.
     """
-    kinds = (resolve("sources", name) for name in reversed(PARTS["sources"]))
+    kinds = (resolve("sources", name) for name in reversed(known_parts("sources")))
     return next((kind for kind in kinds if kind.claims(text)), None)
 
 

@@ -22,8 +22,7 @@ from vqcli.metrics.protocols import Protocol
 from vqcli.nn.inception import FidInception
 from vqcli.nn.lpips import Backbone, Lpips
 from vqcli.nn.random_weights import random_weights
-from vqcli.parts import PARTS
-from vqcli.registry import MetricConfig, build, resolve
+from vqcli.registry import MetricConfig, build, known_parts, resolve
 from vqcli.types import Progress
 
 SIDES: tuple[Side, ...] = ("reference", "sample")
@@ -177,7 +176,7 @@ def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
 
     Raises VqcliError where a metric is not known or does not fit, and where none does.
     """
-    known = PARTS["metrics"]
+    known = known_parts("metrics")
     for name in wanted:
         if name not in known:
             hint = suggestion(name, list(known))
