@@ -74,10 +74,10 @@ def test_the_object_is_made_of_what_was_given():
     [
         (tokens.ENCODED, set(), set()),
         (tokens.DECODING, set(), set()),
-        (groups.COUNTED, {"model", "augment", "crop_range"}, set()),
+        (groups.COUNTED, {"model", "augment", "crop_range", "latents"}, set()),
         (build_codebook.FEATURES, set(), set()),
         (evaluate.ASKED, {"save_every"}, set()),
-        (generate.ASKED, {"sampling"}, set(generate.SAMPLING)),
+        (generate.ASKED, set(), set(generate.SAMPLING)),
         (train.ASKED, set(), set(train.KEYS)),
         (importing.UNTOLD, {"settings", "tokenizer", "bring"}, set()),
     ],

@@ -144,7 +144,7 @@ def test_a_generator_learns_them_as_it_learns_images(model, tmp_path, monkeypatc
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     other = make_model(tmp_path / "other", seed=1)
     for kind, tokenizer, said in (
-        ("toy_flow", other, "the latents .* are not of the tokenizer .*: fingerprint"),
+        ("toy_flow", other, r"the latents .* are not of the tokenizer .*: fingerprint"),
         ("toy_scales", model, "holds latents, the generator learns tokens"),
     ):
         asked = TrainOptions(str(recipe(tmp_path, kind, tokenizer)), tmp_path / "no", settings=settings)

@@ -216,7 +216,7 @@ def test_sampling_is_the_generators_own_but_for_what_is_given(tmp_path, generato
     )
     assert np.array_equal(best, same)
     assert not np.array_equal(drawn, other)
-    with pytest.raises(VqcliError, match="^sampling of gpt: no steps$") as refused:
+    with pytest.raises(VqcliError, match=r"^sampling of gpt: no steps$") as refused:
         generate(options(generator, sampling={"steps": 3}), tmp_path / "out")
     assert "top_k" in refused.value.hint
     for given, told in (
