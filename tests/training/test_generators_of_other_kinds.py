@@ -114,7 +114,11 @@ def test_latents_are_standardized_and_told(tokenizers, tmp_path):
     torch.testing.assert_close(torch.tensor(spec.latents.std), std, atol=1e-4, rtol=1e-4)
     config = json.loads((result.model / "config.json").read_text())
     assert config["tokenizer"]["latents"]["mean"] == list(spec.latents.mean)
-    assert "latents of width 4, standardized" in (result.model / "README.md").read_text()
+    card = (result.model / "README.md").read_text()
+    assert "latents of width 4, standardized" in card
+    loss = result.measured["velocity"]
+    assert f"Velocity {loss:.4f} on 8 held-out images." in card
+    assert result.summary == [f"velocity {loss:.4f}, over 8 held-out images"]
     second = start(tmp_path / "second", "toy_flow", tokenizers, f"init={result.model}", "data.source=demo:32")
     assert load_generator(second.model).spec.latents == spec.latents  # of the weights that it started from
 

@@ -192,12 +192,10 @@ class GeneratorTask(Task):
 
     @classmethod
     def summary(cls, measured: dict[str, Any]) -> list[str]:
-        if "cross_entropy" not in measured:
+        if not measured:
             return []
-        return [
-            f"cross-entropy {measured['cross_entropy']:.4f} nats a token, perplexity "
-            f"{measured['perplexity']:.1f}, over {measured['images']:,} held-out images"
-        ]
+        also = f", perplexity {measured['perplexity']:.1f}" if "perplexity" in measured else ""
+        return [f"{told(measured)}{also}, over {measured['images']:,} held-out images"]
 
     def picture(self, model: nn.Module, batch: Batch | None) -> Image:
         """A row of images of each of a few classes, always from the same random numbers."""
@@ -227,13 +225,19 @@ class GeneratorTask(Task):
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         model = self.informed(model)
         note = ""
-        if "cross_entropy" in measured:
-            note = (
-                f"Cross-entropy {measured['cross_entropy']:.4f} nats a token on {measured['images']:,} "
-                "held-out images."
-            )
+        if measured:
+            words = told(measured)
+            note = f"{words[0].upper()}{words[1:]} on {measured['images']:,} held-out images."
         save_generator(model, folder, None, classes=self.classes, note=note)
         copy_tokenizer(self.folder, folder)
+
+
+def told(measured: dict[str, Any]) -> str:
+    """Losses on held-out images: ``cross-entropy 5.2134 nats a token``, others by their names."""
+    if "cross_entropy" in measured:
+        return f"cross-entropy {measured['cross_entropy']:.4f} nats a token"
+    losses = {name: value for name, value in measured.items() if name != "images"}
+    return ", ".join(f"{name.replace('_', '-')} {value:.4f}" for name, value in losses.items())
 
 
 class Shapes:
