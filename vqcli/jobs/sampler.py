@@ -63,6 +63,8 @@ class Sampler:
 
     tokenizer: Tokenizer
     """Set by ``add_tokenizer``."""
+    decoder: Path | None = None
+    """Its folder, where it was opened here."""
 
     def __init__(
         self,
@@ -142,6 +144,8 @@ class Sampler:
 
     def add_tokenizer(self, progress: Progress = silent) -> Path:
         """Open what decodes the tokens; its folder. Raises VqcliError where there is none that fits."""
+        if self.decoder:
+            return self.decoder
         options = self.options
         folder = generator_tokenizer(self.folder, options.model, options.tokenizer, progress)
         if folder is None:
@@ -149,6 +153,7 @@ class Sampler:
             raise VqcliError(f"{self.folder} comes without its tokenizer", hint=hint, reason="input-missing")
         self.tokenizer = load_tokenizer(folder, self.device)
         check_pair(self, folder)
+        self.decoder = folder
         return folder
 
     @property
