@@ -5,7 +5,7 @@ A new kind is a row and files of its own. Targets are ``"module:attribute"``, im
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Kind:
     card: str
     """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
     tokenizer where that is not in its folder."""
+    named: str = "-m"
+    """What stands before the model in ``use``; empty where it is an argument."""
     on_tokens: bool = False
     """Whether it works on the tokens of a tokenizer, which lies in its folder or is found by
     ``library.open.generator_tokenizer``."""
@@ -35,6 +37,10 @@ class Kind:
     evaluate: str = ""
     """``(folder, options, protocol, device, rank, progress)`` -> what ``vqcli evaluate`` measures; empty
     where it makes no images."""
+
+    def first(self, model: object) -> str:
+        """The command of ``use``, whole."""
+        return " ".join(["vqcli", self.use, *([self.named] if self.named else []), str(model)])
 
 
 KINDS: dict[str, Kind] = {
@@ -85,6 +91,18 @@ pictures = generator.generate(classes=0, count=8).images
     ),
 }
 """By the ``kind`` of ``config.json``."""
+
+AUTOENCODER = replace(
+    KINDS["tokenizer"],
+    commands="evaluate",
+    use="evaluate --images IMAGES --metrics psnr,ssim",
+    named="",
+    card="""## Use
+
+    vqcli evaluate {repository} --images IMAGES --metrics psnr,ssim
+""",
+)
+"""Of a tokenizer without a codebook: it makes latents, and no tokens."""
 
 
 def any_kind() -> str:

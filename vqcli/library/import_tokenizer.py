@@ -10,7 +10,7 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
-from vqcli.checkpoint.told import Row, untold
+from vqcli.checkpoint.told import Row, layers, untold
 from vqcli.config import parse
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State
@@ -48,10 +48,11 @@ class ImportedTokenizer:
         """What a table for people says of it, line by line."""
         size = "x".join(map(str, self.image_size))
         metric = ("metric", f"{self.metric}{untold('metric', self.assumptions())}")
+        codes, images = layers(self.codebook_size, self.width, size, self.downsample)
         return [
-            ("codes", f"{self.codebook_size:,} of width {self.width}"),
+            codes,
             *([metric] if self.metric else []),
-            ("images", f"{size} pixels, a token for {self.downsample}x{self.downsample}"),
+            images,
             ("fingerprint", self.fingerprint),
         ]
 

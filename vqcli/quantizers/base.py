@@ -51,12 +51,16 @@ class Quantizer(nn.Module, ABC):
     """Whether codes must be trained by gradient."""
     DRAWS: ClassVar[bool] = False
     """Whether tokens are drawn at random in training."""
+    EMPTY: ClassVar[bool] = False
+    """Whether it goes without codes, and only without."""
     config: PartConfig
     codebook: Codebook
 
     def __init__(self, config: PartConfig, codebook: Codebook) -> None:
         super().__init__()
         self.config, self.codebook = config, codebook
+        if (codebook.size == 0) != self.EMPTY:
+            raise unpaired(self.name, codebook)
         if self.NEEDS_GRADIENT and not codebook.HAS_GRADIENT:
             raise VqcliError(
                 f"the {self.name} quantizer trains codes by gradient; a codebook '{codebook.name}' has none",
@@ -78,6 +82,19 @@ class Quantizer(nn.Module, ABC):
     def width(self) -> int:
         """Code width D."""
         return self.codebook.width
+
+    @property
+    def moments(self) -> int:
+        """Channels that the encoder gives for each of the latents: 2 are a mean and a log-variance."""
+        return 1
+
+    def receive(self, features: Tensor) -> Tensor:
+        """Latents (B, D, h, w) of what the encoder gives, (B, moments * D, h, w)."""
+        return features
+
+    def release(self, latents: Tensor) -> Tensor:
+        """What the decoder is given for latents (B, D, h, w)."""
+        return latents
 
     @property
     def codebook_config(self) -> PartConfig:
@@ -114,6 +131,10 @@ class Quantizer(nn.Module, ABC):
         """What of latents (B, D, h, w) is compared with ``codes()``; or why nothing is, in words."""
         with float32(latents):
             return self.vectors(self.codebook.prepare(latents.float()), codes_kd)
+
+    def snap(self, latents: Tensor) -> Tensor:
+        """Latents (B, D, h, w) moved to their codes."""
+        return self.lookup(self.tokenize(latents))
 
     @abstractmethod
     def quantize(self, latents: Tensor) -> Quantized:
@@ -193,6 +214,11 @@ class Quantizer(nn.Module, ABC):
         """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
         self.codebook.update()
 
+    def require_codes(self) -> None:
+        """Raises VqcliError where there is no codebook, and so no tokens."""
+        if not self.size:
+            raise no_codes()
+
     def require_table(self) -> None:
         """Raises VqcliError where codes follow from a rule, so that none can be dropped."""
         if self.codebook.IMPLICIT:
@@ -244,6 +270,28 @@ class _Steps:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:
         return self  # what averages a generator copies it, but not its tokenizer
+
+
+def no_codes() -> VqcliError:
+    """The error of tokens that are asked of a model without a codebook."""
+    return VqcliError(
+        "this model has no codebook: it makes latents, not tokens",
+        hint="name a tokenizer that has one: vqcli list models",
+        reason="codebook",
+    )
+
+
+def unpaired(quantizer: str, codebook: Codebook) -> VqcliError:
+    """The error of a quantizer that needs codes without any, or of none that is given some."""
+    if codebook.size:
+        message = (
+            f"the quantizer '{quantizer}' leaves latents as they are; a codebook '{codebook.name}' has codes"
+        )
+        hint = f"give it the codebook {{name: none, width: {codebook.width}}}, or choose another quantizer"
+    else:
+        message = f"the {quantizer} quantizer needs codes; a codebook '{codebook.name}' has none"
+        hint = "choose another codebook, or quantizer none for an autoencoder that makes latents"
+    return VqcliError(message, hint=hint, reason="config")
 
 
 def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
