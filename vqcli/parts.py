@@ -99,6 +99,8 @@ PARTS: dict[str, dict[str, str]] = {
         "simvq": "vqcli.importers.simvq:SimVqImporter",
         "var": "vqcli.importers.var:VarImporter",
         "diffusers": "vqcli.importers.diffusers:DiffusersImporter",
+        "diffusers_kl": "vqcli.importers.autoencoder_kl:DiffusersKlImporter",
+        "compvis_kl": "vqcli.importers.autoencoder_kl:CompvisKlImporter",
         "llamagen_gpt": "vqcli.importers.llamagen_gpt:LlamaGenGptImporter",
         "gpt_lc": "vqcli.importers.gpt_lc:GptLcImporter",
     },
