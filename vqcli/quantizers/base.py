@@ -20,6 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
 from vqcli.quantizers.compared import Compared
+from vqcli.quantizers.words import changes, no_codes, unpaired, untrained
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -62,11 +63,7 @@ class Quantizer(nn.Module, ABC):
         if (codebook.size == 0) != self.EMPTY:
             raise unpaired(self.name, codebook)
         if self.NEEDS_GRADIENT and not codebook.HAS_GRADIENT:
-            raise VqcliError(
-                f"the {self.name} quantizer trains codes by gradient; a codebook '{codebook.name}' has none",
-                hint="use a learned, projected or bridged codebook, or the nearest quantizer",
-                reason="config",
-            )
+            raise untrained(self.name, codebook)
 
     @property
     def name(self) -> str:
@@ -272,28 +269,6 @@ class _Steps:
         return self  # what averages a generator copies it, but not its tokenizer
 
 
-def no_codes() -> VqcliError:
-    """The error of tokens that are asked of a model without a codebook."""
-    return VqcliError(
-        "this model has no codebook: it makes latents, not tokens",
-        hint="name a tokenizer that has one: vqcli list models",
-        reason="codebook",
-    )
-
-
-def unpaired(quantizer: str, codebook: Codebook) -> VqcliError:
-    """The error of a quantizer that needs codes without any, or of none that is given some."""
-    if codebook.size:
-        message = (
-            f"the quantizer '{quantizer}' leaves latents as they are; a codebook '{codebook.name}' has codes"
-        )
-        hint = f"give it the codebook {{name: none, width: {codebook.width}}}, or choose another quantizer"
-    else:
-        message = f"the {quantizer} quantizer needs codes; a codebook '{codebook.name}' has none"
-        hint = "choose another codebook, or quantizer none for an autoencoder that makes latents"
-    return VqcliError(message, hint=hint, reason="config")
-
-
 def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
     """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
     for name in ours | theirs:
@@ -301,14 +276,6 @@ def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
         if shapes[0] != shapes[1]:
             return f"{name} {shapes[0]} -> {shapes[1]}"
     return ""
-
-
-def changes(what: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """How deciding fields of two parts differ, in words; empty if they do not."""
-    if old["name"] != new["name"]:
-        old, new = ({"name": each["name"]} for each in (old, new))
-    changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
-    return f"{what} not the model's: {', '.join(changed)}" if changed else ""
 
 
 def sides(latents: Tensor) -> tuple[int, int]:

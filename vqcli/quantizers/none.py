@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from vqcli.config import PartConfig
-from vqcli.quantizers.base import Quantizer, changes, no_codes
-from vqcli.types import Quantized, Tokens
+from vqcli.quantizers.base import Quantizer
+from vqcli.quantizers.words import changes, no_codes
+from vqcli.types import CodeSteps, Quantized, Tokens
 
 
 class NoQuantizer(Quantizer):
@@ -59,6 +60,9 @@ class NoQuantizer(Quantizer):
         raise no_codes()
 
     def lookup(self, tokens: Tokens) -> Tensor:
+        raise no_codes()
+
+    def code_steps(self) -> CodeSteps:
         raise no_codes()
 
     def require_table(self) -> None:
