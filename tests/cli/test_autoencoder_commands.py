@@ -98,7 +98,7 @@ def test_training_one(tmp_path):
     first, second, third = done.stdout.splitlines()
     assert first.startswith(f"{tmp_path}/run/model  2 steps in")
     assert second.startswith("PSNR ")
-    assert third == f"Next: vqcli evaluate {tmp_path}/run --images IMAGES --metrics psnr,ssim"
+    assert third == f"Next: vqcli evaluate --images IMAGES --metrics psnr,ssim {tmp_path}/run"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "Reconstructions of 8 held-out images of demo:64: PSNR " in card
     assert "Utilization" not in card

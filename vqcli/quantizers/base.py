@@ -20,7 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
 from vqcli.quantizers.compared import Compared
-from vqcli.quantizers.words import changes, no_codes, unpaired, untrained
+from vqcli.quantizers.words import changes, first_misfit, no_codes, unpaired, untrained
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -267,15 +267,6 @@ class _Steps:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:
         return self  # what averages a generator copies it, but not its tokenizer
-
-
-def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
-    """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
-    for name in ours | theirs:
-        shapes = [tuple(each[name].shape) if name in each else "none" for each in (theirs, ours)]
-        if shapes[0] != shapes[1]:
-            return f"{name} {shapes[0]} -> {shapes[1]}"
-    return ""
 
 
 def sides(latents: Tensor) -> tuple[int, int]:

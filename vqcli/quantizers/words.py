@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from vqcli.codebooks.base import Codebook
 from vqcli.errors import VqcliError
 
@@ -37,6 +39,15 @@ def untrained(quantizer: str, codebook: Codebook) -> VqcliError:
         hint="use a learned, projected or bridged codebook, or the nearest quantizer",
         reason="config",
     )
+
+
+def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
+    """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
+    for name in ours | theirs:
+        shapes = [tuple(each[name].shape) if name in each else "none" for each in (theirs, ours)]
+        if shapes[0] != shapes[1]:
+            return f"{name} {shapes[0]} -> {shapes[1]}"
+    return ""
 
 
 def changes(what: str, old: dict[str, Any], new: dict[str, Any]) -> str:
