@@ -15,7 +15,7 @@ from tests.tokenizers.test_golden import formula
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.importers.autoencoder_kl import CompvisKlImporter, DiffusersKlImporter
-from vqcli.importers.base import ImportOptions
+from vqcli.importers.options import ImportOptions
 from vqcli.library.import_tokenizer import convert_tokenizer
 from vqcli.library.importing import import_model, recognise
 

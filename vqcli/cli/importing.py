@@ -67,8 +67,8 @@ UNTOLD = Group(
             option(
                 "--scale",
                 min=1e-6,
-                help="What generators see an autoencoder's latents multiplied by; where no config.json tells, "
-                "0.18215, as Stable Diffusion's.",
+                help="What generators see an autoencoder's latents multiplied by; "
+                "0.18215, as Stable Diffusion's, where no config.json tells.",
             ),
         ],
         "heads": Annotated[

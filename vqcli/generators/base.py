@@ -81,7 +81,7 @@ class Generator(nn.Module, ABC):
             raise VqcliError(
                 f"{config.name} generates tokens, but its tokenizer has no codebook: it makes latents",
                 hint="name a tokenizer that has a codebook: vqcli list models",
-                reason="codebook",
+                reason="wrong-kind",
             )
         if spec.grid is None:
             raise ValueError("a generator needs a tokenizer that tells its image size")

@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from vqcli.importers.base import ImportOptions, State, unfit
+from vqcli.importers.base import State, unfit
 from vqcli.importers.diffusers import NETWORK, DiffusersImporter
 from vqcli.importers.layouts import DIFFUSERS, TAMING, Layout
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.taming import DEEPER, OTHERS
 from vqcli.importers.tokenizer import TokenizerImporter
 

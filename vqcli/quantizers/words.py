@@ -15,7 +15,7 @@ def no_codes() -> VqcliError:
     return VqcliError(
         "this model has no codebook: it makes latents, not tokens",
         hint="name a tokenizer that has one: vqcli list models",
-        reason="codebook",
+        reason="wrong-kind",
     )
 
 
