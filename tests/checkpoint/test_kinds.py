@@ -84,7 +84,7 @@ def test_a_third_kind_is_opened(tmp_path, judge):
 
 def test_a_third_kind_is_packed_with_its_card(tmp_path, judge):
     parcel = pack(str(toy_kind.make(tmp_path / "judge")), "me/judge")
-    assert (parcel.kind, parcel.next) == ("judge", "vqcli judge IMAGES -m me/judge")
+    assert (parcel.kind, parcel.use) == ("judge", "judge IMAGES")
     assert "# A judge\n" in parcel.card
     assert "    vqcli judge IMAGES -m me/judge --tokenizer TOKENIZER\n" in parcel.card
     assert "network:\n  codes: 16\n  classes: 3\n" in parcel.card

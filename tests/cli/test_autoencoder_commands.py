@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.cli.said import refused
 from tests.importers.foreign import CASES
 from tests.models import make_autoencoder
 from tests.training.tiny import write_recipe
+from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.cli.app import app
+from vqcli.data.tokens.latents import open_latent_rows
+from vqcli.pixels import normalize
 
 NO_CODES = "this model has no codebook: it makes latents, not tokens"
 QUICK = ("--device", "cpu", "--num-workers", 0)
@@ -43,7 +47,7 @@ def test_what_needs_tokens_is_refused_before_anything_is_written(tmp_path, model
         ("prune", model, "-o", tmp_path / "p", "--images", "demo:4", *QUICK),
         ("prune", model, "-o", tmp_path / "p", "--tokens", tmp_path / "t.npy", *QUICK),
     ):
-        assert refused(vqcli(*command), NO_CODES, "name a tokenizer that has one: vqcli list models")
+        assert refused(vqcli(*command), NO_CODES, "for tokens name another tokenizer: vqcli list models")
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -89,6 +93,21 @@ def test_reconstructions_are_measured_without_usage(model):
     assert refused(recorded, "has no codebook, and --record keeps the usage of one", "leave it out")
 
 
+@torch.inference_mode()
+def test_latents_are_kept_at_their_scale(tmp_path, model):
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(tmp_path / "a.png")
+    asked = ("-o", tmp_path / "latents", "--latents", "float32", "-m", model, *QUICK)
+    done = vqcli("encode", tmp_path / "a.png", *asked)
+    assert done.exit_code == 0, done.output
+    rows = open_latent_rows(tmp_path / "latents")
+    (found,) = rows.latents(np.array([0]), np.array([0]))
+    images = normalize(torch.arange(192, dtype=torch.uint8).view(8, 8, 3).permute(2, 0, 1)[None])
+    tokenizer = load_tokenizer(model)
+    mean = tokenizer.features(images)[0, :4]
+    np.testing.assert_allclose(found, (mean * 0.18215).numpy(), atol=1e-6)
+    assert rows.info.fingerprint == tokenizer.fingerprint
+
+
 def test_training_one(tmp_path):
     asked = ("tokenizer.quantizer=none", "tokenizer.codebook={name: none, width: 6}", "data.size=16")
     few = ("training.steps=2", "training.batch_size=4")
@@ -98,7 +117,7 @@ def test_training_one(tmp_path):
     first, second, third = done.stdout.splitlines()
     assert first.startswith(f"{tmp_path}/run/model  2 steps in")
     assert second.startswith("PSNR ")
-    assert third == f"Next: vqcli evaluate --images IMAGES --metrics psnr,ssim {tmp_path}/run"
+    assert third == f"Next: vqcli encode IMAGES -o latents/ --latents float16 -m {tmp_path}/run"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "Reconstructions of 8 held-out images of demo:64: PSNR " in card
     assert "Utilization" not in card

@@ -27,8 +27,6 @@ class Kind:
     card: str
     """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
     tokenizer where that is not in its folder."""
-    named: str = "-m"
-    """What stands before the model in ``use``; empty where it is an argument."""
     on_tokens: bool = False
     """Whether it works on the tokens of a tokenizer, which lies in its folder or is found by
     ``library.open.generator_tokenizer``."""
@@ -37,10 +35,6 @@ class Kind:
     evaluate: str = ""
     """``(folder, options, protocol, device, rank, progress)`` -> what ``vqcli evaluate`` measures; empty
     where it makes no images."""
-
-    def first(self, model: object) -> str:
-        """The command of ``use``, whole."""
-        return " ".join(["vqcli", self.use, *([self.named] if self.named else []), str(model)])
 
 
 KINDS: dict[str, Kind] = {
@@ -94,11 +88,11 @@ pictures = generator.generate(classes=0, count=8).images
 
 AUTOENCODER = replace(
     KINDS["tokenizer"],
-    commands="evaluate",
-    use="evaluate --images IMAGES --metrics psnr,ssim",
-    named="",
+    commands="encode --latents and evaluate",
+    use="encode IMAGES -o latents/ --latents float16",
     card="""## Use
 
+    vqcli encode IMAGES -o latents/ --latents float16 -m {repository}
     vqcli evaluate {repository} --images IMAGES --metrics psnr,ssim
 """,
 )

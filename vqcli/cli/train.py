@@ -133,7 +133,7 @@ def _text(result: TrainResult) -> str:
     lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}", *result.summary]
     if result.rejected:
         lines.append(f"{result.rejected} images were rejected")
-    lines.append(f"Next: {result.next}")
+    lines.append(f"Next: vqcli {result.use} -m {result.run}")
     return "\n".join(lines)
 
 

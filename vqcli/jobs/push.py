@@ -44,9 +44,9 @@ class Parcel:
     card: str
 
     @property
-    def next(self) -> str:
-        """The command that uses it first."""
-        return row_of(self.folder).first(self.repository)
+    def use(self) -> str:
+        """What is done with it first: a command, before its ``-m MODEL``."""
+        return row_of(self.folder).use
 
 
 @dataclass(frozen=True)

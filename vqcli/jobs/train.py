@@ -52,9 +52,9 @@ class TrainResult:
         return told
 
     @property
-    def next(self) -> str:
-        """The command that uses the model first."""
-        return row_of(self.model).first(self.run)
+    def use(self) -> str:
+        """What is done with the model first: a command, before its ``-m MODEL``."""
+        return row_of(self.model).use
 
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:

@@ -14,7 +14,7 @@ def no_codes() -> VqcliError:
     """The error of tokens that are asked of a model without a codebook."""
     return VqcliError(
         "this model has no codebook: it makes latents, not tokens",
-        hint="name a tokenizer that has one: vqcli list models",
+        hint="encode --latents keeps those; for tokens name another tokenizer: vqcli list models",
         reason="wrong-kind",
     )
 
