@@ -33,6 +33,18 @@ def make_model(
     return folder
 
 
+def make_autoencoder(folder: Path, **quantizer) -> Path:
+    """A model folder without a codebook: 4x4 latents of width 4 of an image."""
+    torch.manual_seed(0)
+    network = {"network": "tiny", "multipliers": (1, 1), "attention_levels": ()}
+    parts = {"codebook": {"name": "none", "width": 4}, "quantizer": {"name": "none"} | quantizer}
+    tokenizer = ConvTokenizer(ConvTokenizer.Config(**network, **parts))
+    tokenizer.image_size = (8, 8)
+    folder.mkdir(parents=True)
+    save_tokenizer(tokenizer, folder)
+    return folder
+
+
 def make_generator(
     folder: Path,
     tokenizer: Path,

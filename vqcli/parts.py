@@ -34,6 +34,7 @@ PARTS: dict[str, dict[str, str]] = {
         "bridged": "vqcli.codebooks.bridged:BridgedCodebook",
         "sign": "vqcli.codebooks.sign:SignCodebook",
         "levels": "vqcli.codebooks.levels:LevelsCodebook",
+        "none": "vqcli.codebooks.none:NoCodebook",
     },
     "quantizers": {
         "nearest": "vqcli.quantizers.nearest:NearestQuantizer",
@@ -41,6 +42,7 @@ PARTS: dict[str, dict[str, str]] = {
         "multiscale": "vqcli.quantizers.multiscale:MultiscaleQuantizer",
         "index_propagation": "vqcli.quantizers.index_propagation:IndexPropagationQuantizer",
         "gumbel": "vqcli.quantizers.gumbel:GumbelQuantizer",
+        "none": "vqcli.quantizers.none:NoQuantizer",
     },
     "tokenizers": {
         "conv": "vqcli.tokenizers.conv:ConvTokenizer",
@@ -97,6 +99,8 @@ PARTS: dict[str, dict[str, str]] = {
         "simvq": "vqcli.importers.simvq:SimVqImporter",
         "var": "vqcli.importers.var:VarImporter",
         "diffusers": "vqcli.importers.diffusers:DiffusersImporter",
+        "diffusers_kl": "vqcli.importers.autoencoder_kl:DiffusersKlImporter",
+        "compvis_kl": "vqcli.importers.autoencoder_kl:CompvisKlImporter",
         "llamagen_gpt": "vqcli.importers.llamagen_gpt:LlamaGenGptImporter",
         "gpt_lc": "vqcli.importers.gpt_lc:GptLcImporter",
     },

@@ -82,7 +82,10 @@ class CodeSteps(Protocol):
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantizer returns: latents (B, D, h, w) that pass gradients on, tokens, weighted losses."""
+    """What a quantizer returns: latents (B, D, h, w) that pass gradients on, tokens, weighted losses.
+
+    Without a codebook there are no tokens: ids (B, 0) and an empty grid.
+    """
 
     latents: Tensor
     tokens: Tokens
@@ -94,7 +97,7 @@ class TokenizerSpec:
     """What other parts must know of a tokenizer."""
 
     codebook_size: int
-    """Vocabulary size K."""
+    """Vocabulary size K; 0 of an autoencoder, which makes latents and no tokens."""
     width: int
     """Code width D; 0 where nobody told."""
     downsample: int
@@ -104,7 +107,7 @@ class TokenizerSpec:
     fingerprint: str = ""
     """Identity of its map from pixels to tokens; empty until the model is exported, or where nobody told."""
     grid: Grid | None = None
-    """Token layout of an image of ``image_size``; None where that is not known."""
+    """Token layout of an image of ``image_size``, that of latents without a codebook; None if not known."""
     latents: Standard | None = None
     """How its latents were standardized for a generator that is trained on them; None for as they are."""
 

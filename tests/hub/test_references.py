@@ -94,7 +94,7 @@ def test_aliases(name):
     assert published(f"hf://{known.repository}@{known.revision}/{known.file}".rstrip("/"))
     assert known.importer in PARTS["importers"]
     assert re.fullmatch(r"([0-9a-f]{64})?", known.sha256)
-    assert known.codes > 1
+    assert known.codes > 1 or known.importer.endswith("_kl")
     assert known.size % known.downsample == 0
     if known.tokenizer:
         made_for = ALIASES[known.tokenizer]

@@ -115,6 +115,7 @@ USED = ("quantize.codebook_used",)
 FIXED = (*USED, "quantize.qbridge.pos_embed")
 SQUARE = (16, 16)
 LOSS = ("loss.discriminator.main.0.weight", "model_ema.lossdiscriminatormain0weight")
+SD = {"name": "none", "posterior": True, "scale": 0.18215}
 LFQ = {"name": "nearest", "entropy_weight": 0.1}
 
 CASES = {
@@ -274,6 +275,44 @@ CASES = {
         [*TABLE, *DIFFUSERS],
         upwards=True,
         change=linear_attention,
+    ),
+    "diffusers' AutoencoderKL": Case(
+        "diffusers_kl",
+        network(F8, (), z_channels=6),
+        {"name": "none", "width": 5},
+        DIFFUSERS,
+        SD,
+        upwards=True,
+        change=linear_attention,
+    ),
+    "diffusers' AutoencoderKL of 2022": Case(
+        "diffusers_kl",
+        network(F4, (1,), z_channels=4),
+        {"name": "none", "width": 4},
+        DIFFUSERS,
+        SD | {"scale": 0.5},
+        upwards=True,
+        change=names_of_2022,
+        spelled={value: key for key, value in SPELLED.items()},
+        options={"scale": 0.5},
+    ),
+    "diffusers' AutoencoderKL, no convolutions": Case(
+        "diffusers_kl",
+        network(F4, (), z_channels=7, quant_conv=0),
+        {"name": "none", "width": 7},
+        DIFFUSERS,
+        SD,
+        upwards=True,
+        change=linear_attention,
+    ),
+    "latent diffusion's autoencoder": Case(
+        "compvis_kl",
+        network(F4, (2,), res_blocks=2, z_channels=4),
+        {"name": "none", "width": 4},
+        TAMING,
+        SD,
+        change=also(loss__logvar=(), loss__discriminator__main__0__weight=(2,)),
+        ignored=("loss.logvar", "loss.discriminator.main.0.weight"),
     ),
     "diffusers, 2022": Case(
         "diffusers",

@@ -43,6 +43,11 @@ def test_tensors_and_tokens(case):
     assert all(torch.equal(weights[name], x) for name, x in want.items())
     assert found.fingerprint == fingerprint(model)
     images = torch.rand(2, 3, *case.image, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    latents = model.latents(images)
+    assert torch.equal(found.latents(images), latents)
+    assert torch.equal(found.decode_latents(latents, quantize=True), model.decode_latents(latents, True))
+    if not model.quantizer.size:
+        return
     tokens = model.encode(images)
     assert torch.equal(found.encode(images).ids, tokens.ids)
     assert torch.equal(found.decode(tokens), model.decode(tokens))

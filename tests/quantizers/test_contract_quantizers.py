@@ -18,13 +18,13 @@ from vqcli.types import Tokens, grid_length
 PAIRS = [(book, quantizer) for book in PARTS["codebooks"] for quantizer in PARTS["quantizers"]]
 
 
-REFUSED = {  # whatever else stands in the tables is allowed
-    *(
-        (book, quantizer)
-        for book in ("ema", "sign", "levels")
-        for quantizer in ("index_propagation", "gumbel")
-    )
+UNTRAINED = {
+    (book, quantizer) for book in ("ema", "sign", "levels") for quantizer in ("index_propagation", "gumbel")
 }
+CODELESS = ("none", "none")
+"""An autoencoder: the one pair that makes no tokens, which has tests of its own."""
+UNPAIRED = {pair for pair in PAIRS if "none" in pair} - {CODELESS}
+REFUSED = UNTRAINED | UNPAIRED  # whatever else stands in the tables is allowed
 
 
 def fill_with_noise(module: nn.Module) -> None:
@@ -53,10 +53,12 @@ def latents_for(quantizer: Quantizer) -> Tensor:
 def quantizer(request: pytest.FixtureRequest) -> Quantizer:
     if request.param in REFUSED:
         pytest.skip("refused, as another test shows")
+    if request.param == CODELESS:
+        pytest.skip("makes no tokens, as other tests show")
     return make(*request.param)
 
 
-@pytest.mark.parametrize("pair", sorted(REFUSED), ids="-".join)
+@pytest.mark.parametrize("pair", sorted(UNTRAINED), ids="-".join)
 def test_what_cannot_be_combined_is_refused_with_a_way_out(pair: tuple[str, str]) -> None:
     with pytest.raises(VqcliError, match="trains codes by gradient") as refusal:
         make(*pair)
@@ -64,10 +66,47 @@ def test_what_cannot_be_combined_is_refused_with_a_way_out(pair: tuple[str, str]
     assert "learned" in refusal.value.hint
 
 
+@pytest.mark.parametrize("pair", sorted(UNPAIRED), ids="-".join)
+def test_no_codebook_goes_with_no_quantizer_alone(pair: tuple[str, str]) -> None:
+    needs, leaves = "needs codes; a codebook 'none' has none", f"leaves .* a codebook '{pair[0]}' has codes"
+    with pytest.raises(VqcliError, match=needs if pair[0] == "none" else leaves) as refusal:
+        make(*pair)
+    assert pair[1] in str(refusal.value)
+    assert "none" in refusal.value.hint
+
+
+def test_without_codes_latents_stay_and_there_are_no_tokens() -> None:
+    quantizer = make(*CODELESS)
+    latents = latents_for(quantizer).requires_grad_()
+    for act in (quantizer.train(), quantizer.eval()):
+        out = act(latents)
+        assert torch.equal(out.latents, latents)
+        assert (out.losses, out.tokens.ids.shape, out.tokens.grid) == ({}, (2, 0), ())
+        assert out.tokens.ids.dtype == torch.int64
+    assert torch.equal(quantizer.snap(latents), latents)
+    assert (quantizer.size, quantizer.grid(4, 4)) == (0, ((4, 4),))
+    assert quantizer.codes().shape == (0, quantizer.width)
+    quantizer.bake()
+    kept = torch.arange(0)
+    for tokens in (
+        lambda: quantizer.tokenize(latents),
+        lambda: quantizer.lookup(out.tokens),
+        lambda: quantizer.prune(kept),
+        quantizer.require_codes,
+        quantizer.require_table,
+    ):
+        with pytest.raises(VqcliError, match="has no codebook: it makes latents, not tokens") as refusal:
+            tokens()
+        assert refusal.value.hint
+
+
 @pytest.mark.parametrize("book", PARTS["codebooks"])
 def test_cosine_needs_codes_with_a_direction(book: str) -> None:
     kind = resolve("codebooks", book)
-    if kind.HAS_DIRECTION:
+    if book == "none":
+        with pytest.raises(VqcliError, match="needs codes"):
+            make(book, "nearest", metric="cosine")
+    elif kind.HAS_DIRECTION:
         quantizer = make(book, "nearest", metric="cosine")
         torch.testing.assert_close(quantizer.codes().norm(dim=1), torch.ones(quantizer.size))
     else:
@@ -146,7 +185,7 @@ def test_what_is_compared_decides_tokens(quantizer: Quantizer) -> None:
 
 @pytest.mark.parametrize("book", PARTS["codebooks"])
 def test_what_is_compared_by_angle_decides_tokens(book: str) -> None:
-    if not resolve("codebooks", book).HAS_DIRECTION:
+    if not resolve("codebooks", book).HAS_DIRECTION or (book, "nearest") in REFUSED:
         pytest.skip("refused, as another test shows")
     check_compared(make(book, "nearest", metric="cosine"))
 
@@ -265,7 +304,11 @@ def test_no_images(quantizer: Quantizer) -> None:
 
 @pytest.mark.parametrize(
     "pair",
-    [(book, "nearest") for book in PARTS["codebooks"]] + [("learned", name) for name in PARTS["quantizers"]],
+    [
+        pair
+        for pair in PAIRS
+        if pair == CODELESS or (pair not in REFUSED and {"nearest", "learned"} & {*pair})
+    ],
     ids="-".join,
 )
 def test_every_option_is_read(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +317,8 @@ def test_every_option_is_read(pair: tuple[str, str], monkeypatch: pytest.MonkeyP
     quantizer = kinds[1](of_quantizer, kinds[0](of_codebook))
     fill_with_noise(quantizer)
     for _ in range(2):
-        quantizer.train()(latents_for(quantizer))
+        features = latents_for(quantizer).repeat(1, quantizer.moments, 1, 1)
+        quantizer.train()(quantizer.release(quantizer.receive(features)))
         quantizer.update()
     assert not unread(kinds[0], seen)
-    assert pair[0] != "learned" or not unread(kinds[1], seen_too)
+    assert pair[0] not in ("learned", "none") or not unread(kinds[1], seen_too)

@@ -177,6 +177,52 @@ def test_deciding_tensors_and_fields_are_all_that_decides(name: str) -> None:
         assert make(name, **options).deciding_fields() != model.deciding_fields()
 
 
+def test_an_autoencoder_makes_latents_of_the_mean_at_its_scale(name: str) -> None:
+    none = {"name": "none", "posterior": True, "scale": 0.25, "shift": 0.5}
+    model = make(name, codebook={"name": "none", "width": 4}, quantizer=none, **narrow(name)).eval()
+    images = picture(model)
+    with torch.no_grad():
+        features, latents = model.features(images), model.latents(images)
+        assert features.shape == (2, 8, 2, 3)
+        torch.testing.assert_close(latents, (features[:, :4] - 0.5) * 0.25)
+        image = model.decode_latents(latents, quantize=False)
+        torch.testing.assert_close(image, model.decoded(features[:, :4]))
+        assert torch.equal(model.decode_latents(latents, quantize=True), image)
+        made, tokens = model.roundtrip(images)
+        assert torch.equal(made, image)
+        assert tokens is None
+        assert torch.equal(model(images)[0], image)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.latents(images).dtype == torch.float32
+    assert model.spec == TokenizerSpec(0, 4, model.downsample)
+    for act in (lambda: model.encode(images), lambda: model.decode(model(images)[1].tokens)):
+        with pytest.raises(VqcliError, match="makes latents, not tokens"):
+            act()
+
+
+def narrow(name: str) -> dict[str, Any]:
+    """Another width between the networks than that of the latents, where there can be one."""
+    return {"z_channels": 6} if "z_channels" in resolve("tokenizers", name).Config.model_fields else {}
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.5}, {"shift": 1.0}, {"posterior": True}], ids=str)
+def test_what_decides_latents_is_in_the_fingerprint(name: str, change: dict[str, Any]) -> None:
+    book = {"name": "none", "width": 8}
+    plain = make(name, codebook=book, quantizer={"name": "none"})
+    other = make(name, codebook=book, quantizer={"name": "none"} | change)
+    assert plain.deciding_fields() != other.deciding_fields()
+    assert fingerprint(plain) != fingerprint(other)
+    assert set(plain.deciding_tensors()) == set(other.deciding_tensors())
+
+
+def test_roundtrip_is_by_tokens(name: str) -> None:
+    model = make(name).eval()
+    made, tokens = model.roundtrip(picture(model))
+    assert tokens is not None
+    assert torch.equal(tokens.ids, model.encode(picture(model)).ids)
+    assert torch.equal(made, model.decode(tokens))
+
+
 def test_last_layer_makes_the_image(name: str) -> None:
     model = make(name)
     reconstruction, _ = model(picture(model))

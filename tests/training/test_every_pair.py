@@ -5,13 +5,15 @@ import json
 import pytest
 import torch
 
-from tests.quantizers.test_contract_quantizers import PAIRS, REFUSED
+from tests.quantizers.test_contract_quantizers import CODELESS, PAIRS, REFUSED
 from tests.training.tiny import Recorded, assert_same, metrics, resume, start
 from vqcli.data.tokens.files import open_tokens
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.jobs.decode import DecodeOptions, decode
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
+from vqcli.jobs.evaluation.evaluate import evaluate
+from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.registry import resolve
 
 SETTINGS = ["training.steps=20", "data.size=16", "training.checkpoint_every=20", "training.validate_every=20"]
@@ -36,6 +38,14 @@ def test_a_pair_works_from_training_to_images(tmp_path, pair):
     assert_same(whole, stopped)
 
     options = ImageOptions("demo:8", str(result.model), batch_size=4, device="cpu", num_workers=0)
+    if pair == CODELESS:
+        with pytest.raises(VqcliError, match="has no codebook: it makes latents, not tokens"):
+            encode(options, tmp_path / "tokens.npy")
+        assert not list(tmp_path.glob("tokens*"))
+        asked = EvaluateOptions(str(result.model), "demo:8", metrics=("psnr",), device="cpu", num_workers=0)
+        assert evaluate(asked).results["psnr"] > 5
+        assert not {"utilization", "perplexity"} & set(metrics(whole)[0])
+        return
     encoded = encode(options, tmp_path / "tokens.npy")
     assert encoded.encoded == 8
     tokens = open_tokens(tmp_path / "tokens.npy")
@@ -48,7 +58,7 @@ def test_a_pair_works_from_training_to_images(tmp_path, pair):
 
 @pytest.mark.parametrize("pair", sorted(REFUSED), ids="-".join)
 def test_a_refused_pair_says_so_before_there_is_a_run(tmp_path, pair):
-    with pytest.raises(VqcliError, match="trains codes by gradient") as refusal:
+    with pytest.raises(VqcliError, match=r"trains codes by gradient|needs codes;|has codes") as refusal:
         start(tmp_path / "run", *settings(*pair))
     assert refusal.value.hint
     assert not (tmp_path / "run").exists()

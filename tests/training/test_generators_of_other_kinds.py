@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.generators.toys import TOYS
-from tests.models import make_model
+from tests.models import make_autoencoder, make_model
 from tests.training.tiny import Recorded, assert_same, metrics, resume
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
@@ -145,3 +145,16 @@ def test_checked_without_training(kind, tokenizers, tmp_path):
     found = check_recipe(str(recipe(tmp_path, kind, tokenizers[kind])), [])
     assert found.parameters["total"] > 0
     assert found.memory["activations"] > 0
+
+
+def test_latents_of_an_autoencoder_are_learned_and_rendered(tmp_path):
+    tokenizer = make_autoencoder(tmp_path / "kl", posterior=True, scale=0.5, shift=0.1)
+    result = start(tmp_path / "run", "toy_flow", {"toy_flow": tokenizer})
+    model = load_generator(result.model)
+    assert model.spec.width == 4
+    assert model.spec.latents is not None
+    asked = GenerateOptions(("0-1",), model=str(result.model), count=2, device="cpu")
+    assert generate(asked, tmp_path / "images").images == 4
+    with pytest.raises(VqcliError, match="has no codebook"):
+        start(tmp_path / "no", "toy_scales", {"toy_scales": tokenizer})
+    assert not (tmp_path / "no").exists()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST
-from vqcli.checkpoint.kinds import KINDS
+from vqcli.checkpoint.kinds import AUTOENCODER, KINDS
 from vqcli.errors import VqcliError
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.usage.record import USAGE, UsageRecord
@@ -30,13 +32,21 @@ STARTS = ("Utilization: ", "Reconstructions of ")
 def model_card(spec: TokenizerSpec, usage: UsageRecord | None, note: str) -> str:
     """README.md of a tokenizer's folder."""
     size = "x".join(map(str, spec.image_size)) if spec.image_size else "any size"
+    each = f"for {spec.downsample}x{spec.downsample} of {size} pixels."
+    tags, title = "image-tokenizer, vector-quantization", f"A tokenizer with {spec.codebook_size:,} codes"
+    what = f"Code width {spec.width}, one token {each}"
+    row = KINDS["tokenizer"]
+    if not spec.codebook_size:
+        tags, title = "autoencoder", "An autoencoder without a codebook"
+        what = f"Latents of width {spec.width}, one {each} It makes no tokens."
+        row = AUTOENCODER
     lines = [
-        "---\nlibrary_name: vqcli\ntags: [image-tokenizer, vector-quantization]\n---",
-        f"# A tokenizer with {spec.codebook_size:,} codes\n",
-        f"Code width {spec.width}, one token for {spec.downsample}x{spec.downsample} of {size} pixels.",
+        f"---\nlibrary_name: vqcli\ntags: [{tags}]\n---",
+        f"# {title}\n",
+        what,
         *measured_lines(usage),
         note,
-        f"\n    vqcli {KINDS['tokenizer'].use} -m THIS_FOLDER\n",
+        f"\n    vqcli {row.use} -m THIS_FOLDER\n",
     ]
     return "\n".join(line for line in lines if line)
 
@@ -49,13 +59,17 @@ def measured_lines(usage: UsageRecord | None) -> list[str]:
         f"Utilization: {usage.utilization:.2%} of the codes over {usage.tokens:,} tokens of "
         f"{usage.images} (uniform use would give {usage.uniform_expectation:.2%})."
     ]
-    quality = usage.quality
+    return lines + quality_lines(usage.quality, usage.images, usage.protocol or "plain")
+
+
+def quality_lines(quality: Mapping[str, Any], images: str, protocol: str) -> list[str]:
+    """The line of a card about how near reconstructions are; none where nothing of it was measured."""
     told = [words.format(quality[name]) for name, words in QUALITY.items() if quality.get(name) is not None]
-    if told:
-        protocol = PROTOCOLS.get(usage.protocol or "plain")
-        how = f" Protocol `{protocol.name}`: {protocol.summary}." if protocol else ""
-        lines.append(f"Reconstructions of {usage.images}: {', '.join(told)}.{how}")
-    return lines
+    if not told:
+        return []
+    known = PROTOCOLS.get(protocol)
+    how = f" Protocol `{known.name}`: {known.summary}." if known else ""
+    return [f"Reconstructions of {images}: {', '.join(told)}.{how}"]
 
 
 def record_measured(folder: Path, usage: UsageRecord) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcli import files
-from vqcli.checkpoint.kinds import KINDS, Kind, any_kind
+from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
 from vqcli.errors import VqcliError
 
 FORMAT, TOKENIZER = 1, "tokenizer"
@@ -28,7 +28,9 @@ def kind_of(folder: Path) -> str:
 
 def row_of(folder: Path) -> Kind:
     """All there is to know of the kind of a model folder. Raises VqcliError where ``kind_of`` does."""
-    return KINDS[kind_of(folder)]
+    kind = kind_of(folder)
+    codes = files.read_json(folder / "config.json").get("codebook_size")
+    return AUTOENCODER if kind == "tokenizer" and codes == 0 else KINDS[kind]
 
 
 def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:

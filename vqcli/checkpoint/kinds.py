@@ -5,7 +5,7 @@ A new kind is a row and files of its own. Targets are ``"module:attribute"``, im
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,18 @@ pictures = generator.generate(classes=0, count=8).images
     ),
 }
 """By the ``kind`` of ``config.json``."""
+
+AUTOENCODER = replace(
+    KINDS["tokenizer"],
+    commands="encode --latents and evaluate",
+    use="encode IMAGES -o latents/ --latents float16",
+    card="""## Use
+
+    vqcli encode IMAGES -o latents/ --latents float16 -m {repository}
+    vqcli evaluate {repository} --images IMAGES --metrics psnr,ssim
+""",
+)
+"""Of a tokenizer without a codebook: it makes latents, and no tokens."""
 
 
 def any_kind() -> str:

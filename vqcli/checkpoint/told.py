@@ -20,7 +20,16 @@ def network(options: dict[str, Any]) -> str:
 
 def quantizer(options: dict[str, Any]) -> str:
     """``residual quantizer, depth 4``."""
-    return ", ".join([f"{options['name']} quantizer", *_given(options, "metric", "depth", "scales")])
+    what = "no quantizer" if options["name"] == "none" else f"{options['name']} quantizer"
+    return ", ".join([what, *_given(options, "metric", "depth", "scales", "scale", "shift")])
+
+
+def layers(codes: int, width: int, size: str, downsample: int) -> list[Row]:
+    """What a tokenizer has between images: codes and tokens, or latents; for images of ``size``."""
+    each = f"for {downsample}x{downsample}"
+    if not codes:
+        return [("latents", f"of width {width}, no codebook"), ("images", f"{size} pixels, a latent {each}")]
+    return [("codes", f"{codes:,} of width {width}"), ("images", f"{size} pixels, a token {each}")]
 
 
 def _given(options: dict[str, Any], *keys: str) -> list[str]:

@@ -73,7 +73,7 @@ def _models(entries: Sequence[Any]) -> str:
         rows += [
             (
                 entry.name,
-                f"{entry.codes:,}",
+                f"{entry.codes:,}" if entry.codes else "none",
                 f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "",
                 entry.licence,
                 "yes" if entry.cached else "",

@@ -62,6 +62,15 @@ UNTOLD = Group(
                 help="Sides of VAR's squares of tokens; those for 256x256 otherwise.",
             ),
         ],
+        "scale": Annotated[
+            float | None,
+            option(
+                "--scale",
+                min=1e-6,
+                help="What generators see an autoencoder's latents multiplied by; "
+                "0.18215, as Stable Diffusion's, where no config.json tells.",
+            ),
+        ],
         "heads": Annotated[
             int | None,
             option(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
+from vqcli.errors import VqcliError
 from vqcli.types import (
     CodeSteps,
     Grid,
@@ -74,8 +75,14 @@ class Generator(nn.Module, ABC):
     """Set by ``attach`` where ``NEEDS`` asks for it."""
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
-        """Raises ValueError where the tokenizer's images have no fixed grid."""
+        """Raises VqcliError where there are no tokens to make, ValueError where images have no fixed grid."""
         super().__init__()
+        if self.makes == "tokens" and not spec.codebook_size:
+            raise VqcliError(
+                f"{config.name} generates tokens, but its tokenizer has no codebook: it makes latents",
+                hint="name a tokenizer that has a codebook: vqcli list models",
+                reason="wrong-kind",
+            )
         if spec.grid is None:
             raise ValueError("a generator needs a tokenizer that tells its image size")
         self.config, self.spec = config, spec

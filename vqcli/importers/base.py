@@ -79,6 +79,10 @@ class Importer(ABC):
             name = name.replace(".qkv.", ".q.")  # the first of three
         return self.LAYOUT.theirs(name, levels)
 
+    def averaged(self, keys: Iterable[str]) -> bool:
+        """Whether ``weights`` are the running averages that a file with these keys has."""
+        return any(key.startswith(AVERAGE) for key in keys)
+
     def shape(self, state: State, name: str, rank: int) -> torch.Size:
         """The shape of a weight that must be there. Raises VqcliError."""
         key = self.published(name, levels_in(state))

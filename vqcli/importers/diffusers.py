@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State
-from vqcli.importers.layouts import DIFFUSERS
+from vqcli.importers.layouts import DIFFUSERS, Layout
 from vqcli.importers.tokenizer import TokenizerImporter
 
 KNOWN = {"norm_num_groups": 32, "act_fn": "silu", "norm_type": "group", "mid_block_add_attention": True}
 """Of ``config.json``: what our network has. No shape tells the first two."""
 
+NETWORK = ("encoder.down_blocks.", "decoder.up_blocks.")
+"""What keys of its autoencoders start with, either of these."""
+
 
 class DiffusersImporter(TokenizerImporter):
     """VQModel of diffusers, with the group norms and the attention in the middle that ours has."""
 
-    HAS = (("encoder.down_blocks.", "decoder.up_blocks."),)
+    HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = (NETWORK, "quantize.")
     SETTINGS = True
-    LAYOUT = DIFFUSERS.plus({"quantize.embedding": "quantizer.codebook"})
+    LAYOUT: ClassVar[Layout] = DIFFUSERS.plus({"quantize.embedding": "quantizer.codebook"})
 
     def convert(self, state: State, options: ImportOptions) -> tuple[dict[str, Any], State]:
         found = {name: options.settings.get(name, value) for name, value in KNOWN.items()}

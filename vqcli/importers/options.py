@@ -20,6 +20,8 @@ class ImportOptions:
     """(height, width) of the images it was trained on, in pixels."""
     scales: tuple[int, ...] | None = None
     """Sides of a multi-scale tokenizer's squares of tokens."""
+    scale: float | None = None
+    """What generators see an autoencoder's latents multiplied by."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """``config.json`` that lies beside the file, if one does."""
     heads: int | None = None
@@ -34,5 +36,5 @@ class ImportOptions:
     @property
     def given(self) -> set[str]:
         """Names of the options that were given and do not fit every layout."""
-        names = ("metric", "scales", "heads", "classes", "tokenizer")
+        names = ("metric", "scales", "scale", "heads", "classes", "tokenizer")
         return {name for name in names if getattr(self, name) is not None}

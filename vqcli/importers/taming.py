@@ -25,7 +25,7 @@ tell them apart: latent diffusion keeps them too, and a file of IBQ may have los
 class TamingImporter(TokenizerImporter):
     """VQGAN of taming-transformers, of any size."""
 
-    HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = NETWORK
+    HAS: ClassVar[tuple[str | tuple[str, ...], ...]] = (*NETWORK, "quantize.embedding.")
     LACKS: ClassVar[tuple[str, ...]] = (*OTHERS, DEEPER)
     LAYOUT = TAMING.plus({"quantize.embedding": "quantizer.codebook"})
     IGNORED = ("loss.", "quantize.embedding.cluster_size", "quantize.embedding.embed_avg")

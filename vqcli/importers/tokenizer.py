@@ -63,8 +63,12 @@ class TokenizerImporter(Importer):
         return config | {
             "attention_levels": attention,
             "z_channels": self.shape(state, "encoder.head.weight", 4)[0],
-            "quant_conv": self.shape(state, "quant_conv.weight", 4)[-1],
+            "quant_conv": self.kernel(state),
         }
+
+    def kernel(self, state: State) -> int:
+        """Kernel of the convolutions around the quantizer."""
+        return self.shape(state, "quant_conv.weight", 4)[-1]
 
 
 def quantizer_for(metric: str) -> dict[str, Any]:

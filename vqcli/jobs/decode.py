@@ -61,6 +61,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     found = open_tokens(tokens)
     device = pick_device(options.device)
     tokenizer, folder = open_tokenizer(options.model, device, progress)
+    tokenizer.quantizer.require_codes()
     check_tokens(found, tokens, tokenizer, force=options.force)
     if found.info is None:
         progress.say(f"{tokens} does not say which tokenizer made it")

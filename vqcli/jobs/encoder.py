@@ -35,7 +35,10 @@ Watch = Callable[[np.ndarray, Tensor], None]
 
 
 class Encoder:
-    """A model with a source, at one size: images in, tokens or latents out; its items may be views."""
+    """A model with a source, at one size: images in, tokens or latents out; its items may be views.
+
+    Raises VqcliError where there is no model, tokens are asked of one without a codebook, or no images.
+    """
 
     def __init__(self, options: ImageOptions, rank: int = 0, progress: Progress = silent) -> None:
         check_size_is_one(options)
@@ -43,6 +46,8 @@ class Encoder:
         self.options = options
         self.device = pick_device(options.device, rank)
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)
+        if not options.latents:
+            self.tokenizer.quantizer.require_codes()
         self.size = target_size(options.size, self.tokenizer)
         self.images: Source = open_source(options.images, split=options.split, size=self.size)
         self.source, self.views = self.images, VIEWS[options.augment]

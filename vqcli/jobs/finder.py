@@ -77,7 +77,7 @@ class Onlooker(Finder):
     def spec(self, reference: str, size: tuple[int, int] | None) -> TokenizerSpec:
         """Of a published model by the table of aliases, of a run that is still to come by its recipe."""
         known = published(reference)
-        if known and known.codes:
+        if known and known.importer:  # one of the table
             height, width = size or (known.size, known.size)
             grid = ((height // known.downsample, width // known.downsample),)
             return TokenizerSpec(known.codes, known.width, known.downsample, (height, width), grid=grid)

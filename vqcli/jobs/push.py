@@ -15,7 +15,7 @@ import yaml
 
 from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
-from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config
+from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import ABOUT, ALIASES, Published
@@ -46,7 +46,7 @@ class Parcel:
     @property
     def use(self) -> str:
         """What is done with it first: a command, before its ``-m MODEL``."""
-        return KINDS[self.kind].use
+        return row_of(self.folder).use
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
     text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
         apart = "" if (folder / TOKENIZER).is_dir() else " --tokenizer TOKENIZER"
-        text += "\n" + KINDS[kind].card.format(repository=repository, apart=apart)
+        text += "\n" + row_of(folder).card.format(repository=repository, apart=apart)
     if "## Recipe" not in text:
         text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, model), sort_keys=False)}```\n"
     return text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.checkpoint.folder import read_config
-from vqcli.checkpoint.told import Row, plugins, quantizer, weights
+from vqcli.checkpoint.told import Row, layers, plugins, quantizer, weights
 from vqcli.checkpoint.weights import count_numbers
 from vqcli.metrics.usage.record import UsageRecord
 
@@ -42,11 +42,10 @@ class TokenizerInfo:
         return [
             ("folder", self.folder),
             ("kind", f"{self.kind}, {quantizer(self.tokenizer['quantizer'])}"),
-            ("codes", f"{self.codebook_size:,} of width {self.width}"),
-            ("images", f"{size} pixels, a token for {self.downsample}x{self.downsample}"),
+            *layers(self.codebook_size, self.width, size, self.downsample),
             ("weights", weights(self.parameters, self.bytes)),
             ("fingerprint", self.fingerprint or "none yet: a training checkpoint"),
-            ("utilization", _stored(self.usage)),
+            *([("utilization", _stored(self.usage))] if self.codebook_size else []),
             *plugins(self.plugins),
         ]
 

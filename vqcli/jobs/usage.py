@@ -201,6 +201,7 @@ def _geometry(folder: Path) -> CodeGeometry | None:
     from vqcli.checkpoint.tokenizer import load_tokenizer
 
     quantizer = load_tokenizer(folder).quantizer
+    quantizer.require_codes()
     return None if quantizer.codebook.IMPLICIT else measure_geometry(quantizer.codes().detach().numpy())
 
 

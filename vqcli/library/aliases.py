@@ -29,7 +29,7 @@ class Published:
     kind: str = "tokenizer"
     """Of the model: a row of ``checkpoint.kinds``."""
     codes: int = 0
-    """Size of the codebook."""
+    """Size of the codebook; 0 of an autoencoder without one."""
     width: int = 256
     """Of a code, and of latents."""
     downsample: int = 16
@@ -228,6 +228,16 @@ ALIASES: dict[str, Published] = {
         downsample=4,
         what="latent diffusion's VQModel of faces, a token for 4x4 pixels",
     ),
+    **{
+        f"sd-vae-ft-{how}": Published(
+            f"stabilityai/sd-vae-ft-{how}",
+            importer="diffusers_kl",
+            width=4,
+            downsample=8,
+            what=f"Stable Diffusion's autoencoder, fine-tuned ({how}): DiT's and SiT's latents, no codes",
+        )
+        for how in ("mse", "ema")
+    },
     **{
         f"llamagen-{size}-{side}": Published(
             LLAMAGEN,

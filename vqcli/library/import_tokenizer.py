@@ -10,7 +10,7 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
-from vqcli.checkpoint.told import Row, untold
+from vqcli.checkpoint.told import Row, layers, untold
 from vqcli.config import parse
 from vqcli.errors import VqcliError
 from vqcli.importers.base import ImportOptions, State
@@ -42,16 +42,22 @@ class ImportedTokenizer:
 
     def assumptions(self) -> dict[str, str]:
         """What neither the file nor the user told, by option."""
-        return {"metric": f"codes compared by {self.metric}"} if self.metric_assumed else {}
+        found = {"metric": f"codes compared by {self.metric}"} if self.metric_assumed else {}
+        if "scale" in self.record.get("assumed", ()):
+            found["scale"] = f"latents times {self.record['scale']:g}"
+        return found
 
     def rows(self) -> list[Row]:
         """What a table for people says of it, line by line."""
         size = "x".join(map(str, self.image_size))
         metric = ("metric", f"{self.metric}{untold('metric', self.assumptions())}")
+        scale = ("scale", f"{self.record.get('scale')}{untold('scale', self.assumptions())}")
+        codes, images = layers(self.codebook_size, self.width, size, self.downsample)
         return [
-            ("codes", f"{self.codebook_size:,} of width {self.width}"),
+            codes,
             *([metric] if self.metric else []),
-            ("images", f"{size} pixels, a token for {self.downsample}x{self.downsample}"),
+            *([scale] if self.record.get("scale") else []),
+            images,
             ("fingerprint", self.fingerprint),
         ]
 
@@ -64,11 +70,18 @@ class ConvertedTokenizer:
     metric: str | None
     left_open: bool
     """Whether the layout leaves the metric open, and the user too."""
+    scale: float | None = None
+    """What an autoencoder's latents are multiplied by."""
+    scale_assumed: bool = False
+    """Whether neither the file nor the user told that."""
 
     def facts(self, digest: str) -> dict[str, Any]:
         """What ``import.json`` tells of it: a known file's metric is known."""
         known = any(each.sha256 == digest for each in ALIASES.values())
-        return {"metric": self.metric, "metric_assumed": self.left_open and not known}
+        facts: dict[str, Any] = {"metric": self.metric, "metric_assumed": self.left_open and not known}
+        if self.scale is not None:
+            facts |= {"scale": self.scale, "assumed": ["scale"] if self.scale_assumed and not known else []}
+        return facts
 
     def save(self, folder: Path, note: str) -> None:
         """Write it into an empty folder."""
@@ -101,7 +114,10 @@ def from_file(
     tokenizer = convert_tokenizer(importer, state, options, settings)
     quantizer = tokenizer.quantizer
     metric = "dot" if quantizer.name == "index_propagation" else getattr(quantizer.config, "metric", None)
-    return ConvertedTokenizer(tokenizer, metric, "metric" in importer.OPTIONS and options.metric is None)
+    left_open = "metric" in importer.OPTIONS and options.metric is None
+    told = options.scale is not None or settings.get("scaling_factor") is not None
+    scale = getattr(quantizer.config, "scale", None)
+    return ConvertedTokenizer(tokenizer, metric, left_open, scale, scale is not None and not told)
 
 
 def convert_tokenizer(

@@ -11,7 +11,7 @@ from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
 from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
-from vqcli.importers.base import AVERAGE, Importer, ImportOptions, State
+from vqcli.importers.base import Importer, ImportOptions, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
 from vqcli.parts import attribute
 from vqcli.registry import known_parts, resolve
@@ -86,7 +86,7 @@ def import_model(
         "sha256": digest,
         "layout": layout,
         "container": found.container,
-        "averaged": found.container == "ema" or any(key.startswith(AVERAGE) for key in found.state),
+        "averaged": found.container == "ema" or importer.averaged(found.state),
         "licence": importer.LICENCE,
     }
     try:

@@ -20,6 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
 from vqcli.quantizers.compared import Compared
+from vqcli.quantizers.words import changes, first_misfit, no_codes, unpaired, untrained
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -51,18 +52,18 @@ class Quantizer(nn.Module, ABC):
     """Whether codes must be trained by gradient."""
     DRAWS: ClassVar[bool] = False
     """Whether tokens are drawn at random in training."""
+    EMPTY: ClassVar[bool] = False
+    """Whether it goes without codes, and only without."""
     config: PartConfig
     codebook: Codebook
 
     def __init__(self, config: PartConfig, codebook: Codebook) -> None:
         super().__init__()
         self.config, self.codebook = config, codebook
+        if (codebook.size == 0) != self.EMPTY:
+            raise unpaired(self.name, codebook)
         if self.NEEDS_GRADIENT and not codebook.HAS_GRADIENT:
-            raise VqcliError(
-                f"the {self.name} quantizer trains codes by gradient; a codebook '{codebook.name}' has none",
-                hint="use a learned, projected or bridged codebook, or the nearest quantizer",
-                reason="config",
-            )
+            raise untrained(self.name, codebook)
 
     @property
     def name(self) -> str:
@@ -78,6 +79,19 @@ class Quantizer(nn.Module, ABC):
     def width(self) -> int:
         """Code width D."""
         return self.codebook.width
+
+    @property
+    def moments(self) -> int:
+        """Channels that the encoder gives for each of the latents: 2 are a mean and a log-variance."""
+        return 1
+
+    def receive(self, features: Tensor) -> Tensor:
+        """Latents (B, D, h, w) of what the encoder gives, (B, moments * D, h, w)."""
+        return features
+
+    def release(self, latents: Tensor) -> Tensor:
+        """What the decoder is given for latents (B, D, h, w)."""
+        return latents
 
     @property
     def codebook_config(self) -> PartConfig:
@@ -114,6 +128,10 @@ class Quantizer(nn.Module, ABC):
         """What of latents (B, D, h, w) is compared with ``codes()``; or why nothing is, in words."""
         with float32(latents):
             return self.vectors(self.codebook.prepare(latents.float()), codes_kd)
+
+    def snap(self, latents: Tensor) -> Tensor:
+        """Latents (B, D, h, w) moved to their codes."""
+        return self.lookup(self.tokenize(latents))
 
     @abstractmethod
     def quantize(self, latents: Tensor) -> Quantized:
@@ -193,6 +211,11 @@ class Quantizer(nn.Module, ABC):
         """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
         self.codebook.update()
 
+    def require_codes(self) -> None:
+        """Raises VqcliError where there is no codebook, and so no tokens."""
+        if not self.size:
+            raise no_codes()
+
     def require_table(self) -> None:
         """Raises VqcliError where codes follow from a rule, so that none can be dropped."""
         if self.codebook.IMPLICIT:
@@ -244,23 +267,6 @@ class _Steps:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:
         return self  # what averages a generator copies it, but not its tokenizer
-
-
-def first_misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> str:
-    """The first tensor with another name or shape, as ``name (3, 4) -> (3, 5)``; empty if all are equal."""
-    for name in ours | theirs:
-        shapes = [tuple(each[name].shape) if name in each else "none" for each in (theirs, ours)]
-        if shapes[0] != shapes[1]:
-            return f"{name} {shapes[0]} -> {shapes[1]}"
-    return ""
-
-
-def changes(what: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """How deciding fields of two parts differ, in words; empty if they do not."""
-    if old["name"] != new["name"]:
-        old, new = ({"name": each["name"]} for each in (old, new))
-    changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
-    return f"{what} not the model's: {', '.join(changed)}" if changed else ""
 
 
 def sides(latents: Tensor) -> tuple[int, int]:

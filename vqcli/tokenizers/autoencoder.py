@@ -121,9 +121,17 @@ class AutoencoderTokenizer(Tokenizer):
 
     def latents(self, images: Tensor) -> Tensor:
         self.grid(*images.shape[2:])
+        return self.quantizer.receive(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the quantizer makes latents of, (B, moments * D, h, w)."""
         return self.encoder(images)
 
     def reconstruct(self, latents: Tensor) -> Tensor:
+        return self.decoded(self.quantizer.release(latents))
+
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Images of latents (B, D, h, w) at the scale they were trained at."""
         return self.decoder(latents)
 
     def deciding_tensors(self) -> dict[str, Tensor]:

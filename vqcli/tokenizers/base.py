@@ -81,7 +81,14 @@ class Tokenizer(nn.Module, ABC):
 
     def decode_latents(self, latents: Tensor, quantize: bool) -> Tensor:
         """Latents (B, D, h, w) -> images; ``quantize`` moves each latent to its code first."""
-        return self.decode(self.quantizer.tokenize(latents)) if quantize else self.reconstruct(latents)
+        return self.reconstruct(self.quantizer.snap(latents) if quantize else latents)
+
+    def roundtrip(self, images: Tensor) -> tuple[Tensor, Tokens | None]:
+        """What becomes of images, not clamped, and their tokens; None of these without a codebook."""
+        if not self.quantizer.size:
+            return self.reconstruct(self.latents(images)), None
+        tokens = self.encode(images)
+        return self.decode(tokens), tokens
 
     def represent(self, images: Tensor, makes: Makes) -> Made:
         """Images -> what a generator sees of them: their tokens, or their latents before quantization."""

@@ -65,9 +65,9 @@ class ConvConfig(AutoencoderConfig):
 
 
 class ConvEncoder(Encoder):
-    """Images (B, 3, H, W) -> (B, z_channels, h, w)."""
+    """Images (B, 3, H, W) -> (B, channels, h, w)."""
 
-    def __init__(self, config: ConvConfig) -> None:
+    def __init__(self, config: ConvConfig, channels: int) -> None:
         super().__init__(config.checkpointing)
         widths, last = config.widths, len(config.widths) - 1
         self.stem = nn.Conv2d(3, config.channels, 3, padding=1)
@@ -78,7 +78,7 @@ class ConvEncoder(Encoder):
             self.levels.append(Level(chain, resize, attention=i in config.attention_levels))
         self.mid = middle(widths[-1])
         self.norm = group_norm(widths[-1])
-        self.head = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
+        self.head = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
 
 class ConvDecoder(Decoder):
@@ -126,12 +126,15 @@ class ConvTokenizer(AutoencoderTokenizer):
                 hint=f"set z_channels to {d}, or quant_conv to 1",
                 reason="config",
             )
-        self.encoder, self.decoder = ConvEncoder(config), ConvDecoder(config)
-        self.quant_conv = nn.Conv2d(z, d, kernel, padding=kernel // 2) if kernel else nn.Identity()
+        moments = self.quantizer.moments
+        self.encoder, self.decoder = ConvEncoder(config, z * moments), ConvDecoder(config)
+        self.quant_conv = (
+            nn.Conv2d(z * moments, d * moments, kernel, padding=kernel // 2) if kernel else nn.Identity()
+        )
         self.post_quant_conv = nn.Conv2d(d, z, kernel, padding=kernel // 2) if kernel else nn.Identity()
 
-    def latents(self, images: Tensor) -> Tensor:
-        return self.quant_conv(super().latents(images))
+    def features(self, images: Tensor) -> Tensor:
+        return self.quant_conv(super().features(images))
 
-    def reconstruct(self, latents: Tensor) -> Tensor:
-        return super().reconstruct(self.post_quant_conv(latents))
+    def decoded(self, latents: Tensor) -> Tensor:
+        return super().decoded(self.post_quant_conv(latents))

@@ -102,4 +102,5 @@ class ImprovedTokenizer(AutoencoderTokenizer):
     def __init__(self, config: ImprovedConfig) -> None:
         super().__init__(config)
         width = self.quantizer.width
-        self.encoder, self.decoder = ImprovedEncoder(config, width), ImprovedDecoder(config, width)
+        self.encoder = ImprovedEncoder(config, width * self.quantizer.moments)
+        self.decoder = ImprovedDecoder(config, width)

@@ -32,7 +32,7 @@ from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
-from vqcli.quantizers.base import first_misfit
+from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
 from vqcli.training.data import Data
 from vqcli.training.labelled import LabelledData, Wanted, labelled_data

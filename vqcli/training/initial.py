@@ -12,7 +12,7 @@ from torch import Tensor
 from vqcli.checkpoint.tokenizer import read_tokenizer
 from vqcli.errors import VqcliError, suggestion
 from vqcli.library.references import locate
-from vqcli.quantizers.base import first_misfit
+from vqcli.quantizers.words import first_misfit
 from vqcli.tokenizers.base import Tokenizer
 
 State = dict[str, Tensor]

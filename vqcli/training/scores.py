@@ -29,13 +29,14 @@ QUALITY = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
 
 
 def score(
-    model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts, network: Lpips | None
+    model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts | None, network: Lpips | None
 ) -> dict[str, Any]:
     """PSNR, SSIM and LPIPS by the protocol ``plain``, means over images, and the exact use of the codebook.
 
     ``batches`` (B, 3, H, W) in [-1, 1], of the model's image size, are this process's share. ``usage`` is
-    empty. SSIM is left out of images smaller than its window; LPIPS is called by its network, ``lpips_vgg``,
-    and left out without one. Empty where there is no image. A collective call.
+    empty, or None for a model without a codebook. SSIM is left out of images smaller than its window; LPIPS
+    is called by its network, ``lpips_vgg``, and left out without one. Empty where there is no image.
+    A collective call.
     """
     baked, device = copy.deepcopy(model), model.last_layer.device
     baked.bake()
@@ -43,18 +44,21 @@ def score(
     metrics = pair_metrics(min(baked.image_size), network, device)
     sums = torch.zeros(len(metrics) + 1, dtype=torch.float64)
     for images in batches:
-        tokens = baked.encode(images)
-        count(usage, tokens)
-        pair = [normalize(to_uint8(each, PROTOCOL.compared)) for each in (images, baked.decode(tokens))]
+        made, tokens = baked.roundtrip(images)
+        if usage and tokens:
+            count(usage, tokens)
+        pair = [normalize(to_uint8(each, PROTOCOL.compared)) for each in (images, made)]
         values = [metric.measure(*pair).sum().item() for metric in metrics.values()]
         sums += torch.tensor([*values, len(images)], dtype=torch.float64)
     *totals, images_seen = all_reduce_sum(sums.float().to(device)).tolist()
-    report = summed(usage, device).report()
+    report = summed(usage, device).report() if usage else None
     if not images_seen:
         return {}
-    return {
-        **{name: total / images_seen for name, total in zip(metrics, totals)},
-        "images": int(images_seen),
+    quality = {name: total / images_seen for name, total in zip(metrics, totals)}
+    measured = {**quality, "images": int(images_seen)}
+    if not report:
+        return measured
+    return measured | {
         "utilization": report.utilization,
         "tokens": report.tokens,
         "uniform_expectation": report.uniform_expectation,

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli import files
+from vqcli.checkpoint.card import quality_lines
 from vqcli.checkpoint.tokenizer import describe_tokenizer, save_tokenizer
 from vqcli.config import PartConfig, merged
 from vqcli.data.loader import Batch as ImageBatch
@@ -32,7 +33,7 @@ from vqcli.training.initial import freeze, start_from
 from vqcli.training.models import Models
 from vqcli.training.objective import Objective
 from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
-from vqcli.training.scores import count, score, summed, usage_record
+from vqcli.training.scores import PROTOCOL, count, score, summed, usage_record
 from vqcli.training.task import Losses, Task
 from vqcli.training.watch import UsageWatch
 from vqcli.types import Progress
@@ -146,9 +147,10 @@ class TokenizerTask(Task):
     def identity(self) -> dict[str, Any]:
         return self.objective.identity()
 
-    def nothing_counted(self) -> UsageCounts:
-        """Counts of no image yet."""
-        return UsageCounts(self.tokenizer.spec.codebook_size, self.entries)
+    def nothing_counted(self) -> UsageCounts | None:
+        """Counts of no image yet; None without a codebook."""
+        codes = self.tokenizer.spec.codebook_size
+        return UsageCounts(codes, self.entries) if codes else None
 
     def start_from(self, model: str, progress: Progress) -> None:
         progress.say(start_from(self.tokenizer, model))
@@ -179,7 +181,8 @@ class TokenizerTask(Task):
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
-        count(self.usage, quantized.tokens)
+        if self.usage:
+            count(self.usage, quantized.tokens)
         pair = (reconstruction, batch.images)
         yield "model", self.objective.losses(*pair, self.tokenizer.last_layer, step) | quantized.losses
         if self.adversary and self.adversary.plays(step):
@@ -190,7 +193,7 @@ class TokenizerTask(Task):
 
     def warnings(self, numbers: dict[str, float]) -> list[str]:
         alarmed = self.objective.alarm.read(numbers) if self.objective.alarm else []
-        return alarmed + self.watch.read(numbers)
+        return alarmed + (self.watch.read(numbers) if self.usage else [])
 
     def stepped(self, part: str) -> None:
         if part == "model":
@@ -199,6 +202,8 @@ class TokenizerTask(Task):
             self.adversary.lecam.update()
 
     def numbers(self) -> dict[str, float]:
+        if not self.usage:
+            return {}
         report = summed(self.usage, self.device).report()
         self.usage = self.nothing_counted()
         return {
@@ -208,19 +213,22 @@ class TokenizerTask(Task):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        counted = {
-            "counts": torch.from_numpy(self.usage.counts_ek),
-            "images": torch.tensor(self.usage.images),
-            "watch": self.watch.state(),
-        }
+        counted = {}
+        if self.usage:
+            counted = {
+                "counts": torch.from_numpy(self.usage.counts_ek),
+                "images": torch.tensor(self.usage.images),
+                "watch": self.watch.state(),
+            }
         return counted | self.objective.tensors()
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self.objective.load_tensors(tensors)
         if "watch" in tensors:
             self.watch.load_state(tensors["watch"])
-        self.usage.counts_ek[:] = tensors["counts"].numpy()
-        self.usage.images = int(tensors["images"])
+        if self.usage:
+            self.usage.counts_ek[:] = tensors["counts"].numpy()
+            self.usage.images = int(tensors["images"])
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """PSNR, LPIPS where the loss has its network here, and the usage of the codebook: ``score``."""
@@ -230,8 +238,10 @@ class TokenizerTask(Task):
 
     @classmethod
     def summary(cls, measured: dict[str, Any]) -> list[str]:
-        if "utilization" not in measured:
+        if not measured:
             return []
+        if "utilization" not in measured:
+            return [f"PSNR {measured['psnr']:.2f} dB over {measured['images']:,} held-out images"]
         return [
             f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
             f"{measured['images']:,} held-out images "
@@ -260,4 +270,7 @@ class TokenizerTask(Task):
             if averaged
             else "Weights: as trained, not averaged."
         )
+        if measured and usage is None:  # without a codebook, quality is all that was measured
+            of = f"{measured['images']:,} held-out images of {self.recipe.data.source}"
+            note = "\n".join([*quality_lines(measured, of, PROTOCOL.name), note])
         save_tokenizer(model, folder, usage=usage, note=note)

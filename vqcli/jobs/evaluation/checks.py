@@ -33,6 +33,9 @@ def check_record(options: EvaluateOptions, target: Target, names: Sequence[str])
         )
     elif (target.folder or Path()).joinpath("state.json").exists():
         wrong, hint = f"{target.folder} is a training checkpoint", "finish the run: record in its export"
+    elif not target.codebook_size:
+        wrong = f"{target.folder} has no codebook, and --record keeps the usage of one"
+        hint = "leave it out: the results are printed, and -o keeps them"
     elif "usage" not in names:
         wrong, hint = "--record needs usage, which a card tells first", "add usage to --metrics"
     elif options.random_networks:

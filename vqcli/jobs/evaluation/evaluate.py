@@ -119,7 +119,8 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
     protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
-    view = View(target.reconstructs, target.sides, storing=bool(options.statistics))
+    storing, codes = bool(options.statistics), target.codebook_size > 0
+    view = View(target.reconstructs, target.sides, storing=storing, tokens=codes)
     names = choose(protocol, options.metrics, view)
     if options.record:
         check_record(options, target, names)

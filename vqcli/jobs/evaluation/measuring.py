@@ -164,11 +164,13 @@ class View:
     """What there is to look at."""
 
     pairs: bool
-    """Images and what a tokenizer makes of them, with its tokens."""
+    """Images and what a tokenizer makes of them."""
     sides: frozenset[Side]
     """Sets of images."""
     storing: bool = False
     """Statistics of the samples are wanted, for which a reference is not needed."""
+    tokens: bool = True
+    """A tokenizer has a codebook."""
 
 
 def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
@@ -194,12 +196,18 @@ def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
 
 
 NO_PAIRS, NO_REFERENCE = "it looks at what a tokenizer makes of images", "it needs images to measure against"
-HINTS = {NO_PAIRS: "give a tokenizer as the target, or leave it out", NO_REFERENCE: "name them with --images"}
+NO_TOKENS = "it counts codes, and this model has no codebook"
+HINTS = {
+    NO_PAIRS: "give a tokenizer as the target, or leave it out",
+    NO_REFERENCE: "name them with --images",
+    NO_TOKENS: "leave it out: --metrics psnr,ssim",
+}
 
 
 def _unfit(metric: type[Metric], view: View) -> str:
     """Why a metric cannot be measured; empty if it can."""
     if not issubclass(metric, SetMetric):
-        return "" if view.pairs else NO_PAIRS
+        missing = NO_TOKENS if issubclass(metric, TokenMetric) and not view.tokens else ""
+        return missing if view.pairs else NO_PAIRS
     stored = view.storing and issubclass(metric, FrechetMetric)
     return "" if view.sides >= metric.SIDES or stored else NO_REFERENCE

@@ -146,9 +146,10 @@ class Reconstructions(Pictures):
         protocol, original = self.protocol, normalize(images)
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
-            tokens = self.tokenizer.encode(original)
-            made = finite(self.tokenizer.decode(tokens).float())
-        seen.tokens.append((tokens.ids.cpu().numpy(), tokens.grid))
+            made, tokens = self.tokenizer.roundtrip(original)
+        made = finite(made.float())
+        if tokens:
+            seen.tokens.append((tokens.ids.cpu().numpy(), tokens.grid))
         if size := self.options.eval_size:
             original, made = resized(original, size), resized(made, size)
             images = to_uint8(original, protocol.saved)
