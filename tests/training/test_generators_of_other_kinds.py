@@ -23,7 +23,7 @@ from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.generate import generate
 from vqcli.jobs.generate_tokens import generate_tokens
 from vqcli.jobs.sampler import GenerateOptions
-from vqcli.jobs.train import TrainOptions, train
+from vqcli.jobs.train import TrainOptions, TrainResult, train
 from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize, to_tensor
 
@@ -39,10 +39,18 @@ RECIPE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    for name, target in TOYS.items():
-        monkeypatch.setitem(PARTS["generators"], name, target)
+@pytest.fixture(autouse=True, scope="module")
+def toys():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, target in TOYS.items():
+            patch.setitem(PARTS["generators"], name, target)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(toys, tokenizers, tmp_path_factory) -> dict[str, TrainResult]:
+    """A run of each toy, which tests do not change."""
+    return {kind: start(tmp_path_factory.mktemp("runs") / kind, kind, tokenizers) for kind in TOYS}
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +79,9 @@ def start(run, kind, tokenizers, *settings, progress=None):
 
 
 @pytest.mark.parametrize("kind", TOYS)
-def test_a_stopped_run_continues_to_the_same_bits(kind, tokenizers, tmp_path):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    result = start(whole, kind, tokenizers)
+def test_a_stopped_run_continues_to_the_same_bits(kind, finished, tokenizers, tmp_path):
+    result, stopped = finished[kind], tmp_path / "stopped"
+    whole = result.run
     with pytest.raises(Interrupted):
         start(stopped, kind, tokenizers, progress=Recorded(stop_at=5))
     resume(stopped)
@@ -86,8 +94,8 @@ def test_a_stopped_run_continues_to_the_same_bits(kind, tokenizers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", TOYS)
-def test_generated_through_the_tokenizer(kind, tokenizers, tmp_path):
-    run = start(tmp_path / "run", kind, tokenizers).run
+def test_generated_through_the_tokenizer(kind, finished, tmp_path):
+    run = finished[kind].run
     options = GenerateOptions(("0-2",), model=str(run), count=2, device="cpu", batch_size=4)
     result = generate(options, tmp_path / "images")
     assert result.images == 6
@@ -102,8 +110,8 @@ def test_generated_through_the_tokenizer(kind, tokenizers, tmp_path):
         assert np.abs(pair[0] - pair[1]).max() <= 1
 
 
-def test_latents_are_standardized_and_told(tokenizers, tmp_path):
-    result = start(tmp_path / "run", "toy_flow", tokenizers)
+def test_latents_are_standardized_and_told(finished, tokenizers, tmp_path):
+    result = finished["toy_flow"]
     spec, tokenizer = load_generator(result.model).spec, load_tokenizer(tokenizers["toy_flow"])
     source = DemoSource(64, (8, 8))
     crop, rng = CenterCrop((8, 8)), np.random.default_rng(0)
@@ -134,8 +142,8 @@ def test_of_tokens_latents_are_the_codes(tokenizers, tmp_path):
     torch.testing.assert_close(torch.tensor(spec.latents.mean), chosen_nd.mean(0), atol=1e-5, rtol=1e-4)
 
 
-def test_latents_are_no_tokens(tokenizers, tmp_path):
-    run = start(tmp_path / "run", "toy_flow", tokenizers).run
+def test_latents_are_no_tokens(finished, tmp_path):
+    run = finished["toy_flow"].run
     with pytest.raises(VqcliError, match="makes latents, not tokens"):
         generate_tokens(GenerateOptions(("0",), model=str(run), device="cpu"), tmp_path / "t.npy")
 
