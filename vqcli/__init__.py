@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vqcli.jobs.options import (
         CodebookOptions,
         DecodeOptions,
+        FeatureOptions,
         GenerateOptions,
         ImageOptions,
         PruneOptions,
@@ -61,6 +62,7 @@ _LAZY = {
     "EvaluateOptions": "vqcli.jobs.evaluation.options:EvaluateOptions",
     "build_codebook": "vqcli.jobs.build_codebook:build_codebook",
     "CodebookOptions": "vqcli.jobs.options:CodebookOptions",
+    "FeatureOptions": "vqcli.jobs.options:FeatureOptions",
     "prune": "vqcli.jobs.prune:prune",
     "PruneOptions": "vqcli.jobs.options:PruneOptions",
     "import_model": "vqcli.library.find:import_file",
@@ -79,6 +81,7 @@ __all__ = [
     "CodebookOptions",
     "DecodeOptions",
     "EvaluateOptions",
+    "FeatureOptions",
     "GenerateOptions",
     "GeneratedPictures",
     "GeneratorModel",

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import vqcli
-from tests.models import make_model
+from tests.models import make_autoencoder, make_model
 from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.data.tokens.files import open_tokens
 from vqcli.pixels import normalize, to_tensor
@@ -196,6 +196,18 @@ def test_tokens_that_cannot_be(tokenizer, tmp_path):
             tokenizer.decode(tokens)
     with pytest.raises(ValueError, match="have not the grid"):
         tokenizer.decode(np.zeros((1, 4, 4), int), grid=((2, 2),))
+
+
+def test_a_model_without_a_codebook_has_no_tokens(tmp_path):
+    model = vqcli.load(make_autoencoder(tmp_path / "kl"), "cpu")
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for asked in (
+        lambda: model.encode(pixels),
+        lambda: model.encode(torch.zeros(1, 3, 8, 8)),
+        lambda: model.decode(np.zeros((1, 4, 4), np.uint8)),
+    ):
+        with pytest.raises(vqcli.VqcliError, match="makes latents, not tokens"):
+            asked()
 
 
 def test_a_file_opened_by_pillow_stays_open(tokenizer):

@@ -15,7 +15,8 @@ from vqcli.door.options import LoadOptions, check_positive
 from vqcli.door.results import GeneratedPictures
 from vqcli.door.tokens import as_files_have
 from vqcli.generators.base import Generator
-from vqcli.jobs.sampler import GenerateOptions, Opened, Picture, Sampler
+from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.sampler import Opened, Picture, Sampler
 from vqcli.pixels import to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec, Tokens
@@ -35,7 +36,7 @@ class GeneratorModel:
 
     @property
     def spec(self) -> TokenizerSpec:
-        """Of the tokenizer whose tokens it makes."""
+        """Of the tokenizer whose tokens or latents it makes."""
         return self.module.spec
 
     @cached_property
@@ -56,8 +57,8 @@ class GeneratorModel:
 
         ``sampling`` is what differs from the model's own: ``cfg``, ``temperature``, ``top_k`` ... An image is
         the command's of the same class, seed, index and batch size: rounding depends on how many are made
-        together. Raises ValueError on numbers below 1, VqcliError on unknown classes and
-        options, and where the tokenizer is not here or does not fit.
+        together. Raises ValueError on numbers below 1, VqcliError on unknown classes and options, and where
+        the tokenizer is not here or does not fit.
         """
         check_positive(count=count, batch_size=batch_size)
         sampler = self._sampler(classes, count, seed, batch_size, sampling)
@@ -67,7 +68,7 @@ class GeneratorModel:
             rows = made.ids if isinstance(made, Tokens) else made.standardized(None).values.float()
             found.update(zip(some, zip(pixels, rows.cpu().numpy())))
         order = [Picture(label, i) for label in sampler.labels for i in range(count)]
-        rows_of, of_tokens = np.stack([found[picture][1] for picture in order]), self.module.makes == "tokens"
+        made_of, of_tokens = np.stack([found[picture][1] for picture in order]), self.module.makes == "tokens"
         grid, codes = self.module.grid, self.spec.codebook_size
         return GeneratedPictures(
             array=np.stack([found[picture][0] for picture in order]),
@@ -75,8 +76,8 @@ class GeneratorModel:
             indices=np.array([picture.index for picture in order], np.int64),
             seed=seed,
             names=sampler.asked,
-            tokens=as_files_have(rows_of.astype(token_type(codes)), grid) if of_tokens else None,
-            latents=None if of_tokens else rows_of,
+            tokens=as_files_have(made_of.astype(token_type(codes)), grid) if of_tokens else None,
+            latents=None if of_tokens else made_of,
             grid=grid,
             codebook_size=codes,
             fingerprint=sampler.tokenizer.spec.fingerprint,

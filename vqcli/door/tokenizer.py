@@ -58,7 +58,8 @@ class TokenizerModel:
 
         Images are resized and cut to ``size``, the model's own unless it is given; ``native`` only cuts to a
         multiple of the downsample factor, and then all must have one size. A float tensor (N, 3, H, W) in
-        [-1, 1] is taken pixel by pixel. Raises ValueError on other forms and sizes, BadImage on a bad image.
+        [-1, 1] is taken pixel by pixel. Raises ValueError on other forms and sizes, BadImage on a bad image,
+        VqcliError where the model makes latents and no tokens.
         """
         check_positive(batch_size=batch_size)
         if isinstance(images, Tensor):
@@ -83,7 +84,8 @@ class TokenizerModel:
         """Images of tokens: of ``encode``, ``generate`` or ``read_tokens``, or integers (N, h, w) or (N, L).
 
         ``grid`` is needed for (N, L) that are not of an image of the model's own size. Raises ValueError
-        where they cannot be this tokenizer's; ``force`` takes those with another fingerprint.
+        where they cannot be this tokenizer's, VqcliError where it has no tokens; ``force`` takes those with
+        another fingerprint.
         """
         check_positive(batch_size=batch_size)
         found = given(tokens, grid)
@@ -139,7 +141,8 @@ class TokenizerModel:
         return wanted
 
     def _check(self, found: Given, force: bool) -> Grid:
-        """The grid of tokens. Raises ValueError where they cannot be this tokenizer's."""
+        """The grid of tokens. Raises ValueError where they cannot be this tokenizer's, VqcliError if none can."""
+        self.module.quantizer.require_codes()
         own, grid = self.spec, found.grid or default_grid(self.module)
         length = found.ids_nl.shape[1]
         if grid is None or sum(h * w for h, w in grid) != length:

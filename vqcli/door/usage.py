@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vqcli.data.tokens.files import BLOCK
 from vqcli.door.tokens import TokenSet, TokensLike, given
+from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.usage import UsageResult, measure_usage
 from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Facts
 from vqcli.types import Grid
-
-if TYPE_CHECKING:
-    pass
 
 
 def usage(
@@ -36,11 +34,7 @@ def usage(
     """
     target = target.path if isinstance(target, TokenSet) else target  # a file's hash is checked on the way
     if isinstance(target, str | Path):
-        asked = None
-        if images:
-            from vqcli.jobs.encoder import ImageOptions  # torch is imported here, not to count tokens
-
-            asked = ImageOptions(images, model=str(target), **options)
+        asked = ImageOptions(images, model=str(target), **options) if images else None
         where = Path(page) if page else None
         return measure_usage(str(target), asked, codebook_size=codebook_size, page=where)
     if images or page or options:
