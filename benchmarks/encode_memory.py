@@ -46,7 +46,7 @@ def make_model(folder: Path, side: int) -> None:
 def encode(model: Path, out: Path, images: int, workers: int) -> dict[str, Any]:
     """Encode in this process. Peak MB of it and of its largest child, and seconds."""
     from vqcli.jobs.encode import encode as run
-    from vqcli.jobs.encoder import ImageOptions
+    from vqcli.jobs.options import ImageOptions
 
     start = time.perf_counter()
     options = ImageOptions(f"demo:{images}", str(model), device="cpu", num_workers=workers)

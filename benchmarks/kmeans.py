@@ -27,8 +27,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from vqcli.jobs.build_codebook import CodebookOptions, build_codebook
-from vqcli.jobs.feature_shards import Extractor, FeatureOptions, FeatureShards
+from vqcli.jobs.build_codebook import build_codebook
+from vqcli.jobs.feature_shards import Extractor, FeatureShards
+from vqcli.jobs.options import CodebookOptions, FeatureOptions
 from vqcli.nn.kmeans import Clusters, KMeans, KMeansOptions, held, sampled
 from vqcli.types import silent
 

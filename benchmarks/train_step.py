@@ -39,7 +39,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from vqcli import files
 from vqcli.jobs.devices import pick_device
-from vqcli.jobs.train import TrainOptions, begin, make_trainer, prepare_run
+from vqcli.jobs.options import TrainOptions
+from vqcli.jobs.train import begin, make_trainer, prepare_run
 from vqcli.nn.lpips import Lpips
 from vqcli.pixels import normalize
 from vqcli.training.accelerator import end, make_accelerator

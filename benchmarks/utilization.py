@@ -33,10 +33,8 @@ import vqcli
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.build_codebook import build_codebook
-from vqcli.jobs.cluster import CodebookOptions
-from vqcli.jobs.encoder import ImageOptions
-from vqcli.jobs.feature_shards import FeatureOptions
-from vqcli.jobs.train import TrainOptions, train
+from vqcli.jobs.options import CodebookOptions, FeatureOptions, ImageOptions, TrainOptions
+from vqcli.jobs.train import train
 from vqcli.jobs.usage import measure_usage
 
 TOKENS_A_CODE = 20

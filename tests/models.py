@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from vqcli.checkpoint.generator import save_generator
-from vqcli.checkpoint.tokenizer import load_tokenizer, read_spec, save_tokenizer
+from vqcli.checkpoint.tokenizer import load_tokenizer, read_tokenizer_outline, save_tokenizer
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
 from vqcli.metrics.usage.record import UsageRecord
@@ -56,7 +56,7 @@ def make_generator(
 ) -> Path:
     """A generator's folder: four classes, and noise in every weight so that tokens vary."""
     torch.manual_seed(0)
-    generator = kind(kind.Config(**kind.TINY | options), read_spec(tokenizer))
+    generator = kind(kind.Config(**kind.TINY | options), read_tokenizer_outline(tokenizer).spec)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)

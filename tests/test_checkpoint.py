@@ -20,7 +20,8 @@ from vqcli.checkpoint.tokenizer import (
 )
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.library.references import locate, newest_checkpoint
-from vqcli.registry import PARTS, TokenizerConfig, build, resolve
+from vqcli.parts import PARTS
+from vqcli.registry import TokenizerConfig, build, resolve
 
 CODEBOOKS = {
     "learned": {"name": "learned", "size": 16, "width": 8},

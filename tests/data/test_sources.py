@@ -17,7 +17,8 @@ from tests.images import save
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
 from vqcli.errors import BadImage, VqcliError
-from vqcli.registry import PARTS, resolve
+from vqcli.parts import PARTS
+from vqcli.registry import resolve
 
 NAMES = ["cat", "dog"]
 

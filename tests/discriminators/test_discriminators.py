@@ -13,7 +13,8 @@ from vqcli.discriminators.base import Discriminator
 from vqcli.discriminators.patchgan import PatchGan
 from vqcli.discriminators.stylegan import Blur, StyleGan
 from vqcli.errors import VqcliError
-from vqcli.registry import PARTS, DiscriminatorConfig, build, resolve
+from vqcli.parts import PARTS
+from vqcli.registry import DiscriminatorConfig, build, resolve
 
 SIZE = (16, 16)
 

@@ -12,7 +12,8 @@ from vqcli.checkpoint.generator import load_generator, read_classes, save_genera
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream
-from vqcli.registry import PARTS, CodebookConfig, GeneratorConfig, QuantizerConfig, build, resolve
+from vqcli.parts import PARTS
+from vqcli.registry import CodebookConfig, GeneratorConfig, QuantizerConfig, build, resolve
 from vqcli.types import Latents, Standard, TokenizerSpec, Tokens, grid_length
 
 GRIDS = {

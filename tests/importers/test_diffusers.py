@@ -8,8 +8,8 @@ from tests.importers.foreign import CASES, Case, learned, network
 from tests.importers.names import DIFFUSERS, TABLE
 from tests.tokenizers.test_golden import assert_near, formula, numbers, picture
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions
 from vqcli.importers.diffusers import DiffusersImporter
+from vqcli.importers.options import ImportOptions
 from vqcli.library.import_tokenizer import convert_tokenizer
 
 CASE = Case(

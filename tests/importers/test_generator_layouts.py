@@ -1,5 +1,7 @@
 """Published layouts of generators, at sizes that were never published: the same tensors, the same logits."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,11 +19,11 @@ from tests.importers.foreign_generators import (
 from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import GptConfig
-from vqcli.importers.base import ImportOptions
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.gpt_lc import GptLcImporter
 from vqcli.importers.llamagen_gpt import LlamaGenGptImporter
-from vqcli.library.import_generator import convert_generator
+from vqcli.importers.options import ImportOptions
+from vqcli.library.import_generator import from_file
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 
@@ -38,7 +40,7 @@ CASES = {
 
 
 def run(importer, state, **options):
-    return convert_generator(IMPORTERS[importer], state, ImportOptions(**options))
+    return from_file(IMPORTERS[importer], state, ImportOptions(**options), Path())
 
 
 def test_every_importer_has_a_case():

@@ -6,7 +6,7 @@ import torch
 from tests.importers.foreign import CASES, Case
 from vqcli.checkpoint.tokenizer import fingerprint
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 from vqcli.library.import_tokenizer import convert_tokenizer
 from vqcli.parts import PARTS

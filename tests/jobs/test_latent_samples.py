@@ -13,8 +13,9 @@ from vqcli.jobs.encoder import Encoder, ImageOptions
 from vqcli.jobs.latents import FEWEST, LATENTS, LatentSample
 from vqcli.jobs.usage import count_images, measure_usage
 from vqcli.metrics.usage.latents import measure_latents
+from vqcli.parts import PARTS
 from vqcli.quantizers.base import flatten
-from vqcli.registry import PARTS, resolve
+from vqcli.registry import resolve
 from vqcli.tokenizers.conv import ConvTokenizer
 from vqcli.types import silent
 

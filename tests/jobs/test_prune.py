@@ -22,8 +22,9 @@ from vqcli.jobs.encoder import ImageOptions
 from vqcli.jobs.prune import PruneOptions, prune
 from vqcli.jobs.usage import measure_usage
 from vqcli.library.references import newest_checkpoint
+from vqcli.parts import PARTS
 from vqcli.pixels import to_tensor
-from vqcli.registry import PARTS, TokenizerConfig, build, resolve
+from vqcli.registry import TokenizerConfig, build, resolve
 from vqcli.types import Tokens
 
 PAIRS = [(book, quantizer, {}) for book in PARTS["codebooks"] for quantizer in PARTS["quantizers"]]

@@ -14,7 +14,7 @@ from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
 from vqcli.generators.sampling import SamplingConfig
-from vqcli.importers.base import ImportOptions
+from vqcli.importers.options import ImportOptions
 from vqcli.jobs.info import describe_model
 from vqcli.library.find import import_file, imported
 from vqcli.library.importing import import_model

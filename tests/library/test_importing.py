@@ -10,7 +10,7 @@ from tests.importers.foreign import CASES
 from vqcli import files
 from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions
+from vqcli.importers.options import ImportOptions
 from vqcli.jobs.info import describe_model
 from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.importing import import_model

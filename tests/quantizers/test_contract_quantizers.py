@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from tests.options import unread, watched
 from vqcli.errors import VqcliError
 from vqcli.nn.nearest import nearest_codes
+from vqcli.parts import PARTS
 from vqcli.quantizers.base import Quantizer
 from vqcli.quantizers.compared import Compared
-from vqcli.registry import PARTS, _parse, resolve
+from vqcli.registry import _parse, resolve
 from vqcli.types import Tokens, grid_length
 
 PAIRS = [(book, quantizer) for book in PARTS["codebooks"] for quantizer in PARTS["quantizers"]]

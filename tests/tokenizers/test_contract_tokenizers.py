@@ -11,7 +11,8 @@ from torch import Tensor
 from tests.options import unread, watched
 from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer, save_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.registry import PARTS, TokenizerConfig, build, resolve
+from vqcli.parts import PARTS
+from vqcli.registry import TokenizerConfig, build, resolve
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Latents, Standard, TokenizerSpec, Tokens
 

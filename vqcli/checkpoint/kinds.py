@@ -28,7 +28,7 @@ class Kind:
     """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
     tokenizer where that is not in its folder."""
     on_tokens: bool = False
-    """Whether it works on the tokens of a tokenizer, which lies in its folder or is found by
+    """Whether it works on the tokens or latents of a tokenizer, which lies in its folder or is found by
     ``library.open.generator_tokenizer``."""
     convert: str = ""
     """``(importer, state, options, path)`` -> what a published file becomes; empty where none is read."""
@@ -80,7 +80,7 @@ pictures = generator.generate(classes=0, count=8).images
 ```
 """,
         on_tokens=True,
-        convert="vqcli.library.import_generator:convert_generator",
+        convert="vqcli.library.import_generator:from_file",
         evaluate="vqcli.jobs.evaluation.target:generator_target",
     ),
 }

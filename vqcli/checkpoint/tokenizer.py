@@ -22,7 +22,6 @@ from vqcli.metrics.usage.record import USAGE, UsageRecord
 from vqcli.plugins import needed, require, sentence
 from vqcli.registry import TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import TokenizerSpec
 
 CODES = "quantizer.codebook.weight"
 """Where a baked tokenizer keeps its codes."""
@@ -103,11 +102,6 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 def read_tokenizer_outline(folder: Path) -> Tokenizer:
     """The tokenizer of a folder on the meta device: its sizes, no weights. Raises VqcliError."""
     return build_tokenizer(read_config(folder), folder)
-
-
-def read_spec(folder: Path) -> TokenizerSpec:
-    """What others must know of the tokenizer of a folder; no weights are read. Raises VqcliError."""
-    return read_tokenizer_outline(folder).spec
 
 
 def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions, State
+from vqcli.importers.base import State
 from vqcli.importers.layouts import DIFFUSERS, Layout
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 
 KNOWN = {"norm_num_groups": 32, "act_fn": "silu", "norm_type": "group", "mid_block_add_attention": True}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import ImportOptions, State, count
+from vqcli.importers.base import State, count
 from vqcli.importers.layouts import LLAMAGEN
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 
 THEIRS, OURS = "quantize.qbridge.", "quantizer.codebook."

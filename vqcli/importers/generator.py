@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vqcli.errors import VqcliError
-from vqcli.importers.base import Importer, ImportOptions, State, count
+from vqcli.importers.base import Importer, State, count
+from vqcli.importers.options import ImportOptions
 from vqcli.types import TokenizerSpec
 
 HEAD = 64

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions, State
+from vqcli.importers.base import State
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.layouts import Layout
+from vqcli.importers.options import ImportOptions
 from vqcli.types import TokenizerSpec
 
 CLASSES = 1000

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import ImportOptions, State
+from vqcli.importers.base import State
 from vqcli.importers.layouts import IMPROVED
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 
 

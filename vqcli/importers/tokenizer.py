@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from vqcli.importers.base import Importer, ImportOptions, State, count, levels_in, unfit
+from vqcli.importers.base import Importer, State, count, levels_in, unfit
+from vqcli.importers.options import ImportOptions
 
 
 class TokenizerImporter(Importer):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vqcli.importers.base import ImportOptions, State, count
+from vqcli.importers.base import State, count
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 
 SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)

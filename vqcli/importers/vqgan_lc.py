@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcli.importers.base import ImportOptions, State, count, unfit
+from vqcli.importers.base import State, count, unfit
 from vqcli.importers.layouts import TAMING
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 
 BASE, MAP = "quantizer.codebook.base", "quantizer.codebook.map."

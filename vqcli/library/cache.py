@@ -1,4 +1,4 @@
-"""Models as users name them; published files are imported once and kept by hash. No torch before that."""
+"""The folder of what is made once and can be made again: imports by hash, networks, downloads. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of the Hub become model folders: ours are fetched whole, others are imported once."""
+"""From what a user names to a model folder: what lies here, what is imported once, what the Hub has."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vqcli import files
 from vqcli.checkpoint.contents import OURS
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
+from vqcli.importers.options import ImportOptions
 from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.cache import KIND, cache_folder, kept, kept_folder, variant
 from vqcli.library.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
@@ -21,7 +22,6 @@ from vqcli.library.references import ENVIRONMENT, locate, published
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.importers.base import ImportOptions
     from vqcli.library.importing import ImportResult
 
 DIFFUSERS = "diffusion_pytorch_model."
@@ -58,8 +58,7 @@ def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: 
 def _import(
     path: Path, folder: Path, digest: str, size: int, tokenizer: Path | None, progress: Progress
 ) -> None:
-    from vqcli.importers.base import ImportOptions
-    from vqcli.library.importing import import_model
+    from vqcli.library.importing import import_model  # torch is imported here
 
     options = ImportOptions()
     if tokenizer:
@@ -78,9 +77,8 @@ def import_file(
     force: bool = False,
     progress: Progress = silent,
 ) -> ImportResult:
-    """``import_model``, with a generator's tokenizer as a user names it."""
-    from vqcli.importers.base import ImportOptions
-    from vqcli.library.importing import import_model
+    """``import_model``, with a generator's tokenizer as a user names it. Raises VqcliError as that does."""
+    from vqcli.library.importing import import_model  # torch is imported here
 
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from vqcli import files
-from vqcli.checkpoint.contents import tokenizer_files
-from vqcli.checkpoint.folder import read_config
+from vqcli.checkpoint.contents import copy_tokenizer
+from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import save_generator
 from vqcli.checkpoint.tokenizer import build_tokenizer
 from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, sampling, untold
@@ -19,8 +18,9 @@ from vqcli.config import parse
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator
-from vqcli.importers.base import ImportOptions, State
+from vqcli.importers.base import State
 from vqcli.importers.generator import GeneratorImporter
+from vqcli.importers.options import ImportOptions
 from vqcli.library.import_tokenizer import convert_tokenizer
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
@@ -97,8 +97,8 @@ class ConvertedGenerator:
         names = [each.name for each in imagenet()]
         classes = names if self.generator.config.classes == len(names) else ()
         save_generator(self.generator, folder, self.own, classes=classes, note=note)
-        for name, path in tokenizer_files(self.named).items() if self.named else ():
-            files.write_copy(folder / name, path)
+        if self.named:
+            copy_tokenizer(self.named, folder)
 
     def result(self, out: Path, record: dict[str, Any]) -> ImportedGenerator:
         """What it became."""
@@ -114,15 +114,15 @@ class ConvertedGenerator:
             spec.image_size,
             generator.grid,
             spec.fingerprint,
-            out / "tokenizer" if self.own or self.named else None,
+            out / TOKENIZER if self.own or self.named else None,
             generator.config.model_dump(mode="json"),
             self.assumed,
             record,
         )
 
 
-def convert_generator(
-    importer: GeneratorImporter, state: State, options: ImportOptions, _path: Path | None = None
+def from_file(
+    importer: GeneratorImporter, state: State, options: ImportOptions, _path: Path
 ) -> ConvertedGenerator:
     """The generator of a file with these weights, and its tokenizer. Raises VqcliError if they do not fit."""
     inside = {key: x for key, x in state.items() if importer.INSIDE and key.startswith(importer.INSIDE)}

@@ -13,7 +13,8 @@ from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
 from vqcli.checkpoint.told import Row, layers, untold
 from vqcli.config import parse
 from vqcli.errors import VqcliError
-from vqcli.importers.base import ImportOptions, State
+from vqcli.importers.base import State
+from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 from vqcli.library.aliases import ALIASES
 from vqcli.registry import build, resolve

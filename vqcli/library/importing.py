@@ -11,8 +11,9 @@ from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
 from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
-from vqcli.importers.base import Importer, ImportOptions, State
+from vqcli.importers.base import Importer, State
 from vqcli.importers.containers import Checkpoint, read_checkpoint
+from vqcli.importers.options import ImportOptions
 from vqcli.parts import attribute
 from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress, silent
