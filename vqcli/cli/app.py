@@ -38,7 +38,7 @@ from vqcli.cli import (
 )
 from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
-from vqcli.cli.output import Out, leads
+from vqcli.cli.output import UNCLEAN, Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
@@ -61,8 +61,6 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 )
 """Panel of the help, name, function; in the order of the help."""
 
-UNCLEAN = 3
-"""Exit code of work that was finished, but not clean."""
 ALIASES = {"utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 

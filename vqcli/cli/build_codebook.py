@@ -11,7 +11,7 @@ import typer
 from vqcli.cli.groups import CHOOSING, READING, Before, Group
 from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, ImagesArg, SizeOpt, option
 from vqcli.cli.output import Out
-from vqcli.cli.text import listed
+from vqcli.cli.text import rejections
 from vqcli.jobs.options import CodebookOptions, FeatureOptions
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def build_codebook(
     options = CodebookOptions(source, codebook_size, per_class, iterations, seed)
     result = run(options, out_file, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
-    if result.rejected:
-        out.warn(f"{len(result.rejected):,} inputs were rejected")
-        raise typer.Exit(3)
+    out.warn_rejected(result.rejected)
 
 
 def _text(result: CodebookResult) -> str:
@@ -114,6 +112,6 @@ def _text(result: CodebookResult) -> str:
             f"after {result.iterations} iterations",
             f"seconds    {result.seconds:,.1f}",
             f"Train on it: vqcli train vqgan-lc-cifar10 {flags}",
-            *listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]),
+            *rejections(result.rejected),
         ]
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vqcli.cli.output import Out
+from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import visible
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def doctor(out: Out) -> None:
     found = diagnose()
     out.result(found, lambda: _text(found), essential="\n".join(p.message for p in found.problems) or None)
     if found.problems:
-        raise typer.Exit(3)
+        raise typer.Exit(UNCLEAN)
 
 
 def _text(found: Diagnosis) -> str:

@@ -14,12 +14,13 @@ from vqcli.cli.options import (
     LpipsOpt,
     SamplingOpt,
     SizeOpt,
+    complete_model,
     option,
     parse_sampling,
     parse_size,
 )
 from vqcli.cli.output import Out
-from vqcli.cli.text import listed
+from vqcli.cli.text import rejections
 from vqcli.jobs.evaluation.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ ASKED = Group(
             int, typer.Option("--seed", min=0, metavar="N", help="Of a generator's classes and images.")
         ],
         "tokenizer": Annotated[
-            str | None, option("--tokenizer", metavar="MODEL", help="Decodes a generator's tokens.")
+            str | None,
+            option(
+                "--tokenizer",
+                metavar="MODEL",
+                help="Decodes a generator's tokens.",
+                autocompletion=complete_model,
+            ),
         ],
         "record": Annotated[
             bool, option("--record", help="Write the numbers into the tokenizer's usage.json and card.")
@@ -140,13 +147,11 @@ def evaluate(
         out.warn(f"too few images for {', '.join(result.unmeasured)}")
     if result.random_networks:
         out.warn(f"{', '.join(result.networks)} had random weights: what they measured means nothing")
-    if result.rejected:
-        out.warn(f"{len(result.rejected):,} inputs were rejected")
-        raise typer.Exit(3)
+    out.warn_rejected(result.rejected)
 
 
 def _text(result: EvaluateResult) -> str:
     rows = result.rows()
     width = max(len(name) for name, _ in rows) + 2
     lines = [f"{result.kind} {result.target}", *(f"{name:<{width}}{value}" for name, value in rows)]
-    return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
+    return "\n".join(lines + rejections(result.rejected))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import COMPUTING, Before, Group
-from vqcli.cli.options import ForceOpt, Precision, SamplingOpt, complete_model, option, parse_sampling
+from vqcli.cli.options import MODEL, ForceOpt, Precision, SamplingOpt, complete_model, option, parse_sampling
 from vqcli.cli.output import Out
 from vqcli.jobs.options import GenerateOptions
 
@@ -73,7 +73,7 @@ ASKED = Group(
                 "--model",
                 "-m",
                 metavar="GENERATOR",
-                help="A model or run folder, a published file, owner/name, or an alias [$VQCLI_MODEL].",
+                help=f"{MODEL} [$VQCLI_MODEL].",
                 autocompletion=complete_model,
             ),
         ],

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli.cli.options import ForceOpt, complete_model
+from vqcli.cli.options import MODEL, ForceOpt, complete_model
 from vqcli.cli.output import Out
-
-MODEL = "A model or run folder, a published file, owner/name on the Hub, or an alias."
 
 
 def parse_licence(text: str) -> str:
@@ -49,7 +47,7 @@ def pull(
 
 def push(
     out: Out,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete_model)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL}.", autocompletion=complete_model)],
     repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hub.")],
     private: Annotated[
         bool, typer.Option("--private", help="If it is made now, show it to no one else.")

@@ -8,7 +8,7 @@ import typer
 
 from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.options import LpipsOpt, SettingsOpt, complete_model
-from vqcli.cli.output import Out
+from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import table
 
 
@@ -80,4 +80,4 @@ def check(
     if short:
         out.warn("these images do not fill one batch")
     if short or (data and found.missing):
-        raise typer.Exit(3)
+        raise typer.Exit(UNCLEAN)

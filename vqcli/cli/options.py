@@ -51,13 +51,15 @@ def complete_model() -> list[str]:
     return list(ALIASES)
 
 
+MODEL = "A model or run folder, a published file, owner/name on the Hub, or an alias"
+"""What a model may be named by."""
 ModelOpt = Annotated[
     str | None,
     option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="A model or run folder, a published file, owner/name on the Hub, or an alias [$VQCLI_MODEL].",
+        help=f"{MODEL} [$VQCLI_MODEL].",
         autocompletion=complete_model,
     ),
 ]

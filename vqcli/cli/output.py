@@ -7,12 +7,17 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import typer
+
 from vqcli.cli.text import visible
 from vqcli.types import Progress, silent
+
+UNCLEAN = 3
+"""Exit code of work that was finished, but not clean."""
 
 
 def to_plain(value: Any) -> Any:
@@ -99,6 +104,12 @@ class Out:
     def warn(self, text: str) -> None:
         """Something the reader should know, even under ``--quiet``."""
         self._talk(f"warning: {text}")
+
+    def warn_rejected(self, rejected: Sequence[object]) -> None:
+        """Count inputs that could not be used, and end with ``UNCLEAN``; nothing where there are none."""
+        if rejected:
+            self.warn(f"{len(rejected):,} inputs were rejected")
+            raise typer.Exit(UNCLEAN)
 
     def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
         """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may."""

@@ -10,7 +10,7 @@ import typer
 from vqcli.cli.groups import COUNTED, Before
 from vqcli.cli.options import ForceOpt
 from vqcli.cli.output import Out
-from vqcli.cli.text import listed
+from vqcli.cli.text import rejections
 from vqcli.jobs.options import ImageOptions, PruneOptions
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def prune(
     options = PruneOptions(images, tuple(tokens or ()), min_count, force)
     result = run(model, out_dir, options, out.progress())
     out.result(result, lambda: _text(result), essential=result.out or result.model)
-    if result.rejected:
-        out.warn(f"{len(result.rejected):,} inputs were rejected")
-        raise typer.Exit(3)
+    out.warn_rejected(result.rejected)
 
 
 def _text(result: PruneResult) -> str:
@@ -67,5 +65,5 @@ def _text(result: PruneResult) -> str:
         ]
     lines += [f"counted over {result.tokens:,} tokens:", *(f"  {what}" for what in result.counted_on)]
     lines += [f"{path}  tokens with their new numbers" for path in result.renumbered]
-    bad = listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected])
+    bad = rejections(result.rejected)
     return "\n".join(lines + bad)

@@ -6,7 +6,7 @@ Names of files come from strangers: control characters and those that turn the r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -30,6 +30,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         for line in lines
     ]
     return "\n".join("  ".join(line).rstrip() for line in aligned)
+
+
+def rejections(rejected: Sequence[Mapping[str, str]], title: str = "rejected") -> list[str]:
+    """Lines that name the first few inputs that could not be used, each with its reason."""
+    return listed(title, [f"{each['key']}: {each['reason']}" for each in rejected])
 
 
 def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from vqcli.cli.groups import CHOOSING, COMPUTING, READING, Before, Group
 from vqcli.cli.options import ForceOpt, ImagesArg, LimitOpt, ModelOpt, SizeOpt, option
 from vqcli.cli.output import Out
-from vqcli.cli.text import listed
+from vqcli.cli.text import rejections
 from vqcli.jobs.options import DecodeOptions, ImageOptions
 from vqcli.types import Augment
 
@@ -78,9 +78,7 @@ def encode(
     place = out_file or Path("latents" if options.latents else "tokens.npy")
     result = run(options, place, force=force, progress=out.progress())
     out.result(result, lambda: _text(result), essential=result.out)
-    if result.rejected:
-        out.warn(f"{len(result.rejected):,} inputs were rejected")
-        raise typer.Exit(3)
+    out.warn_rejected(result.rejected)
 
 
 def _text(result: EncodeResult) -> str:
@@ -89,7 +87,7 @@ def _text(result: EncodeResult) -> str:
     what = f"{images}, {grid} {'latents' if result.width else 'tokens'} of "
     what += f"width {result.width}" if result.width else f"{result.codebook_size:,} codes"
     listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
-    bad = listed(f"rejected, all in {listing}", [f"{r['key']}: {r['reason']}" for r in result.rejected])
+    bad = rejections(result.rejected, f"rejected, all in {listing}")
     return "\n".join([f"{result.out}  {what}, model {result.model}", *bad])
 
 

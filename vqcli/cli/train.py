@@ -19,7 +19,7 @@ from vqcli.cli.options import (
     complete_model,
     option,
 )
-from vqcli.cli.output import Out
+from vqcli.cli.output import UNCLEAN, Out
 from vqcli.jobs.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ ASKED = Group(
                 "--init",
                 metavar="MODEL",
                 help="Start from the weights of a model folder, a run or a checkpoint.",
+                autocompletion=complete_model,
             ),
         ],
         "settings": SettingsOpt,
@@ -126,7 +127,7 @@ def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
     result = run(options, out.progress())
     out.result(result, lambda: _text(result), essential=result.model)
     if result.rejected:
-        raise typer.Exit(3)
+        raise typer.Exit(UNCLEAN)
 
 
 def _text(result: TrainResult) -> str:

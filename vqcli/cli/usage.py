@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import COUNTED, Before
-from vqcli.cli.output import Out
-from vqcli.cli.text import listed
+from vqcli.cli.output import UNCLEAN, Out
+from vqcli.cli.text import rejections
 from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ def usage_report(
     if page:
         out.say(f"wrote {page}")
     out.result(result, lambda: _text(result), essential=result.utilization)
-    if result.rejected:
-        out.warn(f"{len(result.rejected):,} inputs were rejected")
-    if result.rejected or (fail_below is not None and _fails(out, result.utilization, fail_below)):
-        raise typer.Exit(3)
+    out.warn_rejected(result.rejected)
+    if fail_below is not None and _fails(out, result.utilization, fail_below):
+        raise typer.Exit(UNCLEAN)
 
 
 def _fails(out: Out, utilization: float | None, bound: float) -> bool:
@@ -83,7 +82,7 @@ def _text(result: UsageResult) -> str:
             f"  {cause.evidence}.",
             f"  cure: {cause.cure}.",
         ]
-    return "\n".join(lines + listed("rejected", [f"{r['key']}: {r['reason']}" for r in result.rejected]))
+    return "\n".join(lines + rejections(result.rejected))
 
 
 def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:

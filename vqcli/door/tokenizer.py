@@ -141,7 +141,7 @@ class TokenizerModel:
         return wanted
 
     def _check(self, found: Given, force: bool) -> Grid:
-        """The grid of tokens. Raises ValueError where they are not this tokenizer's, VqcliError if none is."""
+        """The grid of tokens. Raises ValueError where they are not the model's, VqcliError if it has none."""
         self.module.quantizer.require_codes()
         own, grid = self.spec, found.grid or default_grid(self.module)
         length = found.ids_nl.shape[1]
