@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
-    {"types", "errors", "parts"},
+    {"types", "errors", "refusals", "parts"},
     {"config", "files", "recipes", "plugins"},
     {"registry"},
     {"nn", "pixels"},
@@ -30,6 +30,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 LIGHT = [
     "types",
     "errors",
+    "refusals",
     "parts",
     "plugins",
     "config",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from vqcli import files
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
 from vqcli.errors import VqcliError
+from vqcli.refusals import refusal
 
 FORMAT, TOKENIZER = 1, "tokenizer"
 """The version of the layout, and the folder in a model's own that holds its tokenizer's."""
@@ -53,7 +56,10 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
 
 def damaged(folder: Path, e: Exception) -> VqcliError:
     """The error of a ``config.json`` that describes no model."""
-    said = f"{type(e).__name__} {str(e).splitlines()[0]}"
+    if isinstance(e, ValidationError):
+        said = refusal(e)[0]
+    else:
+        said = f"{type(e).__name__} {str(e).splitlines()[0]}"
     return VqcliError(
         f"{folder}/config.json is damaged: {said}", hint="copy the folder again", reason="damaged"
     )

@@ -88,7 +88,7 @@ class _Command(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.BadParameter as e:
             if type(e.__cause__).__name__ == "ValidationError":
-                from vqcli.config import flag_refusal
+                from vqcli.refusals import flag_refusal
 
                 e.message = flag_refusal(e.__cause__)
             raise
