@@ -65,7 +65,7 @@ ASKED = Group(
         ],
         "data": Annotated[
             str | None,
-            option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens."),
+            option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens or latents."),
         ],
         "tokenizer": Annotated[
             str | None,
