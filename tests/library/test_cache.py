@@ -24,22 +24,7 @@ from vqcli.library.open import open_tokenizer
 from vqcli.types import silent
 
 CASE = CASES["llamagen"]
-
-
-@pytest.fixture
-def state():
-    return CASE.state(CASE.model())
-
-
-@pytest.fixture
-def file(tmp_path, state):
-    torch.save({"model": state}, tmp_path / "vq.pt")
-    return tmp_path / "vq.pt"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def everything(folder):

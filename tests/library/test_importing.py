@@ -16,22 +16,7 @@ from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.importing import import_model
 
 CASE = CASES["llamagen"]
-
-
-@pytest.fixture(scope="module")
-def state():
-    return CASE.state(CASE.model())
-
-
-@pytest.fixture
-def file(tmp_path, state):
-    torch.save({"model": state}, tmp_path / "vq.pt")
-    return tmp_path / "vq.pt"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_what_is_written(tmp_path, file):

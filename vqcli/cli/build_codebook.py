@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import CHOOSING, READING, Before, Group
-from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, ImagesArg, SizeOpt, option
+from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, ImagesArg, option, parse_pixels
 from vqcli.cli.output import Out
 from vqcli.cli.text import rejections
 from vqcli.jobs.options import CodebookOptions, FeatureOptions
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 def _features(**given: Any) -> FeatureOptions:
     if "patch" in given and given["features"] != "pixels":
         raise typer.BadParameter("--patch belongs to --features pixels")
-    if given.get("size") == "native":
-        raise typer.BadParameter("--size native: features need images of one size")
     return FeatureOptions(**given)
 
 
@@ -46,7 +44,15 @@ FEATURES = Group(
             int | None,
             option("--pool", min=1, metavar="N", help="Average NxN neighbouring vectors [4; pixels: 1]."),
         ],
-        "size": SizeOpt,
+        "size": Annotated[
+            Any,
+            option(
+                "--size",
+                parser=parse_pixels,
+                metavar="N|HxW",
+                help="Pixels, height before width; the features' own size otherwise.",
+            ),
+        ],
         **CHOOSING,
         "batch_size": BatchSizeOpt,
         "device": DeviceOpt,

@@ -16,8 +16,8 @@ from vqcli.cli.options import (
     SizeOpt,
     complete_model,
     option,
+    parse_pixels,
     parse_sampling,
-    parse_size,
 )
 from vqcli.cli.output import Out
 from vqcli.cli.text import rejections
@@ -35,8 +35,6 @@ def complete_protocol() -> list[str]:
 
 
 def _asked(metrics: str = "", sampling: Sequence[str] = (), **given: Any) -> EvaluateOptions:
-    if given.get("eval_size") == "native":
-        raise typer.BadParameter("--eval-size is N or HxW")
     names = [name.strip().replace("-", "_") for name in metrics.split(",") if name.strip()]
     return EvaluateOptions(metrics=names, sampling=parse_sampling(sampling), **given)
 
@@ -86,7 +84,7 @@ ASKED = Group(
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Decodes a generator's tokens.",
+                help="Decodes what a generator makes.",
                 autocompletion=complete_model,
             ),
         ],
@@ -108,7 +106,7 @@ ASKED = Group(
             Any,
             option(
                 "--eval-size",
-                parser=parse_size,
+                parser=parse_pixels,
                 metavar="N|HxW",
                 help="Bring what a model made, and what it reconstructs, to this size first (LlamaGen: 256).",
             ),

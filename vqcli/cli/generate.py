@@ -96,7 +96,7 @@ ASKED = Group(
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Decodes the tokens; the generator's own otherwise.",
+                help="Decodes what is made; the generator's own otherwise.",
                 autocompletion=complete_model,
             ),
         ],
@@ -105,7 +105,7 @@ ASKED = Group(
             Precision, option("--precision", help="Number format of the generator and the computation.")
         ],
         "compile": Annotated[
-            bool, option("--compile", help="Compile the step of a token: slow to begin, then faster.")
+            bool, option("--compile", help="Compile a step of sampling: slow to begin, then faster.")
         ],
         "force": ForceOpt,
     },

@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import Before, Group
-from vqcli.cli.options import ForceOpt, complete_model, option, parse_size
+from vqcli.cli.options import ForceOpt, complete_model, option, parse_pixels
 from vqcli.cli.output import Out
 from vqcli.cli.text import table
 from vqcli.importers.options import ImportOptions, Metric
 
 if TYPE_CHECKING:
     from vqcli.library.importing import ImportResult
-
-
-def parse_pixels(text: str) -> tuple[int, int]:
-    """``256`` or ``256x384`` (height x width). Raises BadParameter."""
-    size = parse_size(text)
-    if size == "native":
-        raise typer.BadParameter("a model was trained at one size: N or HxW")
-    return size
 
 
 def parse_scales(text: str) -> tuple[int, ...]:
@@ -67,6 +59,7 @@ UNTOLD = Group(
             option(
                 "--scale",
                 min=1e-6,
+                metavar="FLOAT",
                 help="What generators see an autoencoder's latents multiplied by; "
                 "0.18215, as Stable Diffusion's, where no config.json tells.",
             ),
@@ -76,12 +69,18 @@ UNTOLD = Group(
             option(
                 "--heads",
                 min=1,
+                metavar="N",
                 help="Of a generator's attention; as published, else one for 64 of the width.",
             ),
         ],
         "classes": Annotated[
             int | None,
-            option("--classes", min=1, help="Of a GPT-LC file without its tokenizer; 1000 otherwise."),
+            option(
+                "--classes",
+                min=1,
+                metavar="N",
+                help="Of a GPT-LC file without its tokenizer; 1000 otherwise.",
+            ),
         ],
     },
 )

@@ -44,7 +44,7 @@ def check(
     ],
     settings: SettingsOpt = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="IMAGES", help="Images it would train on.")
+        str | None, typer.Option("--data", metavar="IMAGES", help="What it would train on, as for train.")
     ] = None,
     lpips_weights: LpipsOpt = None,
 ) -> None:

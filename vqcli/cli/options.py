@@ -26,6 +26,14 @@ def parse_size(text: str) -> Size:
     return int(match[1]), int(match[2] or match[1])
 
 
+def parse_pixels(text: str) -> tuple[int, int]:
+    """``256`` or ``256x384`` (height x width). Raises BadParameter."""
+    size = parse_size(text)
+    if size == "native":
+        raise typer.BadParameter("one size for all images: N or HxW")
+    return size
+
+
 def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
     """The options in ``--sampling NAME=VALUE`` texts; values are YAML. Raises BadParameter and VqcliError."""
     from vqcli.config import parse_yaml
@@ -89,7 +97,7 @@ SamplingOpt = Annotated[
     option(
         "--sampling",
         metavar="NAME=VALUE",
-        help="Any option of a generator's sampling: cfg=1.75.",
+        help="Any option of a generator's sampling: cfg=1.75; may repeat.",
     ),
 ]
 LpipsOpt = Annotated[

@@ -65,14 +65,18 @@ ASKED = Group(
         ],
         "data": Annotated[
             str | None,
-            option("--data", metavar="IMAGES", help="Images to train on; for a generator also tokens or latents."),
+            option(
+                "--data",
+                metavar="IMAGES",
+                help="Images to train on; for a generator also tokens or latents.",
+            ),
         ],
         "tokenizer": Annotated[
             str | None,
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Of a generator: the tokenizer whose tokens it learns.",
+                help="Of a generator: the tokenizer whose tokens or latents it learns.",
                 autocompletion=complete_model,
             ),
         ],
