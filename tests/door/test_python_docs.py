@@ -21,6 +21,7 @@ def blocks(name):
 def place(tmp_path, monkeypatch):
     """A folder with two runs and some photos, as the texts take them for granted."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))
     (tmp_path / "photos").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), np.uint8)
     for i, pixels in enumerate(noise):
