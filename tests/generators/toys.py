@@ -57,6 +57,7 @@ class ToyFlow(Generator):
         return self.head(F.silu(self.stem(x) + condition[:, :, None, None]))
 
     def forward(self, made, labels):
+        assert made.standard == self.spec.latents
         z = made.values
         if self.training:
             hidden = torch.rand(labels.shape, device=labels.device) < self.config.class_dropout

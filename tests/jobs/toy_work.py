@@ -105,7 +105,7 @@ def work_of(rank, how, folder):
     """The squares of one of two processes, of which one fails in some way."""
     work = Squares(folder, 6)
     if how == "fails" and rank == 1:
-        work.fails = {3: VqcliError("shard 3 cannot be", hint="leave it out", reason="toy")}
+        work.fails = {3: VqcliError("shard 3 cannot be", hint="leave it out", reason="damaged")}
     elif how == "breaks" and rank == 1:
         work.fails = {1: ZeroDivisionError("of its own")}
     elif how == "last":

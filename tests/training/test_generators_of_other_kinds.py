@@ -8,12 +8,13 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
 from tests.generators.toys import TOYS
 from tests.models import make_autoencoder, make_model
 from tests.training.tiny import Recorded, assert_same, metrics, resume
-from vqcli.checkpoint.generator import load_generator
+from vqcli.checkpoint.generator import load_generator, save_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
 from vqcli.errors import Interrupted, VqcliError
@@ -26,6 +27,7 @@ from vqcli.jobs.sampler import GenerateOptions
 from vqcli.jobs.train import TrainOptions, TrainResult, train
 from vqcli.parts import PARTS
 from vqcli.pixels import CenterCrop, normalize, to_tensor
+from vqcli.registry import GeneratorConfig, build
 
 TRAINING = {
     "steps": 6, "batch_size": 16, "log_every": 2, "sample_every": 3, "validate_every": 3,
@@ -129,6 +131,42 @@ def test_latents_are_standardized_and_told(finished, tokenizers, tmp_path):
     assert result.summary == [f"velocity {loss:.4f}, over 8 held-out images"]
     second = start(tmp_path / "second", "toy_flow", tokenizers, f"init={result.model}", "data.source=demo:32")
     assert load_generator(second.model).spec.latents == spec.latents  # of the weights that it started from
+
+
+class Stretches(Recorded):
+    """Also keeps which stretches of work began, and how far each came."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+    def start(self, what, total, unit, done=0):
+        super().start(what, total, unit, done)
+        self.begun.append([what, total, unit, 0])
+
+    def advance(self, n=1):
+        super().advance(n)
+        self.begun[-1][3] += n
+
+
+def test_latents_are_measured_in_whole_batches_before_training(tokenizers, tmp_path):
+    progress = Stretches()
+    settings = ("training.accumulate=2", "training.batch_size=32", "training.steps=2")
+    start(tmp_path / "run", "toy_flow", tokenizers, *settings, progress=progress)
+    assert progress.begun == [["measure latents", 4, "batches", 4], ["train", 2, "steps", 2]]
+
+
+def test_the_average_is_measured_with_latents_as_they_are_learned(tokenizers, tmp_path):
+    settings = ("training.validate_every=1", "training.sample_every=6")  # nothing is drawn of it before
+    assert start(tmp_path / "run", "toy_flow", tokenizers, *settings).measured["velocity"] > 0
+
+
+def test_weights_that_learned_latents_as_they_are_go_on_with_these(tokenizers, tmp_path):
+    tokenizer = load_tokenizer(tokenizers["toy_flow"])
+    config = TypeAdapter(GeneratorConfig).validate_python({"name": "toy_flow"})
+    save_generator(build("generators", config, tokenizer.spec), tmp_path / "plain", None)
+    run = start(tmp_path / "run", "toy_flow", tokenizers, f"init={tmp_path / 'plain'}")
+    assert load_generator(run.model).spec.latents is None
 
 
 def test_of_tokens_latents_are_the_codes(tokenizers, tmp_path):

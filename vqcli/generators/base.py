@@ -40,14 +40,6 @@ def image_stream(seed: int, label: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([SAMPLE, seed, label, index])))
 
 
-class GeneratorOptions(Protocol):
-    """What every generator's configuration has."""
-
-    name: str
-    classes: int
-    sampling: PartConfig
-
-
 class HasCodes(Protocol):
     """A tokenizer, as far as a generator is concerned."""
 
@@ -69,6 +61,7 @@ class Generator(nn.Module, ABC):
     LOSSES: ClassVar[tuple[str, ...]]
     """Names of what ``forward`` gives."""
     config: Any
+    """It has ``name``, ``classes`` and ``sampling``."""
     null_class: int | None = None
     """The label that stands for no class; None where guidance is not possible."""
     code_steps: CodeSteps
@@ -101,7 +94,8 @@ class Generator(nn.Module, ABC):
     def blank(self, images: int, device: torch.device | str = "cpu") -> Made:
         """What it makes, of so many images, all zero: the shapes alone."""
         if self.makes == "latents":
-            return Latents(torch.zeros(images, self.spec.width, *self.grid[-1], device=device))
+            zeros = torch.zeros(images, self.spec.width, *self.grid[-1], device=device)
+            return Latents(zeros, self.spec.latents)
         return Tokens(
             torch.zeros(images, grid_length(self.grid), dtype=torch.int64, device=device), self.grid
         )

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.jobs.cluster import CodebookOptions, PerClass, Whole, read_codes, remove_states
+from vqcli.jobs.cluster import PerClass, Whole, read_codes, remove_states
 from vqcli.jobs.feature_shards import Extractor, FeatureShards, FeatureStore, remove_shards
+from vqcli.jobs.options import CodebookOptions
 from vqcli.jobs.sharded import PLAN, Engine, Plan, vacant
 from vqcli.types import Progress, silent
 

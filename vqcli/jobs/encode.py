@@ -16,7 +16,8 @@ import numpy as np
 
 from vqcli.data.images.base import identity
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs.encoder import Encoder, ImageOptions
+from vqcli.jobs.encoder import Encoder
+from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.sharded import Engine, Plan
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Grid, Progress, silent

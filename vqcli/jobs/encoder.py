@@ -21,6 +21,7 @@ from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.options import ImageOptions
+from vqcli.jobs.sharded import SHARD
 from vqcli.library.open import open_tokenizer
 from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
@@ -28,8 +29,6 @@ from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import check_size, target_size
 from vqcli.types import Grid, Latents, Progress, silent
 
-SHARD = 256
-"""Images a shard holds at most, and so the work that a kill can cost a process."""
 Watch = Callable[[np.ndarray, Tensor], None]
 """Is shown the numbers of images (B,) and their latents (B, D, h, w) on the way to their tokens."""
 

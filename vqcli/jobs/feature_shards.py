@@ -22,9 +22,8 @@ from vqcli.data.loader import Batch, eval_batches
 from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
 from vqcli.jobs.devices import pick_device, settle_allocator
-from vqcli.jobs.encoder import SHARD
 from vqcli.jobs.options import FeatureOptions
-from vqcli.jobs.sharded import Work
+from vqcli.jobs.sharded import SHARD, Work
 from vqcli.nn.kmeans import Vectors, held
 from vqcli.pixels import CenterCrop, normalize
 from vqcli.registry import known_parts, resolve

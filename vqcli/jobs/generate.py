@@ -19,7 +19,8 @@ from vqcli import files
 from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
 from vqcli.jobs.npz import read_image, write_npz
-from vqcli.jobs.sampler import IMAGE, GenerateOptions, Picture, Sampler, weights_hash
+from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.sampler import IMAGE, Picture, Sampler, weights_hash
 from vqcli.jobs.sharded import Engine, Plan, Work, vacant
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent

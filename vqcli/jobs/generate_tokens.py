@@ -14,7 +14,8 @@ from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.data.tokens import store
 from vqcli.errors import VqcliError
 from vqcli.jobs.generate import GenerateResult
-from vqcli.jobs.sampler import GenerateOptions, Picture, Sampler
+from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.sampler import Picture, Sampler
 from vqcli.jobs.sharded import Engine, Plan
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Progress, Tokens, silent

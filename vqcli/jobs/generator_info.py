@@ -30,10 +30,10 @@ class GeneratorInfo:
     named: bool
     """Whether its classes have names."""
     codebook_size: int
-    """Of the tokenizer whose tokens it makes."""
+    """Of its tokenizer; 0 of one without a codebook."""
     image_size: tuple[int, int] | None
     grid: Grid
-    """Tokens of an image, coarse to fine."""
+    """Tokens of an image, coarse to fine, or sides of its latents."""
     fingerprint: str
     """Of the tokenizer; empty where nobody told which it is."""
     tokenizer: str | None

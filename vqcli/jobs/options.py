@@ -55,7 +55,7 @@ class GenerateOptions:
     """Numbers, ranges and names, as users write them."""
     model: str | None = None
     tokenizer: str | None = None
-    """What decodes the tokens; the one that came with the generator otherwise."""
+    """What makes images of what is generated; the one that came with the generator otherwise."""
     count: int = 8
     """Images of each class."""
     seed: int = 0

@@ -108,7 +108,7 @@ class Sampler:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decides the tokens of a picture, as JSON values."""
+        """What decides a picture, but for what decodes it, as JSON values."""
         options = self.options
         own = {"model": weights_hash(self.folder), "precision": options.precision, "seed": options.seed}
         return own | self.sampling.model_dump(mode="json")
@@ -143,7 +143,7 @@ class Sampler:
             yield some, self.generator.sample(labels, streams, self.sampling, progress)
 
     def add_tokenizer(self, progress: Progress = silent) -> Path:
-        """Open what decodes the tokens; its folder. Raises VqcliError where there is none that fits."""
+        """Open what decodes what is made; its folder. Raises VqcliError where there is none that fits."""
         if self.decoder:
             return self.decoder
         options = self.options

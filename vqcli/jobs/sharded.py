@@ -25,6 +25,8 @@ from vqcli.types import Progress, silent
 
 T = TypeVar("T")
 PLAN = "plan.json"
+SHARD = 256
+"""Images a shard holds at most, and so the work that a kill can cost a process, where images are read."""
 PATIENCE = timedelta(days=1)
 """How long processes wait for the slowest one; a launcher ends them all when one dies."""
 FAILED = f"{files.TEMPORARY}failed"

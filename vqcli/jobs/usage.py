@@ -25,7 +25,8 @@ from vqcli.report.usage import usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
-    from vqcli.jobs.encoder import Encoder, ImageOptions, Watch
+    from vqcli.jobs.encoder import Encoder, Watch
+    from vqcli.jobs.options import ImageOptions
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _count_tokens(
 
 def tokens_source(found: TokensFile | TokensFolder) -> str:
     """Of which images tokens are, and how those were prepared."""
-    return f"{found.path}" + (f", {found.info.preprocessing}" if found.info else "")
+    return f"{found.path}, {found.info.preprocessing}" if found.info else str(found.path)
 
 
 def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress) -> UsageCounts:

@@ -20,7 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import float32
 from vqcli.quantizers.compared import Compared
-from vqcli.quantizers.words import changes, first_misfit, no_codes, unpaired, untrained
+from vqcli.quantizers.words import changes, first_misfit, no_codes, no_token, unpaired, untrained
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
 
@@ -246,10 +246,7 @@ class Quantizer(nn.Module, ABC):
             raise ValueError(f"tokens of shape {tuple(ids.shape)} do not fit the grid {tokens.grid}")
         if ids.numel() and not 0 <= ids.min() <= ids.max() < self.size:
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
-            hint = f"its tokens are 0 to {self.size - 1}; were these made by another tokenizer?"
-            raise VqcliError(
-                f"{bad} is no token of a codebook of {self.size}", hint=hint, reason="token-range"
-            )
+            raise no_token(int(bad), self.size)
 
 
 class _Steps:

@@ -64,7 +64,7 @@ class ResidualQuantizer(Quantizer):
             yield z_nd, tokens_n, total
 
     def sums(self, tokens: Tokens) -> Iterator[Tensor]:
-        """The running sum (B, D, h, w) after each step; a next-scale generator reads these."""
+        """The running sum (B, D, h, w) after each step."""
         codes_kd, batch, grid = self.codes(), len(tokens.ids), tokens.grid
         total = codes_kd.new_zeros(batch, self.width, *grid[-1])
         for step, ids in enumerate(tokens.ids.split([h * w for h, w in grid], dim=1)):

@@ -1,4 +1,4 @@
-"""What quantizers say: of codebooks that do not fit them, and of models they start from."""
+"""What quantizers say: of codebooks and tokens that do not fit them, and of models they start from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def no_codes() -> VqcliError:
         hint="encode --latents keeps those; for tokens name another tokenizer: vqcli list models",
         reason="wrong-kind",
     )
+
+
+def no_token(number: int, size: int) -> VqcliError:
+    """The error of a number that is given as a token of ``size`` codes."""
+    hint = f"its tokens are 0 to {size - 1}; were these made by another tokenizer?"
+    return VqcliError(f"{number} is no token of a codebook of {size}", hint=hint, reason="token-range")
 
 
 def unpaired(quantizer: str, codebook: Codebook) -> VqcliError:

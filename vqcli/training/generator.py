@@ -38,12 +38,13 @@ from vqcli.training.data import Data
 from vqcli.training.labelled import LabelledData, Wanted, labelled_data
 from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
-from vqcli.training.standard import measure_latents
+from vqcli.training.standard import measure_standard
 from vqcli.training.task import Losses, Task
 from vqcli.types import Grid, Latents, Made, Progress, Standard, TokenizerSpec, Tokens
 
 MEASURED = 4096
-"""Training images, the first of them, over which mean and deviation of latents are measured."""
+"""Training images at most over which mean and deviation of latents are measured, in whole batches: the
+first that training takes; one batch where that has more."""
 PICTURED = 8
 """Classes of a sample grid at most, and images of each."""
 
@@ -53,7 +54,8 @@ class GeneratorRecipe(Recipe):
 
     task: str = "generator"
     tokenizer: str
-    """MODEL whose tokens are generated: a folder, a run, a published file, an alias, or a name on the Hub."""
+    """MODEL whose tokens or latents are generated: a folder, a run, a published file, an alias, or a name on
+    the Hub."""
     generator: GeneratorConfig
     data: LabelledData
 
@@ -122,12 +124,13 @@ class GeneratorTask(Task):
         progress.say(f"starting from {folder}{note}")
 
     def begin(self, data: Data, progress: Progress) -> None:
-        """Measure how latents are to be standardized, unless a model to start from told it."""
-        if self.generator.makes == "latents" and self.generator.spec.latents is None:
-            most = -(-min(MEASURED, data.images) // self.recipe.training.batch_size)
-            progress.start("measure latents", most, "batches")
-            batches = (self.load(loaded).made for loaded in islice(data.train(0), most) if len(loaded))
-            self.standardize(measure_latents(batches, self.device, progress))
+        """Measure how latents are to be standardized, unless a model to start from tells it."""
+        if self.generator.makes == "latents" and not self.recipe.init:
+            training = self.recipe.training
+            passes = max(1, min(MEASURED, data.images) // training.batch_size) * training.accumulate
+            progress.start("measure latents", passes, "batches")
+            batches = (self.load(loaded).made for loaded in islice(data.train(0), passes) if len(loaded))
+            self.standardize(measure_standard(batches, self.generator.spec.width, self.device, progress))
 
     def standardize(self, standard: Standard) -> None:
         """Let the generator see latents standardized in this way from now on."""
@@ -176,7 +179,7 @@ class GeneratorTask(Task):
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """Mean losses over held-out images, without dropout; perplexity is exp of the cross-entropy."""
-        names = self.generator.LOSSES
+        model, names = self.informed(model), self.generator.LOSSES
         sums = torch.zeros(len(names) + 1, dtype=torch.float64)
         for batch in batches:
             losses = model(batch.made, batch.labels)

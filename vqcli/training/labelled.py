@@ -1,4 +1,4 @@
-"""What a generator learns from: images with a class each, or tokens of them that are stored already."""
+"""What a generator learns from: images with a class each, or tokens or latents of them, stored already."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from vqcli.types import Makes, TokenizerSpec
 
 
 class LabelledData(DataConfig):
-    """Which images, or tokens of images; then ``size`` and ``augment`` were settled by ``vqcli encode``."""
+    """Which images, or tokens or latents of some, whose ``size`` and ``augment`` ``vqcli encode`` settled."""
 
     source: str = "demo"
-    """Tokens that ``vqcli encode`` wrote, .npy or a folder; or images as for a tokenizer."""
+    """Tokens or latents that ``vqcli encode`` wrote, .npy or a folder; or images as for a tokenizer."""
     size: Side | tuple[Side, Side] | None = None  # type: ignore[assignment]
     """Side, or height and width, in pixels; the tokenizer's own otherwise."""
 

@@ -36,9 +36,10 @@ class Trainer(Assembly):
         config = self.recipe.training
         for text in self.task.remarks(self.steps):
             self.progress.say(text)
-        self.progress.start("train", self.steps, "steps", self.step)
         if not self.step:
-            self.task.begin(self.data, self.progress)
+            with self.window.paused():
+                self.task.begin(self.data, self.progress)
+        self.progress.start("train", self.steps, "steps", self.step)
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
             while self.step < self.steps:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import torch
 
+from vqcli.errors import VqcliError
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.types import Latents, Made, Progress, Standard
 
@@ -16,18 +17,28 @@ LEAST = 1e-6
 """Deviations below it are of channels that never change: they count as 1."""
 
 
-def measure_latents(batches: Iterable[Made], device: torch.device, progress: Progress) -> Standard:
-    """Mean and deviation of each channel over the batches of all processes. A collective call."""
-    total: torch.Tensor | float = 0.0
+def measure_standard(
+    batches: Iterable[Made], width: int, device: torch.device, progress: Progress
+) -> Standard:
+    """Mean and deviation of each of ``width`` channels over the batches of all processes, which may have
+    different numbers of them. A collective call. Raises VqcliError, on all, where there is no image at all.
+    """
+    total = torch.zeros(3, width, dtype=torch.float64)
     for made in batches:
         assert isinstance(made, Latents)
         z = made.values.detach().cpu().double()
-        total = total + torch.stack(
-            [z.sum((0, 2, 3)), z.square().sum((0, 2, 3)), torch.full(z.shape[1:2], z[:, 0].numel())]
+        total += torch.stack(
+            [z.sum((0, 2, 3)), z.square().sum((0, 2, 3)), torch.full((width,), float(z[:, 0].numel()))]
         )
         progress.advance()
-    assert isinstance(total, torch.Tensor)
-    sums, squares, counts = all_reduce_sum(total.to(device, torch.float32)).cpu().double()
+    wide = torch.float32 if device.type == "mps" else torch.float64  # mps knows no float64
+    sums, squares, counts = all_reduce_sum(total.to(device, wide)).cpu().double()
+    if not counts.any():
+        raise VqcliError(
+            "no image could be used to measure latents",
+            hint="look at the data: vqcli encode lists what is wrong",
+            reason="input-empty",
+        )
     mean = sums / counts
     std = (squares / counts - mean.square()).clamp(min=0).sqrt()
     std = std.where(std > LEAST, torch.ones_like(std))

@@ -139,9 +139,6 @@ class TokensFolder:
             raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
         if not (path / INDEX).is_file():
             raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
-        if "tokens" not in plan:
-            hint = "vqcli train takes them, for a generator of latents"
-            raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
         self.info = TokensInfo.read(plan["tokens"])
         self.index = files.read_json(path / INDEX)
         grid = self.index["grid"]

@@ -185,10 +185,8 @@ def conclude(
             message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
     each = {name: metric.result() for name, metric in total.metrics.items()}
-    found, titles = (
-        {key: value for numbers in each.values() for key, value in numbers.items()},
-        total.titles(),
-    )
+    found = {key: value for numbers in each.values() for key, value in numbers.items()}
+    titles = total.titles()
     reconstructs = "r" if target.reconstructs else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
     return EvaluateResult(

@@ -40,7 +40,7 @@ class EvaluateOptions:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What is to differ from a generator's own sampling."""
     tokenizer: str | None = None
-    """What decodes a generator's tokens; the one that came with it otherwise."""
+    """What makes images of what a generator makes; the one that came with it otherwise."""
     lpips_weights: Path | None = None
     inception_weights: Path | None = None
     random_networks: bool = False

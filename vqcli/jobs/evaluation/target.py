@@ -21,7 +21,8 @@ from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
-from vqcli.jobs.sampler import GenerateOptions, Sampler, weights_hash
+from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.sampler import Sampler, weights_hash
 from vqcli.library.find import model_folder
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol

@@ -179,9 +179,9 @@ class Samples(Stretch):
     def batches(self, items: np.ndarray) -> Iterator[Seen]:
         chosen = [self.pictures[i] for i in items.tolist()]
         at = 0
-        for some, tokens in self.sampler.batches(chosen):
-            made = finite(self.sampler.decode(tokens)[: len(some)])
-            saved = to_uint8(resized(made, self.size) if self.size else made, self.protocol.made)
+        for some, made in self.sampler.batches(chosen):
+            images = finite(self.sampler.decode(made)[: len(some)])
+            saved = to_uint8(resized(images, self.size) if self.size else images, self.protocol.made)
             saved = jpeg(saved) if "sample" in self.protocol.jpeg else saved
             yield Seen(len(some), sets=[("sample", items[at : at + len(some)], saved)])
             at += len(some)
