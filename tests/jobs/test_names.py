@@ -92,7 +92,7 @@ def test_tokens_are_no_target_of_an_evaluation(tmp_path, model):
 
 def test_latents_are_no_tokens(tmp_path):
     (tmp_path / "plan.json").write_text('{"format": 1, "latents": {}}')
-    with pytest.raises(VqcliError, match="holds no tokens"):
+    with pytest.raises(VqcliError, match="holds latents, not tokens"):
         measure_usage(str(tmp_path))
     with pytest.raises(VqcliError, match="names latents, not images or a model"):
         evaluate(to_evaluate(tmp_path, None, ("fid",)))
