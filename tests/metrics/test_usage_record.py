@@ -43,11 +43,11 @@ def test_a_folder_that_was_never_measured_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"used": None}, "'used' should be a valid integer"),
-        ({"tokens": True}, "'tokens' should be a valid integer"),
-        ({"codebook_size": 0}, "'codebook_size' should be greater than or equal to 1"),
-        ({"perplexity": float("nan")}, "'perplexity' should be a finite number"),
-        ({"images": 8}, "'images' should be a valid string"),
+        ({"used": None}, "used must be a whole number, not null"),
+        ({"tokens": True}, "tokens must be a whole number, not true"),
+        ({"codebook_size": 0}, "codebook_size must be at least 1, not 0"),
+        ({"perplexity": float("nan")}, "perplexity must be a finite number, not NaN"),
+        ({"images": 8}, "images must be text, not 8"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, change, fault):
@@ -61,7 +61,7 @@ def test_what_is_wrong_is_named(tmp_path, change, fault):
 
 def test_what_is_missing_is_named():
     for name in OLDEST:
-        with pytest.raises(VqcliError, match=f"'{name}' is missing"):
+        with pytest.raises(VqcliError, match=f"{name} must be given"):
             UsageRecord.from_json({key: value for key, value in OLDEST.items() if key != name})
     with pytest.raises(VqcliError, match="it holds no JSON object"):
         UsageRecord.from_json([])

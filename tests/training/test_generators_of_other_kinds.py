@@ -204,3 +204,16 @@ def test_latents_of_an_autoencoder_are_learned_and_rendered(tmp_path):
     with pytest.raises(VqcliError, match="has no codebook"):
         start(tmp_path / "no", "toy_scales", {"toy_scales": tokenizer})
     assert not (tmp_path / "no").exists()
+
+
+def test_latents_are_decoded_as_they_are_where_that_is_asked(finished, tmp_path):
+    run = str(finished["toy_flow"].run)
+    asked = {"model": run, "count": 2, "device": "cpu"}
+    generate(GenerateOptions(("0",), **asked), tmp_path / "moved")
+    generate(GenerateOptions(("0",), **asked, quantize=False), tmp_path / "kept")
+    names = [path.name for path in (tmp_path / "moved").glob("*.png")]
+    pairs = [[np.array(Image.open(tmp_path / each / name)) for each in ("moved", "kept")] for name in names]
+    assert len(pairs) == 2
+    assert not any(np.array_equal(*pair) for pair in pairs)
+    with pytest.raises(VqcliError, match="images of another job: quantize None -> False"):
+        generate(GenerateOptions(("0",), **asked, quantize=False), tmp_path / "moved")

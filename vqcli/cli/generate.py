@@ -107,6 +107,10 @@ ASKED = Group(
         "compile": Annotated[
             bool, option("--compile", help="Compile a step of sampling: slow to begin, then faster.")
         ],
+        "quantize": Annotated[
+            bool,
+            option("--quantize/--no-quantize", help="Move generated latents to their codes before decoding."),
+        ],
         "force": ForceOpt,
     },
     _asked,

@@ -102,6 +102,8 @@ def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
 def make_plan(sampler: Sampler, tokenizer: Path) -> Plan:
     """What decides the images of a folder, so that settings never mix; names tell class, seed and index."""
     settings = {name: value for name, value in sampler.settings.items() if name != "seed"}
+    if not sampler.options.quantize:
+        settings["quantize"] = False
     hint = "give another -o, or --force to make these images instead"
     return Plan(
         settings | {"tokenizer": weights_hash(tokenizer)},

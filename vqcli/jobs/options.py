@@ -66,6 +66,8 @@ class GenerateOptions:
     precision: str = "fp32"
     """Number format of the generator's weights, as published ones are run; the tokenizer has autocast."""
     compile: bool = False
+    quantize: bool = True
+    """Latents move to their codes before they are decoded."""
     force: bool = False
     """Take a tokenizer of another fingerprint too, and replace what is there."""
 

@@ -166,7 +166,7 @@ class Sampler:
     def decode(self, made: Made) -> Tensor:
         """Images (B, 3, H, W), float32, [-1, 1] but for what the decoder overshoots; on the CPU."""
         with autocast(self.options.precision, self.device):
-            images = self.tokenizer.render(made)
+            images = self.tokenizer.render(made, self.options.quantize)
         return images.float().cpu()
 
 

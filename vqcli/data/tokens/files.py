@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vqcli import files
-from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Row, TokensInfo, read_shard, shard_rows
+from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Row, TokensInfo, read_shard, shard_rows, told
 from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
@@ -139,7 +139,7 @@ class TokensFolder:
             raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
         if not (path / INDEX).is_file():
             raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
-        self.info = TokensInfo.read(plan["tokens"])
+        self.info = told(path / PLAN, TokensInfo.read, plan["tokens"])
         self.index = files.read_json(path / INDEX)
         grid = self.index["grid"]
         self.grid: Grid | None = tuple((h, w) for h, w in grid) if grid else None

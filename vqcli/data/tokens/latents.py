@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vqcli import files
 from vqcli.data.tokens.rows import Listed, RowBatch, Rows
-from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Of, read_shard, shard_files, write_array
+from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Of, read_shard, shard_files, told, write_array
 from vqcli.errors import VqcliError
 
 
@@ -108,7 +108,7 @@ def open_latent_rows(path: Path) -> LatentRows:
         raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
     if not (path / INDEX).is_file():
         raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
-    info, index = LatentsInfo.read(plan["latents"]), files.read_json(path / INDEX)
+    info, index = told(path / PLAN, LatentsInfo.read, plan["latents"]), files.read_json(path / INDEX)
     keys: list[str] = []
     labels: list[int | None] = []
     shards = []

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,7 @@ from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
 FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
+T = TypeVar("T")
 Of = Literal["tokens", "latents"]
 """What shards are of."""
 AGAIN = "run the same command again: it continues, and makes damaged shards anew"
@@ -58,6 +59,15 @@ class TokensInfo:
             record.get("views", 1),
             tuple(record.get("classes", ())),
         )
+
+
+def told(path: Path, read: Callable[[Any], T], record: Any) -> T:
+    """What ``read`` makes of a record of the file at ``path``. Raises VqcliError if it is damaged."""
+    try:
+        return read(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        said = f"it lacks {e}" if isinstance(e, KeyError) else str(e)
+        raise VqcliError(f"{path} is damaged: {said}", hint=AGAIN, reason="damaged") from e
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.metrics.usage.counts import UsageReport
+from vqcli.refusals import refusal
 
 USAGE = "usage.json"
 COUNTED = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
@@ -53,7 +54,8 @@ class UsageRecord(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as e:
-            message = f"{where} does not tell a codebook's usage: {_fault(e)}"
+            said = refusal(e)[0] if isinstance(value, dict) else "it holds no JSON object"
+            message = f"{where} does not tell a codebook's usage: {said}"
             raise VqcliError(message, hint="copy the folder again", reason="damaged") from e
 
     @classmethod
@@ -71,13 +73,3 @@ class UsageRecord(BaseModel):
         """What ``usage.json`` holds."""
         told = self.model_dump(exclude={"protocol"})
         return told | ({"protocol": self.protocol} if self.protocol else {})
-
-
-def _fault(error: ValidationError) -> str:
-    """What is wrong, in a few words."""
-    first = error.errors()[0]
-    if not first["loc"]:
-        return "it holds no JSON object"
-    if first["type"] == "missing":
-        return f"'{first['loc'][0]}' is missing"
-    return f"'{first['loc'][0]}' {first['msg'].replace('Input should', 'should')}"
