@@ -97,6 +97,11 @@ def test_installed_plugins(here, monkeypatch):
         ("raise RuntimeError('odd')", "the plugin odd cannot be imported: RuntimeError: odd", "VQCLI_DEBUG"),
         ("import no_such", "the plugin odd cannot be imported: ModuleNotFoundError", "VQCLI_DEBUG"),
         ("from vqcli.losses.pixel import L1Loss", "the plugin odd has no parts", "ImageLoss"),
+        (
+            "from vqcli.generators.base import Generator\nclass Half(Generator):\n    def sample(self): ...",
+            "the plugin odd has no parts: Half lacks compile_step, forward",
+            "write compile_step, forward",
+        ),
         (LOSS.replace('"mine"', '"l1"'), "odd:Mine cannot be the loss 'l1', which vqcli has", "another name"),
         (LOSS + "class Two(Mine): ...", "odd:Two cannot be the loss 'mine', which Mine has", "another name"),
         (LOSS.replace(' = "mine"', ""), "odd:Mine has no name", "Literal"),

@@ -189,12 +189,7 @@ def _add(module: ModuleType) -> None:
         return
     found = list(_parts(module))
     if not found:
-        bases = ", ".join(sorted(base.split(":")[1] for base in BASES.values()))
-        raise VqcliError(
-            f"the plugin {module.__name__} has no parts",
-            hint=f"a part is a class of one of these: {bases}",
-            reason="plugin",
-        )
+        raise _empty(module)
     owners: dict[tuple[str, str], str] = {}
     for kind, name, short in found:
         ours = plugin_of(kind, name) or "vqcli" if name in PARTS[kind] else ""
@@ -209,16 +204,40 @@ def _add(module: ModuleType) -> None:
         PARTS[kind][name] = f"{module.__name__}:{short}"
 
 
+def _empty(module: ModuleType) -> VqcliError:
+    """No part in a module: which class lacks what, or what a part would be."""
+    for short, each, _ in _candidates(module):
+        missing = ", ".join(sorted(getattr(each, "__abstractmethods__", ())))
+        return VqcliError(
+            f"the plugin {module.__name__} has no parts: {short} lacks {missing}",
+            hint=f"a part defines all that its base class leaves open: write {missing}",
+            reason="plugin",
+        )
+    bases = ", ".join(sorted(base.split(":")[1] for base in BASES.values()))
+    return VqcliError(
+        f"the plugin {module.__name__} has no parts",
+        hint=f"a part is a class of one of these: {bases}",
+        reason="plugin",
+    )
+
+
 def _parts(module: ModuleType) -> Iterator[tuple[str, str, str]]:
     """Of every class of a module, or package, that is a part and not abstract: kind, name, own name."""
+    for short, each, kind in _candidates(module):
+        if not inspect.isabstract(each):
+            yield kind, _name(kind, each), short
+
+
+def _candidates(module: ModuleType) -> Iterator[tuple[str, type, str]]:
+    """A module's own classes on a base of parts, abstract ones too: own name, class, kind."""
     for short, each in vars(module).items():
-        if short.startswith("_") or not inspect.isclass(each) or inspect.isabstract(each):
+        if short.startswith("_") or not inspect.isclass(each):
             continue
         own = f"{each.__module__}.".startswith(f"{module.__name__}.")
         above = {f"{base.__module__}:{base.__qualname__}" for base in each.__mro__}
         for kind, base in BASES.items():
             if own and base in above:
-                yield kind, _name(kind, each), short
+                yield short, each, kind
 
 
 def _name(kind: str, part: type) -> str:
