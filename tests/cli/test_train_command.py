@@ -92,6 +92,10 @@ def test_errors_are_a_sentence_and_a_hint(tmp_path):
 def test_resume_names_the_run_in_two_ways(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert vqcli(write_recipe(tmp_path), "-o", "runs/x", *SMALL).exit_code == 0
+    assert (
+        "runs/x is a run, not a recipe\nhint: continue it: vqcli train --resume runs/x"
+        in vqcli("runs/x").stderr
+    )
     for again in (["x"], ["-o", "runs/x"], ["runs/x"]):
         done = vqcli("--resume", *again, "-q")
         assert (done.exit_code, done.stdout) == (0, "runs/x/model\n"), done.output

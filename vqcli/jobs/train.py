@@ -113,6 +113,12 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     if options.resume:
         return resumed(options)
     name = options.recipe or "demo"
+    if Path(name).is_dir() and Run(Path(name)).exists():
+        raise VqcliError(
+            f"{name} is a run, not a recipe",
+            hint=f"continue it: vqcli train --resume {name}; or train {name}/recipe.yaml anew, with --out",
+            reason="config",
+        )
     recipe = read_recipe(name, options.settings, options.lpips_weights)
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
