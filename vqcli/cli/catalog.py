@@ -38,7 +38,7 @@ def list_parts(
         ),
     ] = None,
 ) -> None:
-    """List recipes, the parts they can name, and published models.
+    """List recipes, their parts and published models.
 
     Example: vqcli list recipes
     """

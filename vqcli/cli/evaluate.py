@@ -130,7 +130,7 @@ def evaluate(
     ] = None,
     force: ForceOpt = False,
 ) -> None:
-    """Measure reconstructions, samples or images, under a protocol with a name. The same command continues.
+    """Measure reconstructions, samples or images. A protocol says how; the same command continues a job.
 
     Example: vqcli evaluate runs/demo --images photos/ --metrics psnr,ssim,usage -o evaluation
     """

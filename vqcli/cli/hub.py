@@ -63,7 +63,7 @@ def push(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Upload a model folder with a model card: what it is, recipe, licence, how to use it.
+    """Upload a model folder with its card. That tells what it is, its recipe, licence, and how to use it.
 
     Example: vqcli push runs/demo owner/my-tokenizer --private
     """
