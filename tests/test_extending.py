@@ -157,6 +157,8 @@ def test_a_generator_of_its_latents(folder, monkeypatch):
     refused(vqcli(*make, *PLUGINS[:2]), "needs the plugin straight (generator straight)", "trust it")
     assert told(*make, *PLUGINS)["images"] == 6
     assert told("info", run / "model")["plugins"] == {"straight": ["generator straight"]}
+    told_by = vqcli("info", run / "model").stdout
+    assert re.search(r"^images .* 2x2 latents$", told_by, re.MULTILINE), told_by
     monkeypatch.setattr(measuring, "FidInception", TinyInception)
     samples = ("evaluate", run, "--images", IMAGES, "--samples", "4", "--metrics", "fid", "--random-networks")
     assert told(*samples, *CPU, *PLUGINS)["kind"] == "generator"

@@ -12,6 +12,7 @@ from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, plugins, sampling, weights
 from vqcli.checkpoint.weights import count_numbers
+from vqcli.errors import VqcliError
 from vqcli.library.references import published
 from vqcli.registry import resolve
 from vqcli.types import Grid, TokenizerSpec
@@ -47,18 +48,24 @@ class GeneratorInfo:
         """What a table for people says, line by line."""
         named = "" if self.named else ", without names"
         known = f"{self.fingerprint} (of the tokenizer)" if self.fingerprint else "not told"
-        of_tokens = resolve("generators", self.generator["name"]).makes == "tokens"
         return [
             ("folder", self.folder),
             ("kind", f"{self.kind}, {network(self.generator)}"),
             ("classes", f"{self.classes:,}{named}"),
-            ("images", layout(self.image_size, self.grid, self.codebook_size if of_tokens else None)),
+            ("images", layout(self.image_size, self.grid, self.codebook_size if self._of_tokens() else None)),
             ("weights", weights(self.parameters, self.bytes)),
             ("tokenizer", self.tokenizer or NO_TOKENIZER),
             ("fingerprint", known),
             ("sampling", sampling(self.generator)),
             *plugins(self.plugins),
         ]
+
+    def _of_tokens(self) -> bool:
+        """Whether it makes tokens, not latents; of a plugin that is not here, the folder's numbers tell."""
+        try:
+            return bool(resolve("generators", self.generator["name"]).makes == "tokens")
+        except VqcliError:  # training stored how latents are standardized
+            return not read_config(self.folder, "generator")["tokenizer"].get("latents")
 
 
 def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
