@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,11 +60,9 @@ def check(
     found = check_recipe(recipe, [*(settings or []), *given], lpips_weights)
 
     def text() -> str:
-        images = (
-            f"{found.images:,}"
-            if found.images is not None
-            else f"{found.settings['data']['source']} is not here"
-        )
+        source = found.settings["data"]["source"]
+        why = "cannot be used" if Path(source).exists() else "is not here"
+        images = f"{source} {why}" if found.images is None else f"{found.images:,}"
         steps = f"{found.steps:,}" if found.steps else f"{found.settings['training']['steps']}"
         rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]
         rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
