@@ -42,8 +42,8 @@ class EncodeResult:
     codebook_size: int
     """0 where latents are kept."""
     seconds: float
-    width: int = 0
-    """Of latents, where these are kept."""
+    width: int | None = None
+    """Of latents; None where tokens are kept."""
 
 
 def encode(
@@ -70,7 +70,7 @@ def encode(
         index["grid"],
         getattr(encoder.info, "codebook_size", 0),
         time.monotonic() - start,
-        getattr(encoder.info, "width", 0),
+        getattr(encoder.info, "width", None),
     )
 
 
