@@ -5,6 +5,7 @@ from pydantic import Field
 
 from vqcli.config import PartConfig, dump_yaml, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.errors import VqcliError
+from vqcli.training.recipe import read_recipe
 
 
 class Inner(PartConfig):
@@ -182,3 +183,13 @@ def test_what_must_be_given_and_whole_sections():
         with pytest.raises(VqcliError) as e:
             parse(Needs, raw, "x")
         assert str(e.value) == said
+
+
+def test_text_that_is_no_yaml_and_a_dial_that_is_no_name() -> None:
+    with pytest.raises(VqcliError, match="special characters are not allowed"):
+        parse_yaml("a: \x00", "my.yaml")
+    for dial in ("[a]", "{a: b}"):
+        with pytest.raises(VqcliError, match="unknown size"):
+            read_recipe("demo", [f"tokenizer.network={dial}"])
+    with pytest.raises(VqcliError, match="seed must be less than 4294967296"):
+        read_recipe("demo", ["seed=4294967296"])

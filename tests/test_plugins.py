@@ -95,6 +95,7 @@ def test_installed_plugins(here, monkeypatch):
     ("text", "message", "hint"),
     [
         ("raise RuntimeError('odd')", "the plugin odd cannot be imported: RuntimeError: odd", "VQCLI_DEBUG"),
+        ("raise SystemExit(0)", "the plugin odd cannot be imported: SystemExit: 0", "VQCLI_DEBUG"),
         ("import no_such", "the plugin odd cannot be imported: ModuleNotFoundError", "VQCLI_DEBUG"),
         ("from vqcli.losses.pixel import L1Loss", "the plugin odd has no parts", "ImageLoss"),
         (
@@ -116,6 +117,7 @@ def test_what_is_no_plugin(here, monkeypatch, text, message, hint):
 
 def test_names_without_a_plugin(here):
     refused(vqcli("list", "--plugin", "mymodul"), "there is no plugin mymodul", "FOLDER/mymodul.py")
+    refused(vqcli("list", "--plugin", "/"), "there is no plugin at /", "--plugin")
     refused(vqcli("list", "--plugin", "./mymodul.py"), "there is no plugin at ./mymodul.py", "--plugin")
     (here / "json.py").write_text(LOSS)
     refused(vqcli("list", "--plugin", "json"), "Python has another module json", "a name of its own")

@@ -34,7 +34,7 @@ class PartConfig(BaseModel):
         if not (cls.DIAL and isinstance(data, dict) and cls.DIAL in data):
             return data
         size = data[cls.DIAL]
-        if size not in cls.SIZES:
+        if not isinstance(size, str) or size not in cls.SIZES:
             raise ValueError(
                 f"unknown size '{size}' for {cls.DIAL}; {suggestion(str(size), list(cls.SIZES))}"
             )
@@ -106,7 +106,7 @@ def parse_yaml(text: str, name: str) -> Any:
     except (yaml.YAMLError, RecursionError) as e:
         mark = getattr(e, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(e, "problem", None) or "nested too deep"
+        problem = getattr(e, "problem", None) or getattr(e, "reason", None) or "nested too deep"
         raise VqcliError(
             f"{name}{where}: {problem}", hint="see vqcli new demo for a valid recipe", reason="config"
         ) from e

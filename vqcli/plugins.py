@@ -133,7 +133,7 @@ def _import(name: str) -> ModuleType:
     is_path = name.endswith(".py") or os.sep in name
     folder = (Path(name).parent if is_path else Path()).resolve()
     module = Path(name).stem if is_path else name
-    if not any(map(os.path.isfile, _files(folder, module))):
+    if not module or not any(map(os.path.isfile, _files(folder, module))):
         if is_path:
             raise VqcliError(f"there is no plugin at {name}", hint="--plugin ./mymodule.py", reason="plugin")
         return _imported(module)
@@ -169,7 +169,7 @@ def _is_in(folder: Path, module: str) -> bool:
 def _imported(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except Exception as e:  # whatever their code raises
+    except (Exception, SystemExit) as e:  # whatever their code raises
         if isinstance(e, ModuleNotFoundError) and e.name and f"{module}.".startswith(f"{e.name}."):
             raise VqcliError(
                 f"there is no plugin {module}: no such module here or installed",

@@ -65,6 +65,10 @@ def test_what_is_refused(folders):
     for wrong in ({"count": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="at least 1"):
             generator.generate(0, **wrong)
+    for classes in (None, 1.5, [None], [[0]], []):
+        with pytest.raises(ValueError, match=r"a class is a number|no classes"):
+            generator.generate(classes)
+    assert np.array_equal(generator.generate(np.int64(1)).array, generator.generate(1).array)
     with pytest.raises(vqcli.VqcliError, match="no heat"):
         generator.generate(0, heat=2)
     with pytest.raises(vqcli.VqcliError):

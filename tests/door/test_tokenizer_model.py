@@ -220,11 +220,24 @@ def test_a_file_opened_by_pillow_stays_open(tokenizer):
 
 def test_other_precision_and_wrong_options(model):
     assert vqcli.load(model, "cpu", precision="bf16").encode(noise(2, 8, 8)).tokens.shape == (2, 4, 4)
-    for wrong in (0, -1):
+    for wrong in (0, -1, 1.5, "2", None):
         with pytest.raises(ValueError, match="batch_size is at least 1"):
             vqcli.load(model, "cpu").encode(noise(8, 8), batch_size=wrong)
         with pytest.raises(ValueError, match="batch_size is at least 1"):
             vqcli.load(model, "cpu").decode(np.zeros((1, 4, 4), int), batch_size=wrong)
+    for size in (0, -8, "8x8", (8, "a"), (8, 8, 8)):
+        with pytest.raises(ValueError, match=r"size is N, \(H, W\) or 'native', not"):
+            vqcli.load(model, "cpu").encode(noise(8, 8), size=size)
+    for grid in (4, (4, 4), ((-4, -4),), (("a", "b"),), (None,)):
+        with pytest.raises(ValueError, match="a grid is"):
+            vqcli.load(model, "cpu").decode(np.zeros((1, 16), int), grid=grid)
+    for nothing in (Image.new("RGB", (0, 0)), torch.zeros(1, 3, 0, 0)):
+        with pytest.raises(ValueError, match=r"no pixels|not torch.float32"):
+            vqcli.load(model, "cpu").encode(nothing)
+    with pytest.raises(ValueError, match=r"integers .* not torch\.bfloat16"):
+        vqcli.load(model, "cpu").decode(torch.zeros(1, 4, 4).bfloat16())
+    with pytest.raises(ValueError, match="precision is one of fp32, bf16, fp16, not 'fp64'"):
+        vqcli.load(model, "cpu", precision="fp64")
     with pytest.raises(ValueError, match="needs no tokenizer"):
         vqcli.load(model, "cpu", tokenizer=model)
     with pytest.raises(vqcli.VqcliError, match="there is no model at"):

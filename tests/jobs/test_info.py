@@ -51,7 +51,13 @@ def test_generators(tmp_path, monkeypatch, kind, images):
         (lambda f: change(f, "width", None), r"config\.json does not tell 'width'"),
         (lambda f: change(f, "kind", "generator"), r"config\.json does not tell 'generator'"),
         (lambda f: change(f, "kind", "dog"), "holds no tokenizer and no generator"),
+        (lambda f: change(f, "kind", ["tokenizer"]), "holds no tokenizer and no generator"),
         (lambda f: change(f, "format", 99), "has format 99"),
+        (lambda f: change(f, "codebook_size", "x"), "damaged: codebook_size must be a whole number, not 'x'"),
+        (lambda f: change(f, "image_size", [8]), "damaged: image_size must be of length 2 or more"),
+        (lambda f: change(f, "tokenizer", []), r"damaged: tokenizer must be a section of keys, not \[\]"),
+        (lambda f: change(f, "tokenizer", {}), r"config\.json does not tell 'quantizer'"),
+        (lambda f: change(f, "plugins", {"a": 1}), r"damaged: plugins\.a must be a list, not 1"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 9), r"cannot read .*model\.safetensors"),
         (lambda f: (f / "usage.json").write_text("{}"), r"usage\.json does not tell"),
         (shutil.rmtree, "there is no model at"),
@@ -67,7 +73,7 @@ def test_damaged_model_folders(tmp_path, damage, sentence):
 
 def change(folder, name, value):
     config = json.loads((folder / "config.json").read_text())
-    config.pop(name)
+    config.pop(name, None)
     if value is not None:
         config[name] = value
     (folder / "config.json").write_text(json.dumps(config))

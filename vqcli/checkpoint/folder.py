@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcli import files
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
@@ -15,18 +15,34 @@ from vqcli.refusals import refusal
 FORMAT, TOKENIZER = 1, "tokenizer"
 """The version of the layout, and the folder in a model's own that holds its tokenizer's."""
 
+Pixels = Annotated[int, Field(ge=1)]
+
+
+class _Told(BaseModel):
+    """What keys of ``config.json`` hold, of whatever kind, where they are there."""
+
+    model_config = ConfigDict(strict=True)
+    fingerprint: str = ""
+    codebook_size: int = Field(0, ge=0)
+    width: int = Field(0, ge=0)
+    downsample: int = Field(1, ge=1)
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
+    tokenizer: dict[str, Any] = {}
+    generator: dict[str, Any] = {}
+    plugins: dict[str, list[str]] = {}
+
 
 def kind_of(folder: Path) -> str:
     """What a model folder holds. Raises VqcliError if ``config.json`` does not tell a kind that is known."""
     config = files.read_json(folder / "config.json")
     kind = config.get("kind") if isinstance(config, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise VqcliError(
             f"{folder} holds {any_kind()} (kind: {kind})",
             hint="give the folder of a model that vqcli wrote",
             reason="wrong-kind",
         )
-    return str(kind)
+    return kind
 
 
 def row_of(folder: Path) -> Kind:
@@ -37,7 +53,10 @@ def row_of(folder: Path) -> Kind:
 
 
 def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
-    """``config.json`` of a model folder. Raises VqcliError if it is of another kind or version."""
+    """``config.json`` of a model folder.
+
+    Raises VqcliError if it is of another kind or version, or its keys hold what they cannot.
+    """
     found = kind_of(folder)
     if found != kind:
         hint = f"it is for vqcli {KINDS[found].commands}; give a {kind}'s folder"
@@ -51,15 +70,19 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
             hint="update vqcli",
             reason="format",
         )
+    try:
+        _Told.model_validate(config)
+    except ValidationError as e:
+        raise damaged(folder, e) from e
     return config
 
 
 def damaged(folder: Path, e: Exception) -> VqcliError:
     """The error of a ``config.json`` that describes no model."""
     if isinstance(e, ValidationError):
-        said = refusal(e)[0]
+        said, _ = refusal(e)
     else:
-        said = f"{type(e).__name__} {str(e).splitlines()[0]}"
+        said = f"it does not tell {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
     return VqcliError(
         f"{folder}/config.json is damaged: {said}", hint="copy the folder again", reason="damaged"
     )

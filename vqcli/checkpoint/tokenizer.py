@@ -116,6 +116,6 @@ def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
             tokenizer: Tokenizer = build("tokenizers", tokenizer_config)
         tokenizer.image_size = tuple(config["image_size"]) if config["image_size"] else None
         tokenizer.fingerprint = config["fingerprint"]
-    except (KeyError, TypeError, ValueError) as e:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as e:
         raise damaged(folder, e) from e
     return tokenizer

@@ -11,7 +11,7 @@ import numpy as np
 
 from vqcli.checkpoint.generator import read_classes
 from vqcli.data.tokens.store import token_type
-from vqcli.door.options import LoadOptions, check_positive
+from vqcli.door.options import LoadOptions, check_whole
 from vqcli.door.results import GeneratedPictures
 from vqcli.door.tokens import as_files_have
 from vqcli.generators.base import Generator
@@ -60,7 +60,8 @@ class GeneratorModel:
         together. Raises ValueError on numbers below 1, VqcliError on unknown classes and options, and where
         the tokenizer is not here or does not fit.
         """
-        check_positive(count=count, batch_size=batch_size)
+        check_whole(1, count=count, batch_size=batch_size)
+        check_whole(0, seed=seed)
         sampler = self._sampler(classes, count, seed, batch_size, sampling)
         found: dict[Picture, tuple[np.ndarray, np.ndarray]] = {}
         for some, made in sampler.batches(sampler.pictures):
@@ -93,7 +94,7 @@ class GeneratorModel:
     ) -> Sampler:
         """The command's, with the networks that are open already."""
         options = GenerateOptions(
-            classes=[str(c) for c in ([classes] if isinstance(classes, int | str) else classes)],
+            classes=_asked(classes),
             model=self._options.reference,
             tokenizer=self._options.tokenizer,
             count=count,
@@ -109,3 +110,16 @@ class GeneratorModel:
                 sampler.add_tokenizer()
             self._tokenizer = sampler.tokenizer
         return sampler
+
+
+def _asked(classes: int | str | Sequence[int | str]) -> list[str]:
+    """Classes as the command takes them. Raises ValueError where they are no numbers and names."""
+    asked: Sequence[Any] = [classes] if isinstance(classes, int | str | np.integer) else classes
+    if not isinstance(asked, Sequence | np.ndarray):
+        asked = [asked]
+    for each in asked:
+        if not isinstance(each, int | str | np.integer):
+            raise ValueError(f"a class is a number, a range such as '0-9', or a name, not {each!r}")
+    if not len(asked):
+        raise ValueError("no classes are asked for")
+    return [str(each) for each in asked]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 
 from vqcli.checkpoint.folder import row_of
-from vqcli.door.options import LoadOptions
+from vqcli.door.options import LoadOptions, Precision
 from vqcli.jobs.devices import pick_device
 from vqcli.library.open import open_model
 from vqcli.parts import attribute
@@ -18,7 +18,7 @@ def load(
     reference: str | Path,
     device: str | torch.device | None = None,
     *,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     tokenizer: str | Path | None = None,
 ) -> Any:
     """A model ready for use: a ``TokenizerModel`` or a ``GeneratorModel``, by what ``reference`` names.
@@ -27,6 +27,8 @@ def load(
     the Hub, or a short name. ``device`` is the best there is unless it is given. ``tokenizer`` goes with a
     generator instead of the one that came with it. Raises VqcliError where there is no such model.
     """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is one of {', '.join(get_args(Precision))}, not {precision!r}")
     place = pick_device(str(device) if device is not None else None)
     module, folder = open_model(str(reference), place)
     row = row_of(folder)

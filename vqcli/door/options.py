@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Number format of the networks; weights stay float32 but a generator's."""
 
 
 @dataclass(frozen=True)
@@ -13,14 +18,13 @@ class LoadOptions:
 
     reference: str
     device: torch.device
-    precision: str = "fp32"
-    """fp32, bf16 or fp16."""
+    precision: Precision = "fp32"
     tokenizer: str | None = None
     """MODEL that goes with a generator, instead of the one that came with it."""
 
 
-def check_positive(**numbers: int) -> None:
-    """Raises ValueError where a number is below 1."""
+def check_whole(least: int, **numbers: int) -> None:
+    """Raises ValueError where something is no whole number, or below ``least``."""
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is at least 1, not {number}")
+        if not isinstance(number, int | np.integer) or number < least:
+            raise ValueError(f"{name} is at least {least}, and whole, not {number!r}")

@@ -71,5 +71,8 @@ def check_form(item: object) -> None:
     elif isinstance(item, str | os.PathLike):
         if location(os.fspath(item)).is_folder():
             raise ValueError(f"{os.fspath(item)} is a folder: vqcli.encode_images takes those")
-    elif not isinstance(item, Image.Image):
+    elif isinstance(item, Image.Image):
+        if 0 in item.size:
+            raise ValueError(f"an image has no pixels: it is of {item.height}x{item.width}")
+    else:
         raise ValueError(f"images are {FORMS}, not {type(item).__name__}")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vqcli.data.loader import eval_batches
 from vqcli.data.tokens.store import Row, token_type
-from vqcli.door.options import LoadOptions, check_positive
+from vqcli.door.options import LoadOptions, check_whole
 from vqcli.door.pictures import GivenImages, ImageLike
 from vqcli.door.results import ImageTokens, Pictures
 from vqcli.door.tokens import Given, TokensLike, as_files_have, given
@@ -61,7 +61,7 @@ class TokenizerModel:
         [-1, 1] is taken pixel by pixel. Raises ValueError on other forms and sizes, BadImage on a bad image,
         VqcliError where the model makes latents and no tokens.
         """
-        check_positive(batch_size=batch_size)
+        check_whole(1, batch_size=batch_size)
         if isinstance(images, Tensor):
             batches = self._of_tensor(images, size, batch_size)
         else:
@@ -87,7 +87,7 @@ class TokenizerModel:
         where they cannot be this tokenizer's, VqcliError where it has no tokens; ``force`` takes those with
         another fingerprint.
         """
-        check_positive(batch_size=batch_size)
+        check_whole(1, batch_size=batch_size)
         found = given(tokens, grid)
         layout = self._check(found, force)
         options, parts = self._options, []
@@ -114,7 +114,7 @@ class TokenizerModel:
         self, images: Tensor, size: Size | None, batch_size: int
     ) -> Iterator[tuple[Grid, np.ndarray]]:
         """Grid and tokens (B, L) of each batch."""
-        if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != 3 or not len(images):
+        if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             form = f"{images.dtype} {tuple(images.shape)}"
             raise ValueError(f"tensors of images are float (N, 3, H, W) in [-1, 1], not {form}")
         if not bool((images.abs() <= 1).all()):
@@ -135,7 +135,8 @@ class TokenizerModel:
         wanted = (size, size) if isinstance(size, int) else size or self.module.image_size
         if wanted is None:
             raise ValueError("the model does not tell its image size: give size=N, (H, W) or 'native'")
-        if not isinstance(wanted, tuple) or len(wanted) != 2:
+        sides = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (0, 0)
+        if not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
             raise ValueError(f"size is N, (H, W) or 'native', not {size!r}")
         self.module.grid(*wanted)
         return wanted

@@ -128,10 +128,20 @@ def given(tokens: TokensLike, grid: Grid | None = None) -> Given:
     if array.dtype.kind not in "ui" or array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"tokens are integers (N, h, w) or (N, L), not {array.dtype} {array.shape}")
     own: Grid | None = (array.shape[1:],) if array.ndim == 3 else None
-    grid = tuple((h, w) for h, w in grid) if grid else own
+    grid = _grid(grid) if grid else own
     if grid and (grid_length(grid) != array[0].size or own not in (None, grid)):
         raise ValueError(f"tokens {array.shape} have not the grid {grid}")
     return Given(_flat(array), grid)
+
+
+def _grid(told: Any) -> Grid:
+    """A grid as a program told it. Raises ValueError where it is none."""
+    pairs = told if isinstance(told, list | tuple) else [told]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs) or not all(
+        isinstance(n, int) and n > 0 for pair in pairs for n in pair
+    ):
+        raise ValueError(f"a grid is ((h, w), ...), coarse to fine, not {told!r}")
+    return tuple((h, w) for h, w in pairs)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -143,5 +153,7 @@ def _array_of(tokens: Any) -> np.ndarray:
     if not hasattr(tokens, "detach"):
         form = "a result of encode or generate, of read_tokens, or an integer array or tensor"
         raise ValueError(f"tokens are {form}, not {type(tokens).__name__}")
+    if tokens.is_floating_point():
+        raise ValueError(f"tokens are integers (N, h, w) or (N, L), not {tokens.dtype}")
     array: np.ndarray = tokens.detach().cpu().numpy()
     return array

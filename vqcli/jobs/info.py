@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -36,8 +37,10 @@ def describe_model(reference: str | None, progress: Progress = silent) -> ModelI
     try:
         describe = attribute(row_of(folder).describe)
         found: ModelInfo = describe(folder, reference or os.environ.get(ENVIRONMENT, ""))
+        with suppress(VqcliError):  # a plugin that is not allowed
+            found.rows()  # what people are told is of the types that it should be
         return found
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         told = f"tell {e}" if isinstance(e, KeyError) else "describe a model"
         message = f"{folder}/config.json does not {told}"
         raise VqcliError(message, hint="copy the folder again", reason="damaged") from e

@@ -119,7 +119,7 @@ class Recipe(PartConfig):
     """What every task's recipe has; a task adds its own sections."""
 
     task: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 32)
     init: str | None = None
     """Model whose weights the run starts from (``--init``): a model folder, a run, or one of its checkpoints.
     Of a run, its newest checkpoint: there the codebook is not baked. Optimizer and schedule start anew."""

@@ -112,10 +112,11 @@ def _fits(side: dict[str, Any], rows: int) -> bool:
     keys, labels = (side.get(name, [None] * rows) for name in ("keys", "labels"))
     pairs, classes = side.get("grid", [[1, 1]]), side.get("classes", [])
     sizes = (side.get("codebook_size", 1), side.get("views", 1))
+    texts = [side.get(name, "") for name in ("fingerprint", "preprocessing", "sha256")]
     return (
         all(isinstance(values, list) for values in (keys, labels, pairs, classes))
         and len(keys) == len(labels) == rows
-        and all(isinstance(name, str) for name in (*(keys if "keys" in side else ()), *classes))
+        and all(isinstance(name, str) for name in (*texts, *(keys if "keys" in side else ()), *classes))
         and all(label is None or (type(label) is int and -1 <= label < 1 << 31) for label in labels)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         and all(type(n) is int and n > 0 for n in (*sizes, *(n for pair in pairs for n in pair)))
