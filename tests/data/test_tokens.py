@@ -212,3 +212,14 @@ def test_smallest_type(size, kind):
 def test_index_tells_what_was_rejected(encoded):
     index = json.loads((encoded / "t" / "index.json").read_text())
     assert index["rejected"] == []
+
+
+@pytest.mark.parametrize("file", ["plan.json", "index.json"])
+@pytest.mark.parametrize("told", ["{}", "[]", "null", '"x"', '{"format": 1, "tokens": {}, "shards": 1}'])
+def test_a_folder_whose_files_do_not_tell_what_they_should(tmp_path, encoded, file, told):
+    folder = shutil.copytree(encoded / "t", tmp_path / "t")
+    assert len(open_tokens(folder)) == 3
+    (folder / file).write_text(told)
+    with pytest.raises(VqcliError, match=f"{file} is") as refused:
+        open_tokens(folder)
+    assert refused.value.reason in ("damaged", "format")

@@ -174,8 +174,8 @@ def test_the_command(model, images, tmp_path, monkeypatch):
 def test_a_damaged_plan_gets_a_sentence(kept, model, images, tmp_path):
     encode(options(model, images, latents="float32" if kept == "latents" else None), tmp_path / "out")
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
-    lacks = {"tokens": "codebook_size", "latents": "sides"}[kept]
-    for damaged, said in (({}, f"it lacks '{lacks}'"), ([], "")):
+    lacks = {"tokens": "codebook_size", "latents": "width"}[kept]
+    for damaged, said in (({}, f"{lacks} must be given"), ([], "must be")):
         (tmp_path / "out" / "plan.json").write_text(json.dumps(plan | {kept: damaged}))
-        with pytest.raises(VqcliError, match=rf"plan\.json is damaged: {said}"):
+        with pytest.raises(VqcliError, match=rf"plan\.json is damaged: {kept}: {said}"):
             (open_latent_rows if kept == "latents" else open_tokens)(tmp_path / "out")

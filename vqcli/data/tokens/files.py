@@ -13,7 +13,16 @@ from typing import Any, Literal
 import numpy as np
 
 from vqcli import files
-from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Row, TokensInfo, read_shard, shard_rows, told
+from vqcli.data.tokens.store import (
+    FORMAT,
+    PLAN,
+    Row,
+    TokensInfo,
+    read_index,
+    read_info,
+    read_shard,
+    shard_rows,
+)
 from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
@@ -131,17 +140,10 @@ class TokensFolder:
         if not (path / PLAN).is_file():
             message = f"{path} holds no tokens: it has no {PLAN}"
             raise VqcliError(message, hint=OURS, reason="wrong-kind")
-        plan = files.read_json(path / PLAN)
-        if not isinstance(plan, dict) or plan.get("format") != FORMAT:
-            message = f"{path / PLAN} is not of a tokens folder of format {FORMAT}"
-            raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
-        if "tokens" not in plan:
+        if encoded_kind(path) == "latents":
             hint = "vqcli train takes them, for a generator of latents"
             raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
-        if not (path / INDEX).is_file():
-            raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
-        self.info = told(path / PLAN, TokensInfo.read, plan["tokens"])
-        self.index = files.read_json(path / INDEX)
+        self.info, self.index = read_info(path, TokensInfo), read_index(path)
         grid = self.index["grid"]
         self.grid: Grid | None = tuple((h, w) for h, w in grid) if grid else None
 

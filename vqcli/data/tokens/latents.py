@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqcli import files
 from vqcli.data.tokens.rows import Listed, RowBatch, Rows
-from vqcli.data.tokens.store import AGAIN, FORMAT, INDEX, PLAN, Of, read_shard, shard_files, told, write_array
+from vqcli.data.tokens.store import AGAIN, Of, read_index, read_info, read_shard, shard_files, write_array
 from vqcli.errors import VqcliError
 
 
@@ -47,12 +45,6 @@ class LatentsInfo:
     def record(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self) | {"sides": list(self.sides), "classes": list(self.classes)}
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> LatentsInfo:
-        """From what ``record`` gave."""
-        height, width = record["sides"]
-        return cls(**{**record, "sides": (height, width), "classes": tuple(record["classes"])})
 
 
 def write_latents(
@@ -102,13 +94,7 @@ class LatentRows(Rows):
 
 def open_latent_rows(path: Path) -> LatentRows:
     """The latents of a folder; every shard is read once and checked. Raises VqcliError if it is damaged."""
-    plan = files.read_json(path / PLAN)
-    if plan.get("format") != FORMAT:
-        message = f"{path / PLAN} is not of a latents folder of format {FORMAT}"
-        raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
-    if not (path / INDEX).is_file():
-        raise VqcliError(f"{path} is not finished", hint=AGAIN, reason="unfinished")
-    info, index = told(path / PLAN, LatentsInfo.read, plan["latents"]), files.read_json(path / INDEX)
+    info, index = read_info(path, LatentsInfo), read_index(path)
     keys: list[str] = []
     labels: list[int | None] = []
     shards = []

@@ -10,24 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.refusals import refusal
 from vqcli.types import Grid, grid_length
 
 FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
-T = TypeVar("T")
 Of = Literal["tokens", "latents"]
 """What shards are of."""
 AGAIN = "run the same command again: it continues, and makes damaged shards anew"
+
+
+class _Told(Protocol):
+    OF: ClassVar[Of]
+
+
+Info = TypeVar("Info", bound=_Told)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class TokensInfo:
     """What tokens are of: written beside them, and needed to turn them back into images."""
 
     OF: ClassVar[Of] = "tokens"
-    codebook_size: int
+    codebook_size: Annotated[int, Field(ge=1)]
     fingerprint: str
     """Of the tokenizer that made them; empty if nobody wrote it down."""
     preprocessing: str
@@ -61,15 +69,6 @@ class TokensInfo:
         )
 
 
-def told(path: Path, read: Callable[[Any], T], record: Any) -> T:
-    """What ``read`` makes of a record of the file at ``path``. Raises VqcliError if it is damaged."""
-    try:
-        return read(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        said = f"it lacks {e}" if isinstance(e, KeyError) else str(e)
-        raise VqcliError(f"{path} is damaged: {said}", hint=AGAIN, reason="damaged") from e
-
-
 @dataclass(frozen=True)
 class Row:
     """The tokens (L,) of one image, or of one view of it."""
@@ -78,6 +77,39 @@ class Row:
     label: int | None
     grid: Grid
     ids: np.ndarray
+
+
+def read_info(folder: Path, kind: type[Info]) -> Info:
+    """What ``plan.json`` tells of the shards beside it. Raises VqcliError if it does not."""
+    plan = files.read_json(folder / PLAN)
+    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+        message = f"{folder / PLAN} is not of a {kind.OF} folder of format {FORMAT}"
+        raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(plan.get(kind.OF)), strict=True)
+    except ValidationError as e:
+        message = f"{folder / PLAN} is damaged: {kind.OF}: {refusal(e)[0]}"
+        raise VqcliError(message, hint=AGAIN, reason="damaged") from e
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """``index.json`` of a finished folder of shards. Raises VqcliError if it is missing or damaged."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise VqcliError(f"{folder} is not finished", hint=AGAIN, reason="unfinished")
+    index = files.read_json(path)
+    told = index if isinstance(index, dict) else {}
+    grid, counts = told.get("grid"), [told.get(name) for name in ("shards", "encoded")]
+    pairs = grid if isinstance(grid, list) else [] if grid is None and "grid" in told else [None]
+    if not all(type(n) is int and n > 0 for n in counts) or not all(map(_is_pair, pairs)):
+        raise VqcliError(
+            f"{path} is damaged: it does not tell what was encoded", hint=AGAIN, reason="damaged"
+        )
+    return told
+
+
+def _is_pair(sides: Any) -> bool:
+    return isinstance(sides, list) and len(sides) == 2 and all(type(n) is int and n > 0 for n in sides)
 
 
 def token_type(codebook_size: int) -> np.dtype:
