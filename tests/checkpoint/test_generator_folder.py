@@ -11,7 +11,7 @@ from vqcli.errors import VqcliError
 HARM = {
     "a value": ({"width": "x"}, "width must be a whole number, not 'x'"),
     "inside a list": ({"grid": [[4, "a"]]}, r"grid\.0\.1 must be a whole number, not 'a'"),
-    "all of it": (3, "must be a section of keys, not 3"),
+    "all of it": (3, "tokenizer must be a section of keys, not 3"),
 }
 
 
