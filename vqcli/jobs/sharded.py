@@ -6,6 +6,7 @@ Shards are written whole, with the same bytes whoever makes them: anywhere, in a
 
 from __future__ import annotations
 
+import atexit
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -137,6 +139,8 @@ class Engine:
         self.local_rank = state.local_process_index
         """Number of this process on its machine."""
         self._failed: Path | None = None
+        if self.processes > 1:
+            atexit.register(_leave)
 
     def first(self, call: Callable[[], T]) -> T:
         """Let the first process do something alone; all get what it returns, or end with its error."""
@@ -225,6 +229,12 @@ class Engine:
         share = f" (process {self.rank + 1} of {self.processes})" if several else ""
         progress.start(f"{work.what}{share}", before + work.effort(todo), work.unit, before)
         work.do(todo, progress)
+
+
+def _leave() -> None:
+    """End what connects this process to the others: its threads would abort a process that simply ends."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class _Stopped(Exception):
