@@ -204,8 +204,8 @@ def test_files_in_place_of_models(tmp_path, file, tokenizer, monkeypatch):
         (lambda c: c.pop("tokenizer"), "does not tell 'tokenizer'"),
         (lambda c: c["generator"].pop("classes"), "does not tell 'classes'"),
         (lambda c: c["tokenizer"].pop("codebook_size"), "does not describe a model"),
-        (lambda c: c.update(tokenizer=3), "does not describe a model"),
-        (lambda c: c.update(generator=3), "does not describe a model"),
+        (lambda c: c.update(tokenizer=3), "is damaged: tokenizer must be a section of keys"),
+        (lambda c: c.update(generator=3), "is damaged: generator must be a section of keys"),
     ],
 )
 def test_damaged_descriptions(tmp_path, file, change, said):
