@@ -14,6 +14,7 @@ from safetensors import safe_open
 from tests.jobs.encoded import Stop
 from tests.jobs.features import SOURCE, build, opened, solid
 from tests.locks import held_elsewhere
+from tests.processes import two_processes
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs import feature_shards
@@ -144,12 +145,7 @@ def test_killed_in_both_phases_it_ends_with_the_same_bytes(
 
 
 def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "small.py"
-    script.write_text(SMALL)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launch, str(script), *COMMAND, "-o", str(tmp_path / "2.safetensors")]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    two_processes(SMALL, *COMMAND, "-o", tmp_path / "2.safetensors")
     build_as_commanded(tmp_path / "1.safetensors", monkeypatch)
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
 

@@ -20,6 +20,7 @@ from tests.images import corpus, picture, save
 from tests.jobs.encoded import Stop, contents, options, pictures
 from tests.locks import held_elsewhere
 from tests.models import make_model
+from tests.processes import two_processes
 from vqcli import files
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
@@ -356,14 +357,6 @@ def test_two_processes_write_what_one_does(tmp_path, model, small_shards, form):
     one, two = tmp_path / "one" / form, tmp_path / "two" / form
     torch.set_num_threads(1)
     encode(options("demo:23", model), one)
-    script = tmp_path / "vqcli_small_shards.py"
-    script.write_text(SLOW_START)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
     arguments = ["encode", "demo:23", "-m", model, "-o", two, "-b", 4, "--num-workers", 0, "--device", "cpu"]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [*map(str, [*launch, *arguments])], env=env, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("23 images") == 1
+    assert two_processes(SLOW_START, *arguments).count("23 images") == 1
     assert contents(one) == contents(two)

@@ -1,11 +1,7 @@
 """Evaluation: numbers against slow ones, whatever was interrupted, however many processes there were."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +12,7 @@ from PIL import Image
 from tests.jobs.evaluations import CHEAP, Stopper, options
 from tests.locks import held_elsewhere
 from tests.models import make_model
+from tests.processes import two_processes
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
@@ -127,16 +124,10 @@ main()
 def test_two_processes_find_what_one_does(tmp_path, model):
     torch.set_num_threads(1)
     one = evaluate(options(model, metrics=("fid", "psnr", "usage")))
-    script = tmp_path / "vqcli_two.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
     arguments = ["evaluate", model, "--images", "demo:11", "--metrics", "fid,psnr,usage", "-b", 4, "--json"]
     flags = ["--num-workers", 0, "--device", "cpu", "--random-networks", "-o", tmp_path / "out"]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [*map(str, [*launch, *arguments, *flags])]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["results"] == pytest.approx(one.results, rel=1e-6)
+    found = json.loads(two_processes(SCRIPT, *arguments, *flags))
+    assert found["results"] == pytest.approx(one.results, rel=1e-6)
     assert len((tmp_path / "out" / "images.csv").read_text().splitlines()) == 12
 
 

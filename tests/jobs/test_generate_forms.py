@@ -1,11 +1,7 @@
 """Generated images in other forms: one array, a sheet, tokens; and made by two processes."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +10,7 @@ from PIL import Image
 
 from tests.jobs.drawn import contents, images, options
 from tests.models import make_generator, make_model
+from tests.processes import two_processes
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import Gpt
 from vqcli.jobs import generate_tokens as tokens_job
@@ -144,21 +141,9 @@ def test_two_processes_make_what_one_does(tmp_path, generator, form):
     one, two = tmp_path / "one" / form, tmp_path / "two" / form
     given = options(generator, "0-2", count=5)
     generate(given, one, npz=tmp_path / "one.npz") if form == "out" else generate_tokens(given, one)
-    script = tmp_path / "vqcli_two.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
     kind = ["--npz", tmp_path / "two.npz"] if form == "out" else ["--tokens-only"]
     arguments = ["generate", "--prompt-class", "0-2", "-n", 5, "-m", generator, "-o", two, "-b", 4, *kind]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [*map(str, [*launch, *arguments, "--device", "cpu"])],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("15 images") == 1
+    assert two_processes(SCRIPT, *arguments, "--device", "cpu").count("15 images") == 1
     assert contents(one.parent if form == "t.npy" else one) == contents(
         two.parent if form == "t.npy" else two
     )
