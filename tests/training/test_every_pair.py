@@ -16,7 +16,7 @@ from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.registry import resolve
 
-SETTINGS = ["training.steps=20", "data.size=16", "training.checkpoint_every=20", "training.validate_every=20"]
+SETTINGS = ["training.steps=12", "data.size=16", "training.checkpoint_every=12", "training.validate_every=12"]
 
 
 def settings(book: str, quantizer: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_a_pair_works_from_training_to_images(tmp_path, pair):
     result = start(whole, *asked)
     assert metrics(whole)[-2]["l2"] < metrics(whole)[0]["l2"]
     with pytest.raises(Interrupted):
-        start(stopped, *asked, progress=Recorded(stop_at=7))
+        start(stopped, *asked, progress=Recorded(stop_at=5))
     resume(stopped)
     assert_same(whole, stopped)
 
