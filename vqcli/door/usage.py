@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vqcli.data.tokens.files import BLOCK
 from vqcli.door.tokens import TokenSet, TokensLike, given
 from vqcli.jobs.options import ImageOptions
@@ -43,11 +41,8 @@ def usage(
     size = found.codebook_size or codebook_size
     if size is None:
         raise ValueError("an array does not tell how large its codebook is: give codebook_size")
-    several = found.grid if found.grid and len(found.grid) > 1 else None
-    counts = UsageCounts(size, len(several or (0,)))
-    for at in range(0, len(found.ids_nl), BLOCK):
-        counts.add(found.ids_nl[at : at + BLOCK].astype(np.int64), several)
-    report = counts.report()
+    blocks = (found.ids_nl[at : at + BLOCK] for at in range(0, len(found.ids_nl), BLOCK))
+    report = UsageCounts.of(blocks, size, found.grid).report()
     told = f"{len(found.ids_nl):,} images"
     diagnosis = diagnose(Facts(Counted.of(report)))
     return UsageResult("", told, report.utilization, report, diagnosis=diagnosis)

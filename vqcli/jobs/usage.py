@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,17 +121,16 @@ def tokens_source(found: TokensFile | TokensFolder) -> str:
 def count_tokens(found: TokensFile | TokensFolder, size: int, progress: Progress) -> UsageCounts:
     """How tokens use ``size`` codes. Raises VqcliError if they are not of so many, or damaged."""
     progress.start("count", len(found), "images")
-    grid = found.grid if found.grid and len(found.grid) > 1 else None
-    counts = UsageCounts(size, len(grid or (0,)))
-    for block in found.blocks():
-        try:
-            counts.add(block.astype(np.int64), grid)
-        except ValueError as e:
-            raise VqcliError(
-                f"{found.path}: {e}", hint="is it another codebook's?", reason="token-range"
-            ) from e
-        progress.advance(len(block))
-    return counts
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in found.blocks():
+            yield block
+            progress.advance(len(block))
+
+    try:
+        return UsageCounts.of(blocks(), size, found.grid)
+    except ValueError as e:
+        raise VqcliError(f"{found.path}: {e}", hint="is it another codebook's?", reason="token-range") from e
 
 
 def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResult, UsageCounts]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,17 @@ class UsageCounts:
             raise ValueError(f"no codebook has {codebook_size} codes and {entries} entries")
         self.counts_ek: Counts = np.zeros((entries, codebook_size), np.int64)
         self.images = 0
+
+    @classmethod
+    def of(
+        cls, blocks: Iterable[NDArray[np.integer]], codebook_size: int, grid: Grid | None = None
+    ) -> UsageCounts:
+        """Counts of tokens that come in blocks (B, L). Raises ValueError where ``add`` does."""
+        several = grid if grid and len(grid) > 1 else None
+        counts = cls(codebook_size, len(several or (0,)))
+        for block in blocks:
+            counts.add(block.astype(np.int64), several)
+        return counts
 
     @property
     def counts_k(self) -> Counts:
