@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.images import corpus, picture, save
-from vqcli.data.images.decode import MAX_BYTES, decode_image
+from vqcli.data.decode import MAX_BYTES, decode_image
 from vqcli.data.location import Disk
 from vqcli.errors import BadImage
 

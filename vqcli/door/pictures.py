@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from vqcli.data.decode import as_rgb, decode_image
 from vqcli.data.images.base import Source
-from vqcli.data.images.decode import as_rgb, decode_image
 from vqcli.data.location import location
 from vqcli.types import Sample
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vqcli import files
-from vqcli.data.images.decode import decode_image
+from vqcli.data.decode import decode_image
 from vqcli.data.location import Disk
 from vqcli.errors import BadImage, VqcliError
 

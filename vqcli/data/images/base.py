@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vqcli.data.images.decode import decode_image
+from vqcli.data.decode import decode_image
 from vqcli.data.location import Location
 from vqcli.types import Sample
 

@@ -23,8 +23,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from vqcli.data.decode import BAD_DATA, MAX_PIXELS
 from vqcli.data.images.base import Labels, Source
-from vqcli.data.images.decode import BAD_DATA, MAX_PIXELS
 from vqcli.data.images.shards import ShardSource
 from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
