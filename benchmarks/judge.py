@@ -39,6 +39,7 @@ from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 from vqcli.library.references import locate
 from vqcli.pixels import CenterCrop, normalize, to_tensor, to_uint8
+from vqcli.types import Reading
 
 SIDE, PATCH, BATCH = 32, 4, 100
 FIRST = 1_000_000
@@ -138,7 +139,7 @@ def stack(pairs: Iterable[tuple[Image.Image, int | None]]) -> Labelled:
 
 def drawn(images: str, split: str | None) -> Labelled:
     """Labelled images of a source."""
-    source = open_source(images, split=split, size=(SIDE, SIDE))
+    source = open_source(images, Reading(split, (SIDE, SIDE)))
     return stack((source[i].image, source.label(i)) for i in range(len(source)))
 
 

@@ -5,7 +5,8 @@ Shape letters: B images, L tokens an image, n tokens of a step, K codes, D code 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -113,12 +114,39 @@ class TokenizerSpec:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the images that a user named are read."""
+
+    split: str | None = None
+    """Only these, where the data is divided into splits."""
+    size: tuple[int, int] | None = None
+    """(height, width) that will be asked of the images, for sources that draw them."""
+    image_column: str | None = None
+    """Which of several pictures: a column of Parquet, the ending of a sample's member (``left.png``)."""
+    label_column: str | None = None
+    """What holds the label: a column, a field of the JSON beside a picture, ``folder``."""
+    labels: bool = True
+    """Whether labels are read. ``open_source`` takes them away; a source need not look for them then."""
+    keep_profile: bool = False
+    """Take the numbers of a picture as they are, whatever colours its ICC profile gives them."""
+    keep: tuple[str, ...] = ()
+    """Fields that are kept of every image: its caption, or columns."""
+
+    def record(self) -> dict[str, Any]:
+        """What was asked for beside a split and a size, as JSON values; nothing where it is as usual."""
+        asked, usual = asdict(self), asdict(Reading(self.split, self.size))
+        return {name: value for name, value in asked.items() if value != usual[name]}
+
+
+@dataclass(frozen=True)
 class Sample:
     """One item of a source."""
 
     image: Image
     label: int | None
     key: str
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """What is kept of it: field -> JSON value."""
 
 
 class Progress(Protocol):

@@ -18,6 +18,7 @@ from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
+from vqcli.types import Reading
 
 
 @pytest.fixture
@@ -115,10 +116,10 @@ def test_a_source_from_outside() -> None:
     assert "solid:N" in forms()
     assert claimant("solid:5") is SolidSource
     assert named("solid:5") == "images"
-    source = open_source("solid:5", size=(4, 6))
+    source = open_source("solid:5", Reading(size=(4, 6)))
     assert (len(source), source[2].image.size, source[2].image.getpixel((0, 0))) == (5, (6, 4), (74, 182, 46))
     with pytest.raises(VqcliError, match="no splits"):
-        open_source("solid:5", split="train")
+        open_source("solid:5", Reading(split="train"))
     with pytest.raises(VqcliError, match="does not exist") as caught:
         open_source("solid:")
     assert "solid:N" in caught.value.hint
@@ -134,7 +135,7 @@ def test_shards_of_a_kind_from_outside(tmp_path: Path, monkeypatch: pytest.Monke
         source = open_source(str(text))
         assert isinstance(source, GreySource)
         assert len(source) == count
-    assert open_source(str(tmp_path), split="validation")[0].image.getpixel((0, 0)) == (9, 9, 9)
+    assert open_source(str(tmp_path), Reading(split="validation"))[0].image.getpixel((0, 0)) == (9, 9, 9)
     make_tar(tmp_path / "a.tar")
     with pytest.raises(VqcliError, match=r"mixes \.grey and \.tar"):
         open_source(str(tmp_path))

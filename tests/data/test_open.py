@@ -10,6 +10,7 @@ from vqcli.data.holdout import holdout
 from vqcli.data.images.base import Names, Source
 from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
+from vqcli.types import Reading
 
 
 def keys(source: Source) -> list[str]:
@@ -18,7 +19,7 @@ def keys(source: Source) -> list[str]:
 
 def test_demo() -> None:
     assert len(open_source("demo")) == 2000
-    source = open_source("demo:30", split="val", size=(8, 12))
+    source = open_source("demo:30", Reading(split="val", size=(8, 12)))
     assert (len(source), source.has_splits, keys(source)[0]) == (30, True, "demo/validation/000000")
     for text in ("demo:", "demo:0", "demo:many", "demo:-1"):
         with pytest.raises(VqcliError):
@@ -68,18 +69,18 @@ def test_shards_in_a_folder_win_over_images(tmp_path: Path) -> None:
     make_parquet(tmp_path / "data" / "val-00000-of-00001.parquet", 3, start=10)
     everything = open_source(str(tmp_path))
     assert (len(everything), everything.splits) == (7, ("train", "validation"))
-    assert keys(open_source(str(tmp_path), split="validation")) == ["10.png", "11.png", "12.png"]
-    assert len(open_source(str(tmp_path / "data" / "*.parquet"), split="train")) == 4
+    assert keys(open_source(str(tmp_path), Reading(split="validation"))) == ["10.png", "11.png", "12.png"]
+    assert len(open_source(str(tmp_path / "data" / "*.parquet"), Reading(split="train"))) == 4
     with pytest.raises(VqcliError, match="no split 'test'") as caught:
-        open_source(str(tmp_path), split="test")
+        open_source(str(tmp_path), Reading(split="test"))
     assert "train" in caught.value.hint
 
 
 def test_an_array_file_stands_alone(tmp_path: Path) -> None:
     assert len(open_source(str(make_npz(tmp_path / "val.npz")))) == 6
-    assert len(open_source(str(tmp_path / "v*.npz"), split="validation")) == 6
+    assert len(open_source(str(tmp_path / "v*.npz"), Reading(split="validation"))) == 6
     with pytest.raises(VqcliError, match="no split 'train'"):
-        open_source(str(tmp_path / "v*.npz"), split="train")
+        open_source(str(tmp_path / "v*.npz"), Reading(split="train"))
     make_npz(tmp_path / "b.NPZ.npz").rename(tmp_path / "b.NPZ")
     assert open_source(str(tmp_path / "b.NPZ")).splits == ()
     (tmp_path / "c.png").write_bytes(png(1))
@@ -97,7 +98,10 @@ def test_split_folders(tmp_path: Path) -> None:
     make_folder(tmp_path / "val", 2)
     (tmp_path / "train" / "ant").mkdir()
     (tmp_path / "train" / "ant" / "x.png").write_bytes(png(1))
-    train, val = open_source(str(tmp_path), split="train"), open_source(str(tmp_path), split="val")
+    train, val = (
+        open_source(str(tmp_path), Reading(split="train")),
+        open_source(str(tmp_path), Reading(split="val")),
+    )
     assert (len(train), len(val), len(open_source(str(tmp_path)))) == (7, 2, 9)
     assert train.classes == val.classes == ["ant", "cat", "dog"]
     assert [val.label(i) for i in range(2)] == [1, 2]
@@ -111,7 +115,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert (source.classes, source.has_splits, len(source)) == (["plane", "train"], False, 2)
     with pytest.raises(VqcliError, match="has no splits"):
-        open_source(str(tmp_path), split="train")
+        open_source(str(tmp_path), Reading(split="train"))
 
 
 def test_holdout_is_stable() -> None:

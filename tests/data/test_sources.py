@@ -19,6 +19,7 @@ from vqcli.data.images.open import open_source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
+from vqcli.types import Reading
 
 NAMES = ["cat", "dog"]
 
@@ -94,7 +95,7 @@ def make(kind: str, root: Path) -> str:
 
 @pytest.mark.parametrize("kind", PARTS["sources"])
 def test_contract(kind: str, tmp_path: Path) -> None:
-    source = open_source(make(kind, tmp_path), size=(8, 8))
+    source = open_source(make(kind, tmp_path), Reading(size=(8, 8)))
     assert isinstance(source, resolve("sources", kind))
     assert len(source) == 6
     keys = [source.key(i) for i in range(6)]
@@ -223,11 +224,15 @@ def test_parquet_without_pyarrow(tmp_path: Path) -> None:
 
 
 def test_demo_draws_the_same_image_whenever_it_is_asked() -> None:
-    few, many = open_source("demo:20", size=(16, 24)), open_source("demo:500", size=(16, 24))
+    few, many = (
+        open_source("demo:20", Reading(size=(16, 24))),
+        open_source("demo:500", Reading(size=(16, 24))),
+    )
     assert np.array_equal(np.array(few[13].image), np.array(many[13].image))
     assert few[0].image.size == (24, 16)
     pixels = {
-        name: np.array(open_source("demo:20", split=name)[3].image) for name in ("train", "val", "test")
+        name: np.array(open_source("demo:20", Reading(split=name))[3].image)
+        for name in ("train", "val", "test")
     }
     assert not np.array_equal(pixels["train"], pixels["test"])
     assert not np.array_equal(pixels["train"], pixels["val"])

@@ -13,7 +13,7 @@ from PIL import Image
 from vqcli.data.images.base import Source
 from vqcli.data.images.shards import ShardSource
 from vqcli.data.location import Location
-from vqcli.types import Sample
+from vqcli.types import Reading, Sample
 
 
 class SolidSource(Source):
@@ -29,8 +29,8 @@ class SolidSource(Source):
         return re.fullmatch(r"solid:\d+", text) is not None
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
-        return cls(int(text.partition(":")[2]), size or (8, 8))
+    def open(cls, text: str, reading: Reading) -> Source:
+        return cls(int(text.partition(":")[2]), reading.size or (8, 8))
 
     def __len__(self) -> int:
         return self.count
@@ -54,7 +54,7 @@ class GreySource(ShardSource):
     FORM = ".grey shards"
     SUFFIX = ".grey"
 
-    def __init__(self, files: Sequence[Location]) -> None:
+    def __init__(self, files: Sequence[Location], reading: Reading) -> None:
         self.classes, self.pixels = [], b"".join(file.read(0, file.size()) for file in files)
 
     def __len__(self) -> int:

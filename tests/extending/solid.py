@@ -5,7 +5,7 @@ import re
 from PIL import Image
 
 from vqcli.data.images.base import Source
-from vqcli.types import Sample
+from vqcli.types import Reading, Sample
 
 
 class SolidSource(Source):
@@ -18,8 +18,8 @@ class SolidSource(Source):
         return re.fullmatch(r"solid:\d+", text) is not None
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
-        return cls(int(text.partition(":")[2]), size or (32, 32))
+    def open(cls, text: str, reading: Reading) -> Source:
+        return cls(int(text.partition(":")[2]), reading.size or (32, 32))
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
         self.count, self.size, self.classes = count, size, ["dark", "light"]

@@ -21,7 +21,7 @@ from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.usage import measure_usage
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.pixels import CenterCrop, normalize, to_uint8
-from vqcli.types import Tokens
+from vqcli.types import Reading, Tokens
 
 pytestmark = pytest.mark.usefixtures("small_evaluations")
 
@@ -35,7 +35,7 @@ def model(tmp_path_factory):
 def photographs(tmp_path_factory):
     """A folder of PNGs of 16x16."""
     folder = tmp_path_factory.mktemp("photographs")
-    source = open_source("demo:9", size=(16, 16))
+    source = open_source("demo:9", Reading(size=(16, 16)))
     for i in range(9):
         source[i].image.save(folder / f"{i}.png")
     return folder
@@ -44,7 +44,7 @@ def photographs(tmp_path_factory):
 def reconstructed(model, source="demo:11"):
     """Images and reconstructions, uint8 (N, 3, H, W), and all tokens."""
     tokenizer = load_tokenizer(model)
-    images = open_source(source, size=(16, 16))
+    images = open_source(source, Reading(size=(16, 16)))
     (batch,) = eval_batches(images, np.arange(len(images)), CenterCrop((16, 16)), len(images))
     tokens = tokenizer.encode(normalize(batch.stacked()))
     return batch.stacked(), to_uint8(tokenizer.decode(tokens).detach()), tokens.ids

@@ -23,6 +23,7 @@ from vqcli.jobs.evaluation.evaluate import evaluate
 from vqcli.jobs.prune import PruneOptions, prune
 from vqcli.jobs.usage import measure_usage
 from vqcli.parts import PARTS
+from vqcli.types import Reading
 
 SOLID = "solid:12"
 
@@ -40,7 +41,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def listed(tmp_path, monkeypatch):
     """Eleven files whose names come on stdin."""
-    source = open_source("demo:11", size=(16, 16))
+    source = open_source("demo:11", Reading(size=(16, 16)))
     names = [str(tmp_path / f"{i:02d}.png") for i in range(11)]
     for i, name in enumerate(names):
         source[i].image.save(name)

@@ -19,8 +19,12 @@ import typer
 from vqcli.cli.options import (
     BatchSizeOpt,
     DeviceOpt,
+    ImageColumnOpt,
+    LabelColumnOpt,
+    LabelsOpt,
     LimitOpt,
     PrecisionOpt,
+    ProfileOpt,
     SizeOpt,
     SplitOpt,
     StrictOpt,
@@ -104,7 +108,14 @@ CHOOSING = {"split": SplitOpt, "limit": LimitOpt}
 """Which of the images that were named."""
 COMPUTING = {"batch_size": BatchSizeOpt, "device": DeviceOpt, "precision": PrecisionOpt}
 """How a model works on them."""
-READING = {"num_workers": WorkersOpt, "strict": StrictOpt}
+READING = {
+    "image_column": ImageColumnOpt,
+    "label_column": LabelColumnOpt,
+    "labels": LabelsOpt,
+    "keep_profile": ProfileOpt,
+    "num_workers": WorkersOpt,
+    "strict": StrictOpt,
+}
 """How images are read."""
 
 

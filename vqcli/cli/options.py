@@ -114,6 +114,26 @@ SplitOpt = Annotated[
 SettingsOpt = Annotated[
     list[str] | None, option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat.")
 ]
+ImageColumnOpt = Annotated[
+    str | None,
+    option(
+        "--image-column",
+        metavar="NAME",
+        help="Which of several pictures: a column of Parquet, or a sample's member, as left.png.",
+    ),
+]
+LabelColumnOpt = Annotated[
+    str | None,
+    option(
+        "--label-column",
+        metavar="NAME",
+        help="What holds the label: a column, a field of the JSON beside a picture, or folder.",
+    ),
+]
+LabelsOpt = Annotated[bool, option("--labels/--no-labels", help="Read labels, or none.")]
+ProfileOpt = Annotated[
+    bool, option("--keep-profile", help="Do not convert colours to sRGB where an ICC profile tells others.")
+]
 LimitOpt = Annotated[int | None, option("--limit", min=1, metavar="N", help="Read only the first N images.")]
 WorkersOpt = Annotated[int, option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
 StrictOpt = Annotated[bool, option("--strict", help="Fail at the first input that cannot be used.")]

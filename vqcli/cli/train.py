@@ -11,6 +11,8 @@ from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.groups import Group
 from vqcli.cli.options import (
     DeviceOpt,
+    ImageColumnOpt,
+    LabelColumnOpt,
     LpipsOpt,
     OutOpt,
     Precision,
@@ -31,6 +33,8 @@ KEYS = {
     "tokenizer": "tokenizer",
     "data": "data.source",
     "split": "data.split",
+    "image_column": "data.image_column",
+    "label_column": "data.label_column",
     "num_workers": "data.num_workers",
     "seed": "seed",
     "precision": "training.precision",
@@ -81,6 +85,8 @@ ASKED = Group(
             ),
         ],
         "split": SplitOpt,
+        "image_column": ImageColumnOpt,
+        "label_column": LabelColumnOpt,
         "out": OutOpt,
         "resume": Annotated[
             bool, option("--resume", help="Continue a run: the one named, or the newest unfinished.")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vqcli.config import PartConfig
 from vqcli.pixels import CenterCrop, Flip, RandomCrop, Transform
+from vqcli.types import Reading
 
 Side = Annotated[int, Field(gt=0)]
 
@@ -19,6 +20,14 @@ class DataConfig(PartConfig):
     """Images, named in any way that ``vqcli encode`` takes: a folder, shards, demo[:N] ..."""
     split: str | None = None
     """Split to train on; ``train`` where the data has splits."""
+    image_column: str | None = None
+    """Which of several pictures, as ``--image-column``."""
+    label_column: str | None = None
+    """What holds the label, as ``--label-column``."""
+    labels: bool = True
+    """Whether labels are read."""
+    keep_profile: bool = False
+    """Take numbers as they are, whatever colours an ICC profile gives them."""
     size: Side | tuple[Side, Side] = 256
     """Side, or height and width, in pixels."""
     augment: Literal["none", "flip", "crop-flip", "crop"] = "crop-flip"
@@ -28,6 +37,11 @@ class DataConfig(PartConfig):
     """Share of the images kept for validation, chosen by hash of the key, where the data has no splits."""
     num_workers: int = Field(2, ge=0)
     """Processes that load images; 0 loads in the training process. Has no influence on results."""
+
+    def reading(self, split: str | None = None) -> Reading:
+        """How its images are read."""
+        chosen = (self.image_column, self.label_column, self.labels, self.keep_profile)
+        return Reading(split, self.height_width, *chosen)
 
     @property
     def height_width(self) -> tuple[int, int]:

@@ -131,6 +131,7 @@ def make_plan(encoder: Encoder) -> Plan:
     options = encoder.options
     keys = (encoder.images.key(i) for i in range(encoder.count // encoder.views))
     inputs = {"named": options.images, "split": options.split, **identity(keys)}
+    inputs |= options.reading().record()
     settings = {"batch_size": options.batch_size, "precision": options.precision}
     return token_plan(encoder.info, inputs, settings)
 

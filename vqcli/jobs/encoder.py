@@ -48,7 +48,7 @@ class Encoder:
         if not options.latents:
             self.tokenizer.quantizer.require_codes()
         self.size = target_size(options.size, self.tokenizer)
-        self.images: Source = open_source(options.images, split=options.split, size=self.size)
+        self.images: Source = open_source(options.images, options.reading(self.size), progress)
         self.source, self.views = self.images, VIEWS[options.augment]
         if self.size and options.augment != "none":
             crop_range = options.crop_range if options.augment == "ten-crop" else None

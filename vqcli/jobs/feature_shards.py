@@ -49,7 +49,7 @@ class Extractor:
             raise VqcliError(f"no features of {_by(self.size)} pixels: {e}", hint=hint, reason="size") from e
         self.vectors = h * w
         """Vectors of an image."""
-        self.source: Source = open_source(options.images, split=options.split, size=self.size)
+        self.source: Source = open_source(options.images, options.reading(self.size))
         self.count = min(len(self.source), options.limit or len(self.source))
         self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
         self.shards = -(-self.count // self.per_shard)
@@ -72,6 +72,7 @@ class Extractor:
             "named": self.options.images,
             "split": self.options.split,
             "batch_size": self.options.batch_size,
+            **self.options.reading().record(),
         } | identity(self.source.key(i) for i in range(self.count))
 
     def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:

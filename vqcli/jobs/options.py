@@ -7,25 +7,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vqcli.types import Augment, Size
+from vqcli.types import Augment, Reading, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How images are read: the same for every command that takes some."""
+
+    split: str | None = None
+    limit: int | None = None
+    """Images at most, the first ones."""
+    image_column: str | None = None
+    """Which of several pictures: a column of Parquet, the ending of a sample's member."""
+    label_column: str | None = None
+    """What holds the label: a column, a field of the JSON beside a picture, ``folder``."""
+    labels: bool = True
+    """Whether labels are read."""
+    keep_profile: bool = False
+    """Take the numbers of a picture as they are, whatever colours its ICC profile gives them."""
+    num_workers: int = 2
+    strict: bool = False
+    """The first bad image is fatal."""
+
+    def reading(self, size: tuple[int, int] | None = None) -> Reading:
+        """How a source is to read, whose images will be of ``size`` (height, width)."""
+        return Reading(self.split, size, self.image_column, self.label_column, self.labels, self.keep_profile)
 
 
 @dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(ReadOptions):
     """Images, and how a model looks at them: the same for every command that encodes."""
 
     images: str
     model: str | None = None
     size: Size | None = None
     """The model's own by default."""
-    split: str | None = None
-    limit: int | None = None
     batch_size: int = 32
     device: str | None = None
     precision: str = "fp32"
-    num_workers: int = 2
-    strict: bool = False
-    """The first bad image is fatal."""
     augment: Augment = "none"
     """Views of every image that are encoded."""
     crop_range: float = 1.1
@@ -73,7 +92,7 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True)
-class FeatureOptions:
+class FeatureOptions(ReadOptions):
     """Images, and what vectors are made of them."""
 
     images: str
@@ -85,13 +104,8 @@ class FeatureOptions:
     """Side of the squares of neighbouring vectors that are averaged; 1 for pixels, 4 for models if None."""
     size: tuple[int, int] | None = None
     """(height, width) of the images; the features' own by default."""
-    split: str | None = None
-    limit: int | None = None
     batch_size: int = 32
     device: str | None = None
-    num_workers: int = 2
-    strict: bool = False
-    """The first bad image is fatal."""
 
 
 @dataclass(frozen=True)

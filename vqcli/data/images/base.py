@@ -5,16 +5,37 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from vqcli.data.decode import decode_image
 from vqcli.data.location import Location
-from vqcli.types import Sample
+from vqcli.types import Reading, Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a user is told of how images were read."""
+
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What lies there and is not read, counted by kind: ``.mp4``, ``hidden``, ``link to nothing``."""
+    remarks: tuple[str, ...] = ()
+    """A sentence for each choice where two readings were possible."""
+
+    def lines(self) -> list[str]:
+        """All of it as sentences, what was left out in one: most first."""
+        if not self.left_out:
+            return list(self.remarks)
+        total = sum(self.left_out.values())
+        kinds = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        by_kind = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+        files = "file was" if total == 1 else "files were"
+        return [*self.remarks, f"{total:,} {files} left out: {by_kind}"]
 
 
 class Source(ABC):
@@ -29,6 +50,10 @@ class Source(ABC):
     """Name of every label; empty where nobody told them."""
     splits: tuple[str, ...] = ()
     """Splits the data is divided into, of which this source holds the one that was asked for, or all."""
+    reading: Reading = Reading()
+    """How it was asked to read."""
+    told: Told = Told()
+    """What its user should know: it is said on the screen, and stands in results."""
 
     @classmethod
     def claims(cls, text: str) -> bool:
@@ -36,10 +61,9 @@ class Source(ABC):
         return False
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
-        """The images that a claimed text names; of ``split`` alone where the data is divided into splits.
+    def open(cls, text: str, reading: Reading) -> Source:
+        """The images that a claimed text names, read as ``reading`` asks; of a split alone where it has any.
 
-        ``size`` (height, width) is what will be asked of the images, for sources that draw them.
         Raises VqcliError.
         """
         raise NotImplementedError(cls)
@@ -60,6 +84,14 @@ class Source(ABC):
     def label(self, i: int) -> int | None:
         """Class of image ``i``, if known; decodes nothing."""
 
+    def extras(self, i: int) -> dict[str, Any]:
+        """Those fields of image ``i`` that are to be kept and that it has, as JSON values."""
+        return {}
+
+    def unlabelled(self) -> int:
+        """Images without a label."""
+        return sum(self.label(i) is None for i in range(len(self)))
+
     @abstractmethod
     def __getitem__(self, i: int) -> Sample:
         """Image ``i``, RGB. Raises BadImage."""
@@ -74,7 +106,30 @@ class StoredSource(Source):
 
     def __getitem__(self, i: int) -> Sample:
         key = self.key(i)
-        return Sample(decode_image(self.read(i), key), self.label(i), key)
+        return Sample(decode_image(self.read(i), key), self.label(i), key, self.extras(i))
+
+
+class Unlabelled(Source):
+    """The images of a source without their labels."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.classes = source, []
+        self.splits, self.reading, self.told = source.splits, source.reading, source.told
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def key(self, i: int) -> str:
+        return self.source.key(i)
+
+    def label(self, i: int) -> None:
+        return None
+
+    def extras(self, i: int) -> dict[str, Any]:
+        return self.source.extras(i)
+
+    def __getitem__(self, i: int) -> Sample:
+        return replace(self.source[i], label=None)
 
 
 class Names:

@@ -16,7 +16,7 @@ from PIL import Image
 from vqcli.data.images.base import Source
 from vqcli.data.images.splits import SPLITS, check_split
 from vqcli.errors import VqcliError
-from vqcli.types import Sample
+from vqcli.types import Reading, Sample
 
 COUNT, SIZE = 2000, (64, 64)
 Field = np.ndarray
@@ -102,13 +102,13 @@ class DemoSource(Source):
         return text == "demo" or text.startswith("demo:")
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> DemoSource:
+    def open(cls, text: str, reading: Reading) -> DemoSource:
         _, colon, count = text.partition(":")
         if colon and not (count.isascii() and count.isdigit() and 0 < int(count) < 10**9):
             raise VqcliError(
                 f"{text}: the number of images is missing", hint="demo:500", reason="input-missing"
             )
-        return cls(int(count) if colon else COUNT, size or SIZE, split)
+        return cls(int(count) if colon else COUNT, reading.size or SIZE, reading.split)
 
     def __len__(self) -> int:
         return self.count

@@ -13,6 +13,7 @@ from vqcli.data.images.forms import forms
 from vqcli.data.images.shards import reader_of
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
+from vqcli.types import Reading
 
 LIST_SUFFIX = ".txt"
 
@@ -46,7 +47,7 @@ class ListSource(StoredSource):
         return glob.has_magic(text) and not place.exists()
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
+    def open(cls, text: str, reading: Reading) -> Source:
         if text == "-":
             return cls(names_in(sys.stdin.read()))
         names = [text]
@@ -57,7 +58,7 @@ class ListSource(StoredSource):
             return cls(read_list(location(files[0])), location(os.path.dirname(files[0])))  # noqa: PTH120
         reader = reader_of(files)
         if reader:
-            return reader.of_files([location(name) for name in files], files, split, text)
+            return reader.of_files([location(name) for name in files], files, reading, text)
         images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
         if not images:
             raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")

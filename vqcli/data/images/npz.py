@@ -25,10 +25,10 @@ from PIL import Image
 
 from vqcli.data.decode import BAD_DATA, MAX_PIXELS
 from vqcli.data.images.base import Labels, Source
-from vqcli.data.images.shards import ShardSource
+from vqcli.data.images.shards import ANYHOW, ShardSource
 from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
-from vqcli.types import Sample
+from vqcli.types import Reading, Sample
 
 IMAGES, LABELS = "arr_0", "arr_1"
 STATISTICS = (("mu", "sigma"), ("mu_s", "sigma_s"))
@@ -79,25 +79,23 @@ class NpzSource(ShardSource):
     SUFFIX = ".npz"
     IN_FOLDERS = False
 
-    def __init__(self, files: Sequence[Location]) -> None:
+    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None:
         """Compressed images are read into memory. Raises VqcliError if the file is damaged or holds none.
 
         ``files`` is one: keys are numbers, which two would share.
         """
-        (self.file,), self.classes = files, []
+        (self.file,), self.classes, self.reading = files, [], reading
         with _opened(self.file) as archive:
             self._images = _images(archive, self.file)
             self._labels = _labels(archive, len(self))
             self._values = _values(archive, self._images) if self._images.offset is None else None
 
     @classmethod
-    def of_files(
-        cls, files: Sequence[Location], names: Sequence[str], split: str | None, text: str
-    ) -> Source:
+    def of_files(cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str) -> Source:
         if len(files) > 1:
             message = f"{text} names an {cls.SUFFIX} file beside others"
             raise VqcliError(message, hint=f"name one {cls.SUFFIX} file alone", reason="input-mixed")
-        return super().of_files(files, names, split, text)
+        return super().of_files(files, names, reading, text)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_values": None}

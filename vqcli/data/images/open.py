@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from vqcli.data.images.base import Source
+from vqcli.data.images.base import Source, Unlabelled
 from vqcli.data.images.forms import forms
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
 from vqcli.registry import known_parts, resolve
+from vqcli.types import Progress, Reading, silent
+
+ANYHOW = Reading()
 
 
 def claimant(text: str) -> type[Source] | None:
@@ -18,10 +21,9 @@ def claimant(text: str) -> type[Source] | None:
     return next((kind for kind in kinds if kind.claims(text)), None)
 
 
-def open_source(text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
-    """The images ``text`` names; of ``split`` alone where the data is divided into splits.
+def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silent) -> Source:
+    """The images ``text`` names, read as ``reading`` asks; ``progress`` says what was left out and chosen.
 
-    ``size`` (height, width) is what will be asked of the images; only sources that draw them draw to it.
     Raises VqcliError with reason ``input-missing`` or ``input-empty``, or that of a damaged file.
     """
     kind = claimant(text)
@@ -32,7 +34,9 @@ def open_source(text: str, *, split: str | None = None, size: tuple[int, int] | 
             hint=f"give {forms()}",
             reason="input-empty" if found else "input-missing",
         )
-    source = kind.open(text, split=split, size=size)
-    if split and not source.has_splits:
+    source = kind.open(text, reading)
+    if reading.split and not source.has_splits:
         raise VqcliError(f"{text} has no splits", hint="leave --split away", reason="input-missing")
-    return source
+    for line in source.told.lines():
+        progress.say(f"{text}: {line}")
+    return source if reading.labels else Unlabelled(source)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from vqcli.data.images.base import Labels, StoredSource
-from vqcli.data.images.shards import Places, ShardSource, unique_keys
+from vqcli.data.images.shards import ANYHOW, Places, ShardSource, unique_keys
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
+from vqcli.types import Reading
 
 LABELS = ("label", "labels", "fine_label")
 CACHE_BYTES = 256 << 20
@@ -44,10 +45,10 @@ class ParquetSource(StoredSource, ShardSource):
     FORM = ".parquet shards"
     SUFFIX = ".parquet"
 
-    def __init__(self, files: Sequence[Location]) -> None:
+    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None:
         """Raises VqcliError that names the file that is damaged or holds no images."""
-        shards = [_inspect(file) for file in files]
-        self.files, self._columns = list(files), [shard.column for shard in shards]
+        shards = [_inspect(file, reading) for file in files]
+        self.reading, self.files, self._columns = reading, list(files), [shard.column for shard in shards]
         self.classes = shards[0].classes
         if any(shard.classes != self.classes for shard in shards):
             hint = "name shards of one data set only"
@@ -119,13 +120,13 @@ def _opened(place: Location) -> Iterator[Any]:
         raise VqcliError(f"{place} is damaged: {reason}", hint="download it again", reason="damaged") from e
 
 
-def _inspect(place: Location) -> _Shard:
+def _inspect(place: Location, reading: Reading) -> _Shard:
     """Sizes, keys and labels of a file; its images stay unread. Raises VqcliError."""
     with _opened(place) as file:
         schema = file.schema_arrow
         column, names = _columns(schema, place)
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        label = next((name for name in LABELS if name in schema.names), None)
+        label = next((name for name in LABELS if name in schema.names and reading.labels), None)
         table = file.read(columns=[*names, *([label] if label else [])], use_threads=False)
         labels = table.column(label).to_pylist() if label else [None] * table.num_rows
         keys = table.column(0).combine_chunks().field("path").to_pylist() if names else []

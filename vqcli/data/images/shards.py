@@ -16,6 +16,9 @@ from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
+from vqcli.types import Reading
+
+ANYHOW = Reading()
 
 
 class ShardSource(Source):
@@ -27,7 +30,7 @@ class ShardSource(Source):
     """Whether a folder that holds such files stands for them; it may then hold many."""
 
     @abstractmethod
-    def __init__(self, files: Sequence[Location]) -> None: ...
+    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None: ...
 
     @classmethod
     def claims(cls, text: str) -> bool:
@@ -35,14 +38,12 @@ class ShardSource(Source):
         return place.suffix == cls.SUFFIX and place.holds_file()
 
     @classmethod
-    def open(cls, text: str, *, split: str | None = None, size: tuple[int, int] | None = None) -> Source:
-        return cls.of_files([location(text)], [text], split, text)
+    def open(cls, text: str, reading: Reading) -> Source:
+        return cls.of_files([location(text)], [text], reading, text)
 
     @classmethod
-    def of_files(
-        cls, files: Sequence[Location], names: Sequence[str], split: str | None, text: str
-    ) -> Source:
-        """The images of ``files``, which ``text`` named; of ``split`` alone where ``names`` tell splits.
+    def of_files(cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str) -> Source:
+        """The images of ``files``, which ``text`` named; of a split alone where ``names`` tell splits.
 
         Raises VqcliError where files of another kind are among them.
         """
@@ -52,10 +53,10 @@ class ShardSource(Source):
             raise VqcliError(message, hint="name one kind: 'folder/*.tar'", reason="input-mixed")
         splits = by_file_name(names) or by_first_folder(names)
         known = present(splits)
-        if split and splits:
-            wanted = check_split(split, known, text)
+        if reading.split and splits:
+            wanted = check_split(reading.split, known, text)
             files = [file for file, its in zip(files, splits) if its == wanted]
-        source = cls(files)
+        source = cls(files, reading)
         source.splits = known
         return source
 

@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, StoredSource
-from vqcli.data.images.shards import Places, ShardSource, unique_keys
+from vqcli.data.images.shards import ANYHOW, Places, ShardSource, unique_keys
 from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
+from vqcli.types import Reading
 
 BLOCK = 512
 REGULAR, NO_DATA = b"\x000\x007", b"123456"
@@ -46,9 +47,9 @@ class TarSource(StoredSource, ShardSource):
     FORM = ".tar shards"
     SUFFIX = ".tar"
 
-    def __init__(self, files: Sequence[Location]) -> None:
+    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None:
         """Raises VqcliError that names the damaged shard, and how many images before that are good."""
-        self.files, self.classes = list(files), []
+        self.files, self.classes, self.reading = list(files), [], reading
         keys, labels, places = [], [], []
         for file in self.files:
             images, numbers = _index(file)

@@ -30,7 +30,7 @@ class Views(Source):
         """``size`` is (height, width) of a view. Without ``crop_range`` it is cut from the centre alone; with
         it (at least 1) from the corners and the centre of ``int(side * crop_range)`` pixels a side."""
         self.source, self.size, self.cover = source, size, size
-        self.classes, self.splits = source.classes, source.splits
+        self.classes, self.splits, self.told = source.classes, source.splits, source.told
         self.places = [(0, 0)]
         if crop_range is not None:
             self.cover = int(size[0] * crop_range), int(size[1] * crop_range)
@@ -58,13 +58,16 @@ class Views(Source):
     def label(self, i: int) -> int | None:
         return self.source.label(i // self.views)
 
+    def extras(self, i: int) -> dict[str, Any]:
+        return self.source.extras(i // self.views)
+
     def __getitem__(self, i: int) -> Sample:
         number, view = divmod(i, self.views)
         mirrored, place = divmod(view, len(self.places))
         image, (top, left), (h, w) = self._covered(number), self.places[place], self.size
         if mirrored:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return Sample(image.crop((left, top, left + w, top + h)), self.label(i), self.key(i))
+        return Sample(image.crop((left, top, left + w, top + h)), self.label(i), self.key(i), self.extras(i))
 
     def _covered(self, number: int) -> Image.Image:
         """An image, decoded and scaled once for all of its views."""

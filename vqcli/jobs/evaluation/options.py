@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vqcli.jobs.options import ReadOptions
 from vqcli.types import Size
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    """What is measured, of what, and against what."""
+class EvaluateOptions(ReadOptions):
+    """What is measured, of what, and against what.
+
+    ``limit`` is of ``images`` where a tokenizer reconstructs them, else of the target's.
+    """
 
     target: str
     """A tokenizer, a generator, or images."""
@@ -25,14 +29,9 @@ class EvaluateOptions:
     """Of a tokenizer's images: the model's own by default."""
     eval_size: tuple[int, int] | None = None
     """(height, width) that reconstructions, their images and samples are brought to before all metrics."""
-    split: str | None = None
-    limit: int | None = None
-    """Of ``images`` where a tokenizer reconstructs them, else of the target's."""
     batch_size: int = 32
     device: str | None = None
     precision: str = "fp32"
-    num_workers: int = 2
-    strict: bool = False
     samples: int = 50_000
     """Images that a generator makes."""
     seed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def _open(
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
-        samples = Given(open_source(options.target), "sample", options, options.limit)
+        source = open_source(options.target, replace(options, split=None).reading(), progress)
+        samples = Given(source, "sample", options, options.limit)
         own = {"samples": place(options.target)}
         target = Target("images", [samples], preparation="images as they are", plan=own)
         return _against(target, options, protocol)
@@ -130,7 +131,7 @@ def tokenizer_target(
         raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="option")
     tokenizer = load_tokenizer(folder, device)
     size = target_size(options.size, tokenizer)
-    source = open_source(options.images, split=options.split, size=size)
+    source = open_source(options.images, options.reading(size), progress)
     transform = crop(protocol.crop, size) if size else NativeCrop(tokenizer.spec.downsample)
     work = Reconstructions(source, transform, options, tokenizer, protocol)
     stretches: list[Stretch] = [work]
@@ -201,7 +202,7 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
             hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
             raise VqcliError(message, hint=hint, reason="option")
     try:
-        source = open_source(options.images, split=options.split)
+        source = open_source(options.images, options.reading())
         target.stretches.append(Given(source, "reference", options))
     except VqcliError as e:
         if not target.statistics or e.reason != "input-empty":

@@ -96,7 +96,8 @@ class Pictures(Stretch):
             yield batch
 
     def plan(self) -> dict[str, Any]:
-        return identity(self.source.key(i) for i in range(self.count))
+        keys = identity(self.source.key(i) for i in range(self.count))
+        return keys | self.options.reading().record()
 
 
 class Given(Pictures):
