@@ -13,7 +13,7 @@ def test_numbers_are_themselves_and_it_is_told():
     assert found.labels == [10, 2, 1]
     assert found.classes == [str(i) for i in range(11)]
     assert "1 to 10" in found.remark
-    assert numbered([3, 0])[:2] == ([3, 0], ["0", "1", "2", "3"])
+    assert numbered([3, 0, -1]) == ([3, 0, None], [], "")
     assert numbered(["007", "0"])[:2] == ([7, 0], ["0", "1", "2", "3", "4", "5", "6", "007"])
 
 

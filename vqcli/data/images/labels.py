@@ -16,7 +16,7 @@ class Numbered(NamedTuple):
 
     labels: list[int | None]
     classes: list[str]
-    """Name of every number; empty where no image has a label."""
+    """Name of every number; empty where nobody told names."""
     remark: str = ""
     """How they were read, where there is another way; empty otherwise."""
 
@@ -24,14 +24,15 @@ class Numbered(NamedTuple):
 def numbered(written: Sequence[Written]) -> Numbered:
     """Class numbers of labels: whole numbers are themselves, words are numbered in alphabetical order.
 
-    Nothing, ``-1`` and blanks are no label. A number that no image has keeps its own name: of folders 1 and 3,
-    the classes are 0, 1, 2, 3. Numbers from ``MOST`` on are names, in the order of the numbers.
+    Nothing, ``-1`` and blanks are no label. Numbers of type int have no names. Where text is a number, one that
+    no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers from
+    ``MOST`` on is names, in the order of the numbers.
     """
     stripped = [label.strip() if isinstance(label, str) else label for label in written]
     known = [None if label in ("", -1, "-1") else label for label in stripped]
+    if all(label is None or isinstance(label, int) for label in known):
+        return Numbered([None if label is None else int(label) for label in known], [])
     names = {str(label) for label in known if label is not None}
-    if not names:
-        return Numbered([None] * len(known), [])
     numeric = all(name.isascii() and name.isdigit() for name in names)
     if numeric and max(map(int, names)) < MOST:
         return _as_numbers(known, names)
