@@ -24,9 +24,9 @@ class Numbered(NamedTuple):
 def numbered(written: Sequence[Written]) -> Numbered:
     """Class numbers of labels: whole numbers are themselves, words are numbered in alphabetical order.
 
-    Nothing, ``-1`` and blanks are no label. Numbers of type int have no names. Where text is a number, one that
-    no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers from
-    ``MOST`` on is names, in the order of the numbers.
+    Nothing, ``-1`` and blanks are no label. Numbers of type int have no names. Where text is a number, one
+    that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers
+    from ``MOST`` on is names, in the order of the numbers.
     """
     stripped = [label.strip() if isinstance(label, str) else label for label in written]
     known = [None if label in ("", -1, "-1") else label for label in stripped]
