@@ -35,7 +35,9 @@ def test_what_is_said(tmp_path, generator, monkeypatch):
         f"generated  4 images of tabby cat (0), Red Panda! (2), model {generator}",
         "generated-sheet.png  some of them on one sheet",
     ]
-    assert done.stderr.startswith("generate: 0/64 tokens\ngenerate: 64/64 tokens")
+    said = done.stderr.splitlines()
+    assert said[:2] == ["'red' is taken for Red Panda! (2)", "generate: 0/64 tokens"]
+    assert said[2].startswith("generate: 64/64 tokens")
     assert done.stderr.rstrip().endswith("images 4")
     more = generate("--prompt-class", "0-3", "-m", generator, "-n", "2", "--npz", "x.npz")
     assert "8 images of tabby cat (0), tiger cat (1), Red Panda! (2), owl (3), 4 of them were" in more.stdout

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vqcli.data.classes import find_classes, imagenet, readable
+from vqcli.data.classes import find_classes, imagenet, places, readable
 from vqcli.errors import VqcliError
 
 NAMES = [known.name for known in imagenet()]
@@ -38,7 +38,43 @@ def test_wordnet_ids_become_names_where_all_are_imagenets():
     ],
 )  # fmt: skip
 def test_numbers_ranges_and_names(text, found):
-    assert find_classes(text, NAMES, 1000) == found
+    assert find_classes(text, NAMES, 1000).numbers == found
+
+
+def test_what_may_be_understood_otherwise_is_told():
+    assert find_classes("Golden_Retriever", NAMES, 1000).remark == ""
+    assert find_classes("golden", NAMES, 1000).remark == "'golden' is taken for golden retriever (207)"
+    sorted_as_text = ["0", "1", "10", "2"]
+    assert find_classes("2", sorted_as_text, 4) == (
+        [2],
+        "class 2 is number 2, '10'; the one called '2' is number 3",
+    )
+    assert find_classes("1", sorted_as_text, 4) == ([1], "")
+
+
+@pytest.mark.parametrize("text", ["all", "ALL", " all "])
+def test_all_is_every_class(text):
+    assert find_classes(text, NAMES, 1000) == (list(range(1000)), "")
+    assert find_classes(text, [], 3).numbers == [0, 1, 2]
+
+
+def test_a_class_goes_by_its_words_and_by_the_name_of_its_folder():
+    own = ["n01440764", "n02099601"]
+    for text in ("n02099601", "golden retriever", "golden"):
+        assert find_classes(text, own, 2).numbers == [1]
+    assert find_classes("n02099601", NAMES, 1000).numbers == [207]
+    assert find_classes("n02012849", [known.wnid for known in imagenet()], 1000).numbers == [134]
+    assert find_classes("n02012849", ["n02012849", "cat"], 2).numbers == [0]
+
+
+def test_a_class_of_one_list_in_another():
+    assert places(["cat", "dog"], ["dog", "cow", "cat"]) == [2, 0]
+    assert places(["Cat", "cow"], ["cat"]) == [0, None]
+    assert places(["n02099601", "n01440764"], NAMES) == [207, 0]
+    assert places(["golden retriever"], ["n01440764", "n02099601"]) == [1]
+    assert places(["crane"], NAMES) == [None]
+    assert places(["n02012849", "n03126707"], NAMES) == [134, 517]
+    assert places(NAMES, NAMES) == places([known.wnid for known in imagenet()], NAMES) == list(range(1000))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +118,7 @@ def test_at_most_five_candidates_are_named():
 
 
 def test_a_generator_without_names():
-    assert find_classes("3", [], 10) == [3]
+    assert find_classes("3", [], 10) == ([3], "")
     with pytest.raises(VqcliError, match="'cat' is no number, and the generator's classes have no names"):
         find_classes("cat", [], 10)
 

@@ -31,36 +31,89 @@ def imagenet() -> tuple[ImageNetClass, ...]:
     return tuple(ImageNetClass(*pair) for pair in pairs)
 
 
+@cache
+def _words() -> dict[str, str]:
+    """ImageNet's names by WordNet ids."""
+    return dict(imagenet())
+
+
 def readable(classes: Sequence[str]) -> list[str]:
     """Names for people: ImageNet's where all classes are called by its WordNet ids, else as they are."""
-    names = dict(imagenet())
+    names = _words()
     return [names[wnid] for wnid in classes] if names.keys() >= set(classes) else list(classes)
 
 
-def find_classes(text: str, names: Sequence[str], count: int) -> list[int]:
-    """The numbers of the classes a user means, of ``count``; ``names`` is empty where they have none.
+def places(ours: Sequence[str], theirs: Sequence[str]) -> list[int | None]:
+    """The number of each of our classes in another list; None where no class, or several, have its name.
 
-    ``207`` is a number, ``0-9`` all of 0 to 9; anything else a name, whole, or the one that begins so, or the
-    one that has it among its words. Raises VqcliError where that is none, or more than one.
+    A WordNet id and ImageNet's words for it are one name; lists that are equal agree whatever is in them.
+    """
+    if list(ours) == list(theirs) or readable(ours) == readable(theirs):
+        return list(range(len(ours)))
+    found: dict[str, list[int]] = {}
+    for i, (name, words) in enumerate(zip(theirs, readable(theirs))):
+        for known in {name, _plain(words)}:
+            found.setdefault(known, []).append(i)
+    if list(theirs) == [known.name for known in imagenet()]:  # two pairs of them share a name
+        found |= {known.wnid: [i] for i, known in enumerate(imagenet())}
+    asked = (found.get(name) or found.get(_plain(_words().get(name, name)), []) for name in ours)
+    return [numbers[0] if len(numbers) == 1 else None for numbers in asked]
+
+
+class Meant(NamedTuple):
+    """Classes that a user means by a text."""
+
+    numbers: list[int]
+    remark: str = ""
+    """How it was understood, where it may be understood otherwise; empty else."""
+
+
+def find_classes(text: str, names: Sequence[str], count: int) -> Meant:
+    """The classes a user means, of ``count``; ``names`` is empty where they have none.
+
+    ``207`` is a number, ``0-9`` all of 0 to 9, ``all`` every one. Anything else is a name: one that a class
+    has, or its WordNet id; else the one that begins so, or has it among its words, which is told. Raises
+    VqcliError where that is none, or more than one.
     """
     numbers = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", text.strip())
     if numbers:
-        return _range(int(numbers[1]), int(numbers[2] or numbers[1]), count)
-    wanted, known = _plain(text), [_plain(name) for name in names]
+        found = _range(int(numbers[1]), int(numbers[2] or numbers[1]), count)
+        return Meant(found, _namesake(text.strip(), found, names))
+    if _plain(text) == "all":
+        return Meant(list(range(count)))
+    return _named(text, names, count)
+
+
+def _namesake(text: str, found: list[int], names: Sequence[str]) -> str:
+    """A sentence where a class is called by a number that is not its own."""
+    other = next((i for i, name in enumerate(names) if name == text), None)
+    if other is None or other in found:
+        return ""
+    name = f", '{names[found[0]]}'" if found[0] < len(names) else ""
+    return f"class {text} is number {text}{name}; the one called '{text}' is number {other}"
+
+
+def _named(text: str, names: Sequence[str], count: int) -> Meant:
+    if text.strip() in _words() and text.strip() in names:
+        return Meant([names.index(text.strip())])
+    wanted, known = _plain(_words().get(text.strip(), text)), [_plain(name) for name in readable(names)]
     ways: tuple[Callable[[str], bool], ...] = (
         lambda name: name == wanted,
         lambda name: name.startswith(wanted) or f" {wanted} " in f" {name} ",
     )
-    for fits in ways if wanted else ():
+    for whole, fits in zip((True, False), ways if wanted else ()):
         found = [i for i, name in enumerate(known) if fits(name)]
         if len(found) == 1:
-            return found
+            name = readable(names)[found[0]]
+            return Meant(found, "" if whole else f"'{text.strip()}' is taken for {name} ({found[0]})")
         if found:
             hint = "give its number" if known[found[0]] == wanted else "give the whole name, or its number"
             raise VqcliError(
-                f"'{text}' is the name of no single class: {_listed(found, names)}", hint=hint, reason="class"
+                f"'{text}' is the name of no single class: {_listed(found, readable(names))}",
+                hint=hint,
+                reason="class",
             )
-    raise _unknown(text, names, count)
+    raise _unknown(text, readable(names), count)
 
 
 def _range(first: int, last: int, count: int) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vqcli.checkpoint.generator import read_classes
+from vqcli.data.classes import readable
 from vqcli.data.tokens.store import token_type
 from vqcli.door.options import LoadOptions, check_whole
 from vqcli.door.results import GeneratedPictures
@@ -42,7 +43,7 @@ class GeneratorModel:
     @cached_property
     def classes(self) -> list[str]:
         """Names of its classes; empty where nobody told them."""
-        return read_classes(self.folder)
+        return readable(read_classes(self.folder))
 
     def generate(
         self,

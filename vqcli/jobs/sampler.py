@@ -89,11 +89,11 @@ class Sampler:
             self.generator.compile_step()
         self.classes = read_classes(self.folder)
         count = self.generator.config.classes
-        names = readable(self.classes)[:count]
-        self.labels = list(
-            dict.fromkeys(c for text in options.classes for c in find_classes(text, names, count))
-        )
-        self.names = dict(enumerate(names))
+        meant = [find_classes(text, self.classes[:count], count) for text in options.classes]
+        self.labels = list(dict.fromkeys(label for each in meant for label in each.numbers))
+        for remark in filter(None, (each.remark for each in meant)):
+            progress.say(remark)
+        self.names = dict(enumerate(readable(self.classes)[:count]))
         self.digits = len(str(count - 1))
         self.effort = self.generator.effort(self.sampling)
         """Units of work of an image, such as tokens."""

@@ -20,9 +20,14 @@ from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.checkpoint.contents import copy_tokenizer
-from vqcli.checkpoint.generator import describe_generator, read_generator, save_generator, write_classes
+from vqcli.checkpoint.generator import (
+    describe_generator,
+    read_classes,
+    read_generator,
+    save_generator,
+    write_classes,
+)
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.data.classes import readable
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.data.tokens.latents import LatentBatch
@@ -34,6 +39,7 @@ from vqcli.nn.distributed import all_reduce_sum
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
+from vqcli.training.classes import ClassList
 from vqcli.training.data import Data
 from vqcli.training.labelled import LabelledData, Wanted, labelled_data
 from vqcli.training.models import Models
@@ -84,7 +90,7 @@ class GeneratorTask(Task):
         empty: bool = False,
     ) -> None:
         self.recipe, self.device = recipe, device
-        self.classes = readable(data.classes) if data else []
+        self.classes = ClassList(data.classes if data else ())
         spec = spec_of(recipe, models, data.grid if data else None)
         with torch.device("meta") if empty else nullcontext():
             self.generator: Generator = build("generators", recipe.generator, spec)
@@ -117,11 +123,20 @@ class GeneratorTask(Task):
                 reason="config",
             )
         self.generator.load_state_dict(source.state_dict())
+        self._follow(folder, progress)
         if source.spec.latents:
             self.standardize(source.spec.latents)
         theirs, ours = source.spec.fingerprint, self.generator.spec.fingerprint
         note = ", which knew the tokens of another tokenizer" if theirs and theirs != ours else ""
         progress.say(f"starting from {folder}{note}")
+
+    def recall(self, folder: Path, progress: Progress) -> None:
+        self._follow(folder, progress)
+
+    def _follow(self, folder: Path, progress: Progress) -> None:
+        sentence = self.classes.follow(read_classes(folder), folder)
+        if sentence:
+            progress.say(sentence)
 
     def begin(self, data: Data, progress: Progress) -> None:
         """Measure how latents are to be standardized, unless a model to start from tells it."""
@@ -141,7 +156,7 @@ class GeneratorTask(Task):
         return self.generator.blank(images, self.device), labels
 
     def load(self, loaded: ImageBatch | RowBatch) -> Batch:
-        labels = loaded.labels.to(self.device)
+        labels = self.classes.number(loaded.labels.to(self.device))
         with torch.no_grad():
             made = self.represent(loaded)
         return Batch(made if isinstance(made, Tokens) else made.standardized(self.standard), labels)
@@ -223,7 +238,7 @@ class GeneratorTask(Task):
     def describe(self, model: nn.Module, folder: Path) -> None:
         model = self.informed(model)
         files.write_json(folder / "config.json", describe_generator(model))
-        write_classes(folder, self.classes)
+        write_classes(folder, self.classes.names)
 
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         model = self.informed(model)
@@ -231,7 +246,7 @@ class GeneratorTask(Task):
         if measured:
             words = told(measured)
             note = f"{words[0].upper()}{words[1:]} on {measured['images']:,} held-out images."
-        save_generator(model, folder, None, classes=self.classes, note=note)
+        save_generator(model, folder, None, classes=self.classes.names, note=note)
         copy_tokenizer(self.folder, folder)
 
 

@@ -83,6 +83,7 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
             hint="ask for more steps",
             reason="config",
         )
+    trainer.task.recall(folder, trainer.progress)
     trainer.step, trainer.rejected = state["step"], set(state["rejected"])
     for part, module in trainer.modules.items():
         if not (folder / f"{part}.safetensors").exists():

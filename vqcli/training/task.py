@@ -145,5 +145,8 @@ class Task(ABC):
         """This process's state outside the parts' modules that a resumed run needs."""
         return {}
 
+    def recall(self, folder: Path, progress: Progress) -> None:  # noqa: B027 (likewise)
+        """Take what ``describe`` told of the data from a checkpoint. Raises VqcliError if it has changed."""
+
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (likewise)
         """Take ``tensors()`` back."""
