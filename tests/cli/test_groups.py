@@ -74,7 +74,7 @@ def test_the_object_is_made_of_what_was_given():
     [
         (tokens.ENCODED, set(), set()),
         (tokens.DECODING, set(), set()),
-        (groups.COUNTED, {"model", "augment", "crop_range", "latents"}, set()),
+        (groups.COUNTED, {"model", "augment", "crop_range", "latents", "keep"}, set()),
         (build_codebook.FEATURES, set(), set()),
         (evaluate.ASKED, {"save_every"}, set()),
         (generate.ASKED, set(), set(generate.SAMPLING)),

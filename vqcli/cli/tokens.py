@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def _views(**given: Any) -> ImageOptions:
     if "crop_range" in given and given["augment"] != "ten-crop":
         raise typer.BadParameter("--crop-range belongs to --augment ten-crop")
-    return ImageOptions(**given)
+    names = [name.strip() for name in given.pop("keep", "").split(",")]
+    return ImageOptions(keep=tuple(dict.fromkeys(filter(None, names))), **given)
 
 
 ENCODED = Group(
@@ -49,6 +50,14 @@ ENCODED = Group(
         "latents": Annotated[
             Literal["float16", "float32"] | None,
             option("--latents", help="Keep latents, in this number format, in the place of tokens."),
+        ],
+        "keep": Annotated[
+            str | None,
+            option(
+                "--keep",
+                metavar="NAMES",
+                help="Also keep these of every image, with commas: caption, or columns and JSON fields.",
+            ),
         ],
         **READING,
     },
@@ -87,8 +96,9 @@ def _text(result: EncodeResult) -> str:
     what = f"{images}, {grid} {'latents' if result.width else 'tokens'} of "
     what += f"width {result.width}" if result.width else f"{result.codebook_size:,} codes"
     listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
+    kept = [f"kept {name} of {count:,} images" for name, count in result.kept.items()]
     bad = rejections(result.rejected, f"rejected, all in {listing}")
-    return "\n".join([f"{result.out}  {what}, model {result.model}", *bad])
+    return "\n".join([f"{result.out}  {what}, model {result.model}", *kept, *bad])
 
 
 def decode(

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 
 
 class Rows(Protocol):
-    """What a ``TokenSet`` has: tokens (N, h, w) or (N, L), and labels (N,)."""
+    """What a ``TokenSet`` has: the tokens of each row, and labels (N,)."""
 
-    @property
-    def ids(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> np.ndarray: ...
 
     @property
     def labels(self) -> np.ndarray: ...
@@ -27,8 +28,8 @@ class TokenDataset(Dataset[tuple[Tensor, int]]):
         self.tokens = tokens
 
     def __len__(self) -> int:
-        return len(self.tokens.ids)
+        return len(self.tokens)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        ids = np.asarray(self.tokens.ids[i]).reshape(-1).astype(np.int64)
+        ids = np.asarray(self.tokens[i]).reshape(-1).astype(np.int64)
         return torch.from_numpy(ids), int(self.tokens.labels[i])

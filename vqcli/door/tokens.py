@@ -6,16 +6,15 @@ Shape letters: N images, L tokens an image, h, w sides of the grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
-from vqcli.data.tokens.store import read_shard, token_type
+from vqcli.data.tokens.store import offsets, read_shard, token_type
 from vqcli.door.results import GeneratedPictures, ImageTokens
-from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ class TokenSet:
 
     path: Path
     ids: np.ndarray
-    """(N, h, w) or (N, L): through a memory map of ``NAME.npy``, in memory of a folder of shards."""
+    """(N, h, w) or (N, L): through a memory map of ``NAME.npy``, in memory of a folder of shards. Where
+    images have grids of their own, (T,): one after the other, as ``offsets`` tells."""
     labels: np.ndarray
     """int64 (N,), -1 where unknown."""
     keys: list[str]
@@ -43,9 +43,23 @@ class TokenSet:
     """Of the tokenizer that made them; empty where nobody wrote it down."""
     classes: tuple[str, ...]
     """Name of every label; empty where nobody told them."""
+    extras: list[dict[str, Any]]
+    """What was kept of each row's image, such as its caption; empty dicts where nothing was."""
+    grids: list[Grid] | None = None
+    """Layout of every row, where they differ."""
+    offsets: np.ndarray | None = None
+    """int64 (N + 1,): row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``, where grids differ."""
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Tokens of row ``i``: (h, w), or (L,) of several scales or depths."""
+        if self.grids is None or self.offsets is None:
+            return self.ids[i]
+        i = range(len(self))[i]
+        row = self.ids[self.offsets[i] : self.offsets[i + 1]]
+        return row.reshape(self.grids[i][0]) if len(self.grids[i]) == 1 else row
 
     def __reduce__(self) -> tuple[Callable[[Path], TokenSet], tuple[Path]]:
         return read_tokens, (self.path,)  # another process maps the file itself
@@ -75,28 +89,36 @@ def read_tokens(path: str | Path) -> TokenSet:
     """Tokens that ``vqcli encode`` or ``vqcli generate`` wrote: ``NAME.npy``, or a folder of shards.
 
     The array of a file is not read before it is used, and its hash not checked: ``vqcli.usage`` does both.
-    Raises VqcliError where there are none, they are damaged, or their grids differ.
+    Raises VqcliError where there are none, or they are damaged.
     """
     found = open_tokens(Path(path))
     if isinstance(found, TokensFile):
         side, rows = found.side, len(found)
-        return _set(found, found.array, side.get("keys"), side.get("labels", [None] * rows))
-    if found.grid is None:
-        message = f"{path} holds images of different grids, which make no array"
-        raise VqcliError(message, hint="encode them at one --size", reason="grid")
+        labels, extras = side.get("labels", [None] * rows), side.get("extras", [{}] * rows)
+        return _set(found, found.array, side.get("keys"), labels, extras)
     lines: list[dict[str, Any]] = []
-    parts = [np.empty((0, grid_length(found.grid)), token_type(found.info.codebook_size))]
+    parts = [np.empty(0, token_type(found.info.codebook_size))]
     for shard in range(found.index["shards"]):
         told, tokens = read_shard(found.path, shard)
-        rows_of = [line for line in told if line["status"] == "ok"]
-        lines += rows_of
-        parts.append(tokens.reshape(len(rows_of), -1) if rows_of else parts[0])
-    ids = as_files_have(np.concatenate(parts), found.grid)
-    return _set(found, ids, [line["key"] for line in lines], [line["label"] for line in lines])
+        lines += [line for line in told if line["status"] == "ok"]
+        parts.append(tokens.reshape(-1))
+    ids = np.concatenate(parts)
+    keys, labels = ([line[name] for line in lines] for name in ("key", "label"))
+    extras = [line.get("extras", {}) for line in lines]
+    if found.grid:
+        ids = as_files_have(ids.reshape(len(lines), -1), found.grid)
+        return _set(found, ids, keys, labels, extras)
+    grids: list[Grid] = [tuple((h, w) for h, w in line["grid"]) for line in lines]
+    ragged = _set(found, ids, keys, labels, extras)
+    return replace(ragged, grids=grids, offsets=offsets(map(grid_length, grids)))
 
 
 def _set(
-    found: TokensFile | TokensFolder, ids: np.ndarray, keys: list[str] | None, labels: Sequence[int | None]
+    found: TokensFile | TokensFolder,
+    ids: np.ndarray,
+    keys: list[str] | None,
+    labels: Sequence[int | None],
+    extras: list[dict[str, Any]],
 ) -> TokenSet:
     info = found.info
     return TokenSet(
@@ -108,6 +130,7 @@ def _set(
         info.codebook_size if info else None,
         info.fingerprint if info else "",
         info.classes if info else (),
+        extras,
     )
 
 
@@ -123,6 +146,8 @@ def given(tokens: TokensLike, grid: Grid | None = None) -> Given:
             raise ValueError("these images were made of latents: they have no tokens")
         return Given(_flat(tokens.tokens), tokens.grid, tokens.codebook_size, tokens.fingerprint)
     if isinstance(tokens, TokenSet):
+        if tokens.offsets is not None:
+            raise ValueError("these images have grids of their own: take them one by one, tokens[i]")
         return Given(_flat(tokens.ids), tokens.grid or grid, tokens.codebook_size, tokens.fingerprint)
     array = tokens if isinstance(tokens, np.ndarray) else _array_of(tokens)
     if array.dtype.kind not in "ui" or array.ndim not in (2, 3) or 0 in array.shape:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vqcli.data.images.base import identity
+from vqcli.data.images.base import Told, identity
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.encoder import Encoder
 from vqcli.jobs.options import ImageOptions
@@ -44,6 +44,10 @@ class EncodeResult:
     seconds: float
     width: int | None = None
     """Of latents; None where tokens are kept."""
+    kept: dict[str, int] = field(default_factory=dict)
+    """Fields that were to be kept, and how many images have each."""
+    told: Told = field(default_factory=Told)
+    """What was left out, and how the images were read."""
 
 
 def encode(
@@ -71,6 +75,8 @@ def encode(
         getattr(encoder.info, "codebook_size", 0),
         time.monotonic() - start,
         getattr(encoder.info, "width", None),
+        {name: count // encoder.views for name, count in index.get("kept", {}).items()},
+        encoder.images.told,
     )
 
 
@@ -80,7 +86,7 @@ class Encoding(TokenShards):
     what = "encode"
 
     def __init__(self, encoder: Encoder, place: Place) -> None:
-        super().__init__(place, encoder.info, encoder.shards)
+        super().__init__(place, encoder.info, encoder.shards, encoder.images.told)
         self.encoder, self.unit = encoder, "images" if encoder.views == 1 else "views"
 
     def size(self, k: int) -> int:
@@ -115,7 +121,9 @@ def describe(
     for views in items.reshape(-1, encoder.views).tolist():
         if all(i in encoded for i in views):
             for i in views:
-                place = {"key": source.key(i), "label": source.label(i)}
+                place: dict[str, Any] = {"key": source.key(i), "label": source.label(i)}
+                if encoder.options.keep:
+                    place["extras"] = source.extras(i)
                 lines.append(place | {"grid": encoded[i][0], "status": "ok"})
                 rows.append(encoded[i][1])
         else:

@@ -77,8 +77,9 @@ class Encoder:
             assert self.size
             sides = self.tokenizer.grid(*self.size)[-1]
             made = (spec.width, sides, dtype, spec.fingerprint)
-            return LatentsInfo(*made, self.preprocessing, self.views, classes)
-        return TokensInfo(spec.codebook_size, spec.fingerprint, self.preprocessing, self.views, classes)
+            return LatentsInfo(*made, self.preprocessing, self.views, classes, self.options.keep)
+        made_of = (spec.codebook_size, spec.fingerprint, self.preprocessing)
+        return TokensInfo(*made_of, self.views, classes, self.options.keep)
 
     def shard(self, k: int) -> np.ndarray:
         """Indices of the items of shard ``k``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,11 @@ class ImageOptions(ReadOptions):
     """Of ``ten-crop``: the part they are cut from, as a multiple of a view."""
     latents: Literal["float16", "float32"] | None = None
     """Keep latents in this number format, in the place of tokens."""
+    keep: tuple[str, ...] = ()
+    """Fields of the images that go into the token files: captions, columns."""
+
+    def reading(self, size: tuple[int, int] | None = None) -> Reading:
+        return replace(super().reading(size), keep=self.keep)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import glob
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vqcli import files
+from vqcli.data.images.base import Told
 from vqcli.data.tokens import store
 from vqcli.data.tokens.latents import LatentsInfo, write_latents
 from vqcli.errors import VqcliError
 from vqcli.jobs.sharded import Plan, Work, vacant
 
+NOTHING = Told()
 Info = store.TokensInfo | LatentsInfo
 """What is written beside them."""
 
@@ -48,8 +51,8 @@ def token_plan(info: Info, inputs: dict[str, Any], settings: dict[str, Any]) -> 
 class TokenShards(Work[dict[str, Any]]):
     """Shards of tokens or latents; they come to the totals of all."""
 
-    def __init__(self, place: Place, info: Info, shards: int) -> None:
-        self.place, self.info, self.shards = place, info, shards
+    def __init__(self, place: Place, info: Info, shards: int, told: Told = NOTHING) -> None:
+        self.place, self.info, self.shards, self.told = place, info, shards, told
 
     def done(self, k: int) -> bool:
         return store.shard_done(self.place.folder, k, self.info.OF)
@@ -64,7 +67,9 @@ class TokenShards(Work[dict[str, Any]]):
     def finish(self) -> dict[str, Any]:
         """End the job in the form that was asked for. Raises VqcliError if no image could be used."""
         out, folder = self.place.out, self.place.folder
-        index = store.totals(folder, self.shards, self.info.OF)
+        index = store.totals(folder, self.shards, self.info)
+        if self.told != NOTHING:
+            index["told"] = asdict(self.told)
         if not index["encoded"]:
             reasons = sorted({r["reason"] for r in index["rejected"]})
             raise VqcliError(

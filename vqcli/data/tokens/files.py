@@ -72,9 +72,15 @@ class TokensFile:
     def rows(self, grid: Grid | None = None) -> Iterator[Row]:
         """Every row; ``grid`` is needed where the file does not tell it."""
         grid = self.layout(grid)
-        keys, labels = self.side.get("keys"), self.side.get("labels")
+        keys, labels, extras = (self.side.get(name) for name in ("keys", "labels", "extras"))
         return (
-            Row(keys[i] if keys else f"{i:06d}", labels[i] if labels else None, grid, ids.reshape(-1))
+            Row(
+                keys[i] if keys else f"{i:06d}",
+                labels[i] if labels else None,
+                grid,
+                ids.reshape(-1),
+                extras[i] if extras else {},
+            )
             for i, ids in enumerate(self.array)
         )
 
@@ -119,13 +125,17 @@ def _read_side(path: Path, rows: int) -> dict[str, Any]:
 def _fits(side: dict[str, Any], rows: int) -> bool:
     """Whether what stands beside an array has the types it should have, and as many of each."""
     keys, labels = (side.get(name, [None] * rows) for name in ("keys", "labels"))
+    extras, kept = side.get("extras", [{}] * rows), side.get("keep", [])
     pairs, classes = side.get("grid", [[1, 1]]), side.get("classes", [])
     sizes = (side.get("codebook_size", 1), side.get("views", 1))
     texts = [side.get(name, "") for name in ("fingerprint", "preprocessing", "sha256")]
     return (
-        all(isinstance(values, list) for values in (keys, labels, pairs, classes))
-        and len(keys) == len(labels) == rows
-        and all(isinstance(name, str) for name in (*texts, *(keys if "keys" in side else ()), *classes))
+        all(isinstance(values, list) for values in (keys, labels, extras, kept, pairs, classes))
+        and len(keys) == len(labels) == len(extras) == rows
+        and all(isinstance(fields, dict) for fields in extras)
+        and all(
+            isinstance(name, str) for name in (*texts, *(keys if "keys" in side else ()), *classes, *kept)
+        )
         and all(label is None or (type(label) is int and -1 <= label < 1 << 31) for label in labels)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         and all(type(n) is int and n > 0 for n in (*sizes, *(n for pair in pairs for n in pair)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqcli.data.tokens.rows import Listed, RowBatch, Rows
-from vqcli.data.tokens.store import AGAIN, Of, read_index, read_info, read_shard, shard_files, write_array
+from vqcli.data.tokens.store import (
+    AGAIN,
+    Of,
+    read_index,
+    read_info,
+    read_shard,
+    recorded,
+    shard_files,
+    write_array,
+)
 from vqcli.errors import VqcliError
 
 
@@ -41,10 +50,12 @@ class LatentsInfo:
     """Rows of an image, which follow each other."""
     classes: tuple[str, ...] = ()
     """Name of every label; empty where nobody told them."""
+    keep: tuple[str, ...] = ()
+    """Fields that are kept of the images that have them."""
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self) | {"sides": list(self.sides), "classes": list(self.classes)}
+        return recorded(self) | {"sides": list(self.sides), "classes": list(self.classes)}
 
 
 def write_latents(

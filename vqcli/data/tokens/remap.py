@@ -98,7 +98,7 @@ def _renumber_file(
     if "fingerprint" in side:
         side["fingerprint"] = new.fingerprint
     side["sha256"] = digest.hexdigest()
-    long = {name: side.pop(name) for name in ("keys", "labels") if name in side}
+    long = {name: side.pop(name) for name in ("keys", "labels", "extras") if name in side}
     text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
     text += "".join(f',\n "{name}": {json.dumps(values)}' for name, values in long.items())
     beside.write(f"{text}\n}}\n".encode())

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -26,6 +28,8 @@ from vqcli.refusals import refusal
 from vqcli.types import Grid, grid_length
 
 FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
+OFFSETS = "offsets"
+"""In a shard whose rows are of different lengths: where each begins, and where the last one ends."""
 Of = Literal["tokens", "latents"]
 """What shards are of."""
 AGAIN = "run the same command again: it continues, and makes damaged shards anew"
@@ -52,20 +56,23 @@ class TokensInfo:
     """Rows of an image, which follow each other."""
     classes: tuple[str, ...] = ()
     """Name of every label; empty where nobody told them."""
+    keep: tuple[str, ...] = ()
+    """Fields that are kept of the images that have them."""
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self) | {"classes": list(self.classes)}
+        return recorded(self) | {"classes": list(self.classes)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> TokensInfo:
-        """From what ``record`` gave; older files tell neither views nor classes."""
+        """From what ``record`` gave; older files tell neither views nor classes nor what is kept."""
         return cls(
             record["codebook_size"],
             record["fingerprint"],
             record["preprocessing"],
             record.get("views", 1),
             tuple(record.get("classes", ())),
+            tuple(record.get("keep", ())),
         )
 
 
@@ -77,6 +84,15 @@ class Row:
     label: int | None
     grid: Grid
     ids: np.ndarray
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """What is kept of it: field -> JSON value."""
+
+
+def recorded(info: Any) -> dict[str, Any]:
+    """A description as JSON values; what is kept stands there where anything is."""
+    record = asdict(info)
+    kept = {"keep": list(record.pop("keep"))}
+    return record | kept if info.keep else record
 
 
 def read_info(folder: Path, kind: type[Info]) -> Info:
@@ -129,17 +145,28 @@ def write_shard(
     kind = token_type(codebook_size)
     same = len({len(row) for row in rows}) == 1
     tokens = (np.stack(rows) if same else np.concatenate([np.zeros(0, kind), *rows])).astype(kind)
-    write_array(folder, shard, lines, tokens)
+    ends = {} if same else {OFFSETS: offsets(len(row) for row in rows)}
+    write_array(folder, shard, lines, tokens, beside=ends)
+
+
+def offsets(lengths: Iterable[int]) -> NDArray[np.int64]:
+    """Where each row begins among the tokens of all, and where the last one ends, (n + 1,)."""
+    return np.cumsum([0, *lengths], dtype=np.int64)
 
 
 def write_array(
-    folder: Path, shard: int, lines: list[dict[str, Any]], array: np.ndarray, of: Of = "tokens"
+    folder: Path,
+    shard: int,
+    lines: list[dict[str, Any]],
+    array: np.ndarray,
+    of: Of = "tokens",
+    beside: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
-    """Write a shard: a line per input, and the rows of those that were encoded."""
+    """Write a shard: a line per input, the rows of those that were encoded, and what follows from both."""
     lines_file, array_file = shard_files(folder, shard, of)
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()
     files.write_bytes(lines_file, text)
-    files.write_bytes(array_file, save({of: array}, _seal(shard, text, array, of)))
+    files.write_bytes(array_file, save({of: array, **beside}, _seal(shard, text, array, of)))
 
 
 def _seal(shard: int, lines: bytes, array: np.ndarray, of: Of) -> dict[str, str]:
@@ -156,11 +183,20 @@ def read_shard(folder: Path, shard: int, of: Of = "tokens") -> tuple[list[dict[s
         text = lines_file.read_bytes()
         with safe_open(tokens_file, "numpy") as file:
             tokens, seal = file.get_tensor(of), file.metadata()
+            ends = file.get_tensor(OFFSETS) if OFFSETS in file.keys() else None  # noqa: SIM118 (no mapping)
         if seal != _seal(shard, text, tokens, of):
             raise ValueError("its hashes differ")
-        return [json.loads(line) for line in text.splitlines()], tokens
+        lines = [json.loads(line) for line in text.splitlines()]
+        if ends is not None and not np.array_equal(ends, offsets(map(grid_length, _grids(lines)))):
+            raise ValueError("its offsets are not those of its lines")
+        return lines, tokens
     except (OSError, SafetensorError, ValueError) as e:
         raise VqcliError(f"{tokens_file} is missing or damaged: {e}", hint=AGAIN, reason="damaged") from e
+
+
+def _grids(lines: Iterable[Mapping[str, Any]]) -> Iterator[Grid]:
+    """The grid of every row."""
+    return (tuple((h, w) for h, w in line["grid"]) for line in lines if line["status"] == "ok")
 
 
 def shard_done(folder: Path, shard: int, of: Of = "tokens") -> bool:
@@ -180,7 +216,7 @@ def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
             grid = tuple((h, w) for h, w in line["grid"])
             ids = flat[at : at + grid_length(grid)]
             at += len(ids)
-            yield Row(line["key"], line["label"], grid, ids)
+            yield Row(line["key"], line["label"], grid, ids, line.get("extras", {}))
 
 
 def remove_shards(folder: Path) -> None:
@@ -190,18 +226,22 @@ def remove_shards(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def totals(folder: Path, shards: int, of: Of = "tokens") -> dict[str, Any]:
+def totals(folder: Path, shards: int, info: Any) -> dict[str, Any]:
     """Counts over the shards of a finished job, from what is on the disk."""
     encoded, rejected, grids = 0, [], set()
+    kept = dict.fromkeys(info.keep, 0)
     for shard in range(shards):
-        for line in read_shard(folder, shard, of)[0]:
+        for line in read_shard(folder, shard, info.OF)[0]:
             if line["status"] == "ok":
                 encoded += 1
                 grids.add(tuple(map(tuple, line["grid"])))
+                for name in line.get("extras", ()):
+                    kept[name] += 1
             else:
                 rejected.append({"key": line["key"], "reason": line["reason"]})
     grid = [list(side) for side in next(iter(grids))] if len(grids) == 1 else None
-    return {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
+    found = {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
+    return found | {"kept": kept} if kept else found
 
 
 def write_index(folder: Path, index: dict[str, Any], of: Of = "tokens") -> None:
@@ -225,10 +265,13 @@ def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -
             digest.update(row.ids.data)
             array.write(row.ids.data)
         head = {"format": FORMAT} | info.record() | {"grid": grid, "sha256": digest.hexdigest()}
+        head |= {name: index[name] for name in ("told",) if name in index}
         with files.writing(out.with_suffix(".json")) as side:
             side.write(json.dumps(head | {"rejected": index["rejected"]}, indent=1)[:-2].encode())
             _stream(side, "keys", (row.key for row in _rows(folder, index)))
             _stream(side, "labels", (row.label for row in _rows(folder, index)))
+            if info.keep:
+                _stream(side, "extras", (row.extras for row in _rows(folder, index)))
             side.write(b"\n}\n")
 
 
