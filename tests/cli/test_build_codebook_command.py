@@ -84,7 +84,7 @@ def test_rejected_images(tmp_path):
     done = build(folder, "-o", tmp_path / "f.safetensors", "-k", 4, "--size", 8)
     assert done.exit_code == 3
     assert done.stdout.splitlines()[-2:] == ["rejected (1):", "  b.png: empty-file"]
-    assert "1 inputs were rejected" in done.stderr
+    assert "1 input was rejected" in done.stderr
 
 
 def test_what_cannot_be(tmp_path, monkeypatch):

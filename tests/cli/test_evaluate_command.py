@@ -71,7 +71,7 @@ def test_bad_images_end_in_exit_code_3(tmp_path, model):
     done = vqcli("evaluate", model, "--images", tmp_path, "--metrics", "psnr", *QUICK)
     assert done.exit_code == 3
     assert "rejected (1):\n  bad.png: not-an-image" in done.stdout
-    assert "1 inputs were rejected" in done.stderr
+    assert "1 input was rejected" in done.stderr
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path, model):

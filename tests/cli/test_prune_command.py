@@ -85,7 +85,7 @@ def test_rejected_images(tmp_path, model):
     done = prune(*command, tmp_path / "out")
     assert done.exit_code == 3
     assert done.stdout.splitlines()[-2:] == ["rejected (1):", "  b.png: empty-file"]
-    assert done.stderr.splitlines()[-1] == "warning: 1 inputs were rejected"
+    assert done.stderr.splitlines()[-1] == "warning: 1 input was rejected"
     assert (tmp_path / "out" / "config.json").is_file()
     strict = prune(*command, tmp_path / "strict", "--strict")
     assert (strict.exit_code, strict.stdout) == (1, "")

@@ -37,8 +37,9 @@ def test_tokens(tokens):
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == str(tokens)
-    assert "utilization    80.00%  8 of 10 codes" in lines
-    assert "most used      0 (5), 1 (1), 2 (1), 3 (1), 4 (1), 5 (1)" in lines
+    assert "utilization  80.00%  8 of 10 codes" in lines
+    assert "most used    0 (5), 1 (1), 2 (1), 3 (1), 4 (1), 5 (1)" in lines
+    assert not any(line.startswith("healthy") for line in lines)
     assert any(line.strip().startswith("never") for line in lines)
     assert vqcli("usage-report", tokens, "--codebook-size", 10, "-q").stdout == "0.8\n"
     assert vqcli("utilization-report", tokens, "--codebook-size", 10).stdout == done.stdout
@@ -64,14 +65,23 @@ def test_a_check_for_scripts(tokens):
     assert vqcli(*command, 1.5).exit_code == 2
 
 
+def test_a_sound_codebook_is_called_healthy(tmp_path):
+    np.save(tmp_path / "even.npy", np.arange(256, dtype=np.uint8).reshape(16, 4, 4) % 8)
+    done = vqcli("usage-report", tmp_path / "even.npy", "--codebook-size", 8)
+    assert done.stdout.splitlines()[-1].startswith("healthy: ")
+    none = vqcli("usage-report", tmp_path / "even.npy", "--codebook-size", 16)
+    assert "healthy" not in none.stdout
+    assert "likely cause: " in none.stdout
+
+
 def test_stored_and_never_measured(tmp_path, model):
     never = vqcli("usage-report", model)
     assert never.exit_code == 0
-    assert "utilization    was never measured: name images with --images" in never.stdout
+    assert "utilization     was never measured: name images with --images" in never.stdout
     assert vqcli("usage-report", model, "--fail-below", 0.1).exit_code == 3
     told = vqcli("usage-report", make_model(tmp_path / "told", usage=STORED))
-    assert "measured on    8 images of x, 128 tokens, at export" in told.stdout
-    assert "utilization    75.00%  12 of 16 codes" in told.stdout
+    assert "measured on     8 images of x, 128 tokens, at export" in told.stdout
+    assert "utilization     75.00%  12 of 16 codes" in told.stdout
     assert vqcli("usage-report", tmp_path / "told", "--fail-below", 0.76).exit_code == 3
 
 

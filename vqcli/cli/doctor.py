@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vqcli.cli.output import UNCLEAN, Out
-from vqcli.cli.text import visible
+from vqcli.cli.text import counted, fields, paragraph
 
 if TYPE_CHECKING:
     from vqcli.jobs.doctor import Diagnosis
@@ -38,11 +38,9 @@ def _text(found: Diagnosis) -> str:
         ("disk", f"{found.disk_free >> 20:,} MiB free here"),
     ]
     lines += [*found.environment.items(), *(("plugin", module) for module in found.plugins)]
-    text = [f"{name:<22}{visible(value)}" for name, value in lines]
-    for extra, line in found.missing_extras.items():
-        text.append(f"{'extra ' + extra:<22}{line}")
+    lines += [(f"extra {extra}", line) for extra, line in found.missing_extras.items()]
+    text = [fields(lines)]
     for problem in found.problems:
-        text += ["", f"problem: {visible(problem.message)}", f"hint: {visible(problem.hint)}"]
-    return "\n".join(
-        [*text, "", f"{len(found.problems)} problems found" if found.problems else "No problem found."]
-    )
+        text += ["", paragraph(f"problem: {problem.message}"), paragraph(f"hint: {problem.hint}")]
+    told = f"{counted(len(found.problems), 'problem')} found" if found.problems else "ok: no problem found"
+    return "\n".join([*text, "", told])

@@ -20,7 +20,7 @@ from vqcli.cli.options import (
     parse_sampling,
 )
 from vqcli.cli.output import Out
-from vqcli.cli.text import rejections
+from vqcli.cli.text import fields, rejections
 from vqcli.jobs.evaluation.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -149,7 +149,5 @@ def evaluate(
 
 
 def _text(result: EvaluateResult) -> str:
-    rows = result.rows()
-    width = max(len(name) for name, _ in rows) + 2
-    lines = [f"{result.kind} {result.target}", *(f"{name:<{width}}{value}" for name, value in rows)]
-    return "\n".join(lines + rejections(result.rejected))
+    shown = fields(result.rows(), f"{result.kind} {result.target}")
+    return "\n".join([shown, *rejections(result.rejected)])

@@ -11,7 +11,7 @@ import typer
 from vqcli.cli.groups import Before, Group
 from vqcli.cli.options import ForceOpt, complete_model, option, parse_pixels
 from vqcli.cli.output import Out
-from vqcli.cli.text import table
+from vqcli.cli.text import fields
 from vqcli.importers.options import ImportOptions, Metric
 
 if TYPE_CHECKING:
@@ -126,4 +126,4 @@ def _text(result: ImportResult) -> str:
         *result.rows(),
         ("licence", f"{record['licence']} (its authors' code)" if record["licence"] else "not told"),
     ]
-    return table(["", ""], rows)
+    return fields(rows)

@@ -10,7 +10,7 @@ import typer
 from vqcli.cli.catalog import complete_recipe
 from vqcli.cli.options import LpipsOpt, SettingsOpt, complete_model
 from vqcli.cli.output import UNCLEAN, Out
-from vqcli.cli.text import table
+from vqcli.cli.text import fields
 
 
 def info(
@@ -32,7 +32,7 @@ def info(
 
     found = describe_model(model, out.progress())
 
-    out.result(found, lambda: table(["", ""], found.rows()), essential=found.folder)
+    out.result(found, lambda: fields(found.rows()), essential=found.folder)
 
 
 def check(
@@ -68,7 +68,7 @@ def check(
         rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
         rows += [(f"memory: {name}", f"{size / 2**30:.2f} GiB") for name, size in found.memory.items()]
         rows += [(f"plugin {name}", ", ".join(parts)) for name, parts in found.plugins.items()]
-        return table([found.recipe, ""], rows)
+        return fields(rows, found.recipe)
 
     out.result(found, text, essential="ok")
     for remark in (*found.downloads, *found.remarks):
@@ -78,5 +78,7 @@ def check(
     short = found.images is not None and found.images < found.batch_size
     if short:
         out.warn("these images do not fill one batch")
+    elif not found.missing:
+        out.say("ok: this recipe can be trained here")
     if short or (data and found.missing):
         raise typer.Exit(UNCLEAN)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,25 @@ from typing import Any, TextIO
 
 import typer
 
-from vqcli.cli.text import visible
+from vqcli.cli.text import counted, visible
 from vqcli.types import Progress, silent
 
 UNCLEAN = 3
 """Exit code of work that was finished, but not clean."""
+RED, GREEN, YELLOW, CYAN = "31", "32", "33", "36"
+COLOURS = {
+    "error": RED,
+    "problem": RED,
+    "warning": YELLOW,
+    "likely cause": YELLOW,
+    "also": YELLOW,
+    "healthy": GREEN,
+    "ok": GREEN,
+    "hint": CYAN,
+    "cure": CYAN,
+}
+"""Of words that begin a line and end with a colon, on a terminal: where people look first."""
+_COLOURED = re.compile(rf"( *)({'|'.join(COLOURS)})( \(process \d+\))?:")
 
 
 def to_plain(value: Any) -> Any:
@@ -108,7 +123,8 @@ class Out:
     def warn_rejected(self, rejected: Sequence[object]) -> None:
         """Count inputs that could not be used, and end with ``UNCLEAN``; nothing where there are none."""
         if rejected:
-            self.warn(f"{len(rejected):,} inputs were rejected")
+            were = "was" if len(rejected) == 1 else "were"
+            self.warn(f"{counted(len(rejected), 'input')} {were} rejected")
             raise typer.Exit(UNCLEAN)
 
     def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
@@ -118,14 +134,24 @@ class Out:
             print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
             return
         where = "" if leads() else f" (process {os.environ['RANK']})"
-        print(f"error{where}: {visible(message)}", file=sys.stderr)  # noqa: T201
+        _write(f"error{where}: {message}", sys.stderr)
         if hint:
-            print(f"hint: {visible(hint)}", file=sys.stderr)  # noqa: T201
+            _write(f"hint: {hint}", sys.stderr)
 
     def _talk(self, text: str) -> None:
         self.close()
         if leads():
-            print(visible(text), file=sys.stderr)  # noqa: T201
+            _write(text, sys.stderr)
+
+
+def coloured(line: str, stream: TextIO) -> str:
+    """A line whose first word is coloured, if it is one of ``COLOURS`` and the stream shows colours."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _is_terminal(stream)
+    found = None if plain else _COLOURED.match(line)
+    if not found:
+        return line
+    indent, word, rest = found[1], found[2], line[found.end(2) :]
+    return f"{indent}\x1b[{COLOURS[word]}m{word}\x1b[0m{rest}"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -134,4 +160,10 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _show(text: str) -> None:
     """Print for people: lines stay lines."""
-    print("\n".join(visible(line) for line in text.rstrip("\n").split("\n")))  # noqa: T201
+    for line in text.rstrip("\n").split("\n"):
+        _write(line, sys.stdout)
+
+
+def _write(line: str, stream: TextIO) -> None:
+    """One line for people: nothing invisible in it."""
+    print(coloured(visible(line), stream), file=stream)

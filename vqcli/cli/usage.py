@@ -10,7 +10,7 @@ import typer
 
 from vqcli.cli.groups import COUNTED, Before
 from vqcli.cli.output import UNCLEAN, Out
-from vqcli.cli.text import rejections
+from vqcli.cli.text import fields, paragraph, rejections, terminal_width
 from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
@@ -72,16 +72,18 @@ def _text(result: UsageResult) -> str:
     from vqcli.report.usage import terminal_histogram
 
     rows = _usage_rows(result) + _geometry_rows(result.geometry) + _latent_rows(result.diagnosis)
-    lines = [result.target] + [f"{name:<15}{value}" for name, value in rows]
+    lines = [fields(rows, result.target)]
     if result.usage:
-        lines += ["", terminal_histogram(result.usage, 60)]
+        lines += ["", terminal_histogram(result.usage, min(60, terminal_width() or 60))]
     for index, cause in enumerate(result.diagnosis.causes):
         lines += [
             "",
             f"{'also' if index else 'likely cause'}: {cause.name}",
-            f"  {cause.evidence}.",
-            f"  cure: {cause.cure}.",
+            paragraph(f"{cause.evidence}.", "  "),
+            paragraph(f"cure: {cause.cure}.", "  "),
         ]
+    if result.utilization is not None and not result.diagnosis.causes:
+        lines += ["", paragraph("healthy: about as many codes are used as so many tokens can show")]
     return "\n".join(lines + rejections(result.rejected))
 
 
