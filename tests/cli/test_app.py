@@ -15,6 +15,7 @@ from vqcli import __version__
 from vqcli.cli.app import ALIASES, app, speaking
 from vqcli.cli.output import Out
 from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.jobs.catalog import PURPOSES
 
 runner = CliRunner()
 COMMANDS = get_command(app).commands
@@ -150,7 +151,39 @@ def test_list():
     assert names == [recipe["name"] for recipe in everything["recipes"]]
     assert "demo" in names
     assert all(entry["summary"] for entries in everything.values() for entry in entries)
-    assert all(len(line.split()) > 2 for line in vqcli("list").stdout.splitlines()[1:])
+    shown = vqcli("list").stdout
+    assert all(f"{kind.upper()}\n" in shown for kind in everything)
+    assert all(f"{entry['name']} " in shown for entries in everything.values() for entry in entries)
+
+
+def test_recipes_are_listed_by_purpose():
+    lines = vqcli("list", "recipes").stdout.splitlines()
+    assert lines[0].startswith("Start here: ")
+    assert lines[1].startswith("  demo ")
+    headings = [i for i, line in enumerate(lines) if line and line[0] != " "]
+    purpose = {}
+    for line in lines:
+        if line[:1] not in ("", " "):
+            heading = line
+        elif line.strip():
+            purpose[line.split()[0]] = heading.partition(":")[0]
+    assert len(headings) == len(PURPOSES) + 1  # the last one says what to do next
+    assert purpose["fvq-cifar10"] == "Compare systems on CIFAR-10"
+    assert purpose["fvq-cifar10-gan"] == "The same, against a discriminator (GAN)"
+    assert purpose["gpt-cifar10"] == purpose["gpt-xl-fvq"] == "Generators"
+    assert purpose["fvq-262k"] == "Sizes of the papers"
+    assert purpose.keys() >= set(vqcli("list", "recipes", "-q").stdout.split())
+    assert next(line for line in lines if line.startswith("  fvq-16k ")).split()[1] == "2509.10140"
+
+
+def test_models_are_listed_by_system_and_kind():
+    lines = vqcli("list", "models").stdout.splitlines()
+    headings = [line for line in lines if line and line[0] != " "]
+    assert headings[0] == "LlamaGen tokenizers"
+    assert {"Stable Diffusion autoencoders", "LlamaGen generators"} < set(headings)
+    (row,) = [line for line in lines if line.startswith("  fvq-65k-ep40 ")]
+    assert row.split()[1] == "65,536"
+    assert all(model["system"] for model in json.loads(vqcli("list", "models", "--json").stdout))
 
 
 def test_new_keeps_comments_and_does_not_clobber(tmp_path):

@@ -40,7 +40,8 @@ def names(hub, tmp_path, monkeypatch):
     known = {"tiny-vq": Published("them/vq", "vq.pt", importer="llamagen", what="a test")}
     for size in (32, 64):
         options = {"kind": "generator", "codes": 48, "size": size, "tokenizer": "tiny-vq", "what": "a test"}
-        known[f"tiny-gpt-{size}"] = Published("them/gpt", FILE, importer="llamagen_gpt", **options)
+        options |= {"system": "Tiny", "importer": "llamagen_gpt"}
+        known[f"tiny-gpt-{size}"] = Published("them/gpt", FILE, **options)
     for name, entry in known.items():
         monkeypatch.setitem(aliases.ALIASES, name, entry)
 
@@ -116,9 +117,9 @@ def test_what_is_here(hub, names):
     assert vqcli("pull", "tiny-vq").exit_code == 0
     assert all(row["cached"] for row in listed().values())
     lines = vqcli("list", "models").stdout.splitlines()
-    begins = [line.split()[0] if line else "" for line in lines]
-    assert begins[0] == "tokenizers"
-    assert begins.index("tiny-vq") < begins.index("generators") < begins.index("tiny-gpt-32")
+    first = [line.split(maxsplit=1)[0] if line else "" for line in lines]
+    assert first.index("tiny-vq") < lines.index("Tiny generators") < first.index("tiny-gpt-32")
+    assert lines[first.index("tiny-vq")].split()[2] == "here"
 
 
 def test_who_names_none(hub, names, monkeypatch):

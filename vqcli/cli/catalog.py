@@ -10,7 +10,7 @@ import typer
 
 from vqcli.cli.options import ForceOpt
 from vqcli.cli.output import Out
-from vqcli.cli.text import table
+from vqcli.cli.text import paragraph, section, table
 
 
 def complete_kind() -> list[str]:
@@ -47,42 +47,61 @@ def list_parts(
     found = catalog(kind)
 
     def text() -> str:
-        if kind == "models":
-            return _models(found[kind])
         if kind:
-            return table([kind, ""], [(entry.name, _told(entry)) for entry in found[kind]])
-        return table(
-            ["kind", "name", ""], [(k, e.name, _told(e)) for k, entries in found.items() for e in entries]
-        )
+            return _listed(kind, found[kind])
+        return "\n\n".join(f"{each.upper()}\n\n{_listed(each, entries)}" for each, entries in found.items())
 
     names = "\n".join(entry.name for entries in found.values() for entry in entries)
     out.result(found[kind] if kind else found, text, essential=names)
 
 
+def _listed(kind: str, entries: Sequence[Any]) -> str:
+    """A list for people: recipes by purpose, models by kind and system."""
+    if kind == "recipes":
+        return _recipes(entries)
+    if kind == "models":
+        return _models(entries)
+    return table(["", ""], [(entry.name, _told(entry)) for entry in entries])
+
+
 def _told(entry: Any) -> str:
     """What an entry is, and the plugin it is from."""
     plugin = getattr(entry, "plugin", "")
-    return f"{entry.summary} ({plugin})" if plugin else entry.summary
+    summary = entry.summary.replace("``", "")
+    return f"{summary} ({plugin})" if plugin else summary
+
+
+def _recipes(entries: Sequence[Any]) -> str:
+    """By purpose; the papers that summaries end with in a column of their own."""
+    from vqcli.jobs.catalog import PAPER, PURPOSES
+
+    parts = []
+    for purpose, heading in PURPOSES.items():
+        told = [(each.name, *each.summary.partition(PAPER)) for each in entries if each.purpose == purpose]
+        if any(paper for *_, paper in told):
+            rows = [(name, paper, summary.rstrip("; .") + ".") for name, summary, _, paper in told]
+            parts.append(section(heading, ["", "arXiv", ""], rows))
+        elif told:
+            parts.append(section(heading, ["", ""], [(name, summary) for name, summary, *_ in told]))
+    note = "Next: vqcli train NAME, or vqcli new NAME -o my.yaml for a copy to edit."
+    return "\n\n".join([*parts, paragraph(note)])
 
 
 def _models(entries: Sequence[Any]) -> str:
-    """Tokenizers, then generators, each kind below its own line."""
-    rows: list[tuple[str, ...]] = []
-    for kind in dict.fromkeys(entry.kind for entry in entries):
-        rows += [("",) * 6] * bool(rows) + [(f"{kind}s", "codes", "size", "licence", "here", "")]
-        rows += [
-            (
-                entry.name,
-                f"{entry.codes:,}" if entry.codes else "none",
-                f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "",
-                entry.licence,
-                "yes" if entry.cached else "",
-                entry.summary,
-            )
-            for entry in entries
-            if entry.kind == kind
-        ]
-    return table([""] * 6, rows)
+    """By system and kind."""
+    from vqcli.library.aliases import ABOUT, DEFAULT, GENERATOR
+
+    groups: dict[str, list[tuple[object, ...]]] = {}
+    for each in entries:
+        size = f"{each.bytes / 1e6:,.0f} MB" if each.bytes else ""
+        licence = "see repo" if each.licence == ABOUT else each.licence
+        row = (each.name, each.codes or "none", "here" if each.cached else size, licence, each.summary)
+        kind = each.kind if each.codes else "autoencoder"
+        groups.setdefault(f"{each.system} {kind}s", []).append(row)
+    columns = ["", "codes", "download", "licence", ""]
+    note = f"Where none is named: {DEFAULT}, to generate {GENERATOR}. Those that are here need no network."
+    tables = [section(heading, columns, rows) for heading, rows in groups.items()]
+    return "\n\n".join([*tables, paragraph(note)])
 
 
 def new(

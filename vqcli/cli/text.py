@@ -15,6 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
+LEAST = 16
+"""Columns that words need to be read."""
+
+
 def visible(text: object) -> str:
     """Text for one line of a terminal: control, direction and undecodable characters as escapes."""
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
@@ -25,44 +29,63 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], indent: str = "") -> str:
     """A table without lines, with a head unless no column has a name; numbers stand to the right."""
     rows = list(rows)
     cells = [[visible(f"{cell:,}" if type(cell) is int else cell) for cell in row] for row in rows]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
     head = [visible(column) for column in columns]
     width = terminal_width()
-    return _plain(head, cells, right) if width is None else _wrapped(head, cells, right, width)
+    if width is None:
+        lines = _plain(head, cells, right)
+    else:
+        lines = _wrapped(head, cells, right, max(width - len(indent), 1))
+    return "\n".join((indent + line).rstrip() for line in lines)
 
 
-def _plain(head: list[str], cells: list[list[str]], right: list[bool]) -> str:
-    lines = [head, *cells] if any(head) else cells
-    widths = [max(len(line[i]) for line in lines) if lines else 0 for i in range(len(head))]
-    aligned = [
-        [cell.rjust(w) if on_right else cell.ljust(w) for cell, w, on_right in zip(line, widths, right)]
+def _plain(head: list[str], cells: list[list[str]], right: list[bool]) -> list[str]:
+    lines = [head, *(row[: len(head)] for row in cells)] if any(head) else cells
+    widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(head))]
+    return [
+        "  ".join(
+            cell.rjust(w) if on_right else cell.ljust(w) for cell, w, on_right in zip(line, widths, right)
+        )
         for line in lines
     ]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
 
 
-def _wrapped(head: list[str], cells: list[list[str]], right: list[bool], width: int) -> str:
+def _wrapped(head: list[str], cells: list[list[str]], right: list[bool], width: int) -> list[str]:
+    """The last column is wrapped; where it would have no room it goes below the others."""
+    from rich.cells import cell_len  # a letter of some scripts takes two columns
+
+    others = range(len(head) - 1)
+    taken = sum(max(cell_len(line[i]) for line in [head, *cells]) + 2 for i in others)
+    if width - taken < LEAST and len(others) > 1 and taken - 2 <= width:
+        first = _plain(head[:-1], cells, right[:-1])
+        titles = [first.pop(0)] if any(head[:-1]) else []
+        below = (["    " + line for line in _rich([""], [row[-1:]], right[-1:], width - 4)] for row in cells)
+        return titles + [line for top, rest in zip(first, below) for line in (top, *rest)]
+    return _rich(head, cells, right, width, whole=width - taken >= LEAST)
+
+
+def _rich(
+    head: list[str], cells: list[list[str]], right: list[bool], width: int, whole: bool = False
+) -> list[str]:
+    """Lines of rich's table; ``whole``: all columns but the last are left as wide as they are."""
     from rich.console import Console  # 15 ms that only a terminal needs
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=None, show_header=any(head), pad_edge=False, padding=(0, 2, 0, 0))
-    for i, (name, on_right) in enumerate(zip(head, right)):
-        whole = max(len(line[i]) for line in [head, *cells])
-        least = min(whole, width // 2) if i == 0 else None  # names stay in one piece
-        grid.add_column(
-            Text(name), "", min_width=least, justify="right" if on_right else "left", overflow="fold"
-        )
+    for i, (name, on_right) in enumerate(zip(head, right), 1):
+        kept = whole and i < len(head)
+        grid.add_column(Text(name), justify="right" if on_right else "left", no_wrap=kept, overflow="fold")
     for row in cells:
         grid.add_row(*map(Text, row))
     console = Console(width=width, color_system=None, legacy_windows=False)
     with console.capture() as shown:
         console.print(grid)
-    return "\n".join(line.rstrip() for line in shown.get().splitlines())
+    return shown.get().splitlines()
 
 
 def fields(rows: Iterable[tuple[str, object]], title: str = "") -> str:
@@ -71,9 +94,14 @@ def fields(rows: Iterable[tuple[str, object]], title: str = "") -> str:
     return f"{title}\n{lines}" if title else lines
 
 
+def section(heading: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table below its heading, indented."""
+    return f"{paragraph(heading)}\n{table(columns, rows, '  ')}"
+
+
 def paragraph(text: str, indent: str = "") -> str:
     """A paragraph whose every line is indented."""
-    return table(["", ""], [(indent[:-2], text)]) if len(indent) >= 2 else table([""], [(text,)])
+    return table([""], [(text,)], indent)
 
 
 def rejections(rejected: Sequence[Mapping[str, str]], title: str = "rejected") -> list[str]:

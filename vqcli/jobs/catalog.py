@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,16 @@ from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.parts import PARTS, describe, plugin_of
 from vqcli.recipes import recipe_names, recipe_text
 from vqcli.registry import known_parts
+
+PURPOSES = {
+    "start": "Start here: minutes on a laptop's CPU",
+    "study": "Compare systems on CIFAR-10: 32x32 images, a laptop's CPU",
+    "study-gan": "The same, against a discriminator (GAN)",
+    "generator": "Generators: learn the tokens of a tokenizer",
+    "published": "Sizes of the papers: large data sets, GPUs",
+}
+"""What recipes are for, in the order in which people are told."""
+PAPER = "https://arxiv.org/abs/"
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,21 @@ class PluginPart(Entry):
 
 
 @dataclass(frozen=True)
+class ShippedRecipe(Entry):
+    """A recipe that comes with the package."""
+
+    purpose: str
+    """What it is for: a word of ``PURPOSES``."""
+
+
+@dataclass(frozen=True)
 class Model(Entry):
     """A published model with a short name."""
 
     kind: str
     """A row of ``checkpoint.kinds``."""
+    system: str
+    """Whose method it is."""
     codes: int
     """Of its codebook; of a generator, of the tokenizer whose tokens it makes."""
     repository: str
@@ -98,11 +119,27 @@ def _entries(kind: str) -> Sequence[Entry]:
     if kind == "models":
         return [_model(name, published) for name, published in ALIASES.items()]
     if kind == "recipes":
-        return [Entry(name, _first_comment(recipe_text(name))) for name in recipe_names()]
+        return [_recipe(name, recipe_text(name)) for name in recipe_names()]
     if kind == "protocols":
         return [Entry(name, protocol.summary) for name, protocol in PROTOCOLS.items()]
     known_parts(kind)
     return [_part(kind, name, summary) for name, summary in sorted(describe(kind).items())]
+
+
+def _recipe(name: str, text: str) -> ShippedRecipe:
+    summary = _first_comment(text)
+    return ShippedRecipe(name, summary, _purpose(summary, text))
+
+
+def _purpose(summary: str, text: str) -> str:
+    """By what the file says: a generator's task, the paper of published sizes, or CIFAR-10 as its data."""
+    if re.search(r"^task: generator$", text, re.MULTILINE):
+        return "generator"
+    if PAPER in summary:
+        return "published"
+    if "cifar10/" not in text:
+        return "start"
+    return "study-gan" if re.search(r"^extends:", text, re.MULTILINE) else "study"
 
 
 def _part(kind: str, name: str, summary: str) -> Entry:
@@ -116,6 +153,7 @@ def _model(name: str, published: Published) -> Model:
         name,
         published.what,
         published.kind,
+        published.system,
         published.codes,
         published.repository,
         published.file,

@@ -38,6 +38,8 @@ class Published:
     """Pixels a side of its images."""
     tokenizer: str = ""
     """The alias of the tokenizer on whose tokens it works. Empty for a tokenizer."""
+    system: str = ""
+    """Whose method it is: what lists are grouped by."""
     licence: str = ABOUT
     """As its repository, else its authors' code tells."""
     what: str = ""
@@ -61,6 +63,7 @@ ALIASES: dict[str, Published] = {
         codes=16_384,
         width=8,
         licence=MIT,
+        system="LlamaGen",
         what="LlamaGen VQ, a token for 16x16 pixels, ImageNet 256x256",
     ),
     "llamagen-vq8": Published(
@@ -72,6 +75,7 @@ ALIASES: dict[str, Published] = {
         width=8,
         downsample=8,
         licence=MIT,
+        system="LlamaGen",
         what="LlamaGen VQ, a token for 8x8 pixels, ImageNet 256x256",
     ),
     "fvq-16k": Published(
@@ -81,6 +85,7 @@ ALIASES: dict[str, Published] = {
         bytes=304_694_398,
         importer="llamagen",
         codes=16_384,
+        system="FVQ",
         what="FVQ, baked, 120 epochs of ImageNet 256x256",
     ),
     "fvq-16k-ep40": Published(
@@ -90,6 +95,7 @@ ALIASES: dict[str, Published] = {
         bytes=304_691_266,
         importer="llamagen",
         codes=16_384,
+        system="FVQ",
         what="FVQ, baked, 40 epochs of ImageNet 256x256",
     ),
     "fvq-65k-ep40": Published(
@@ -99,6 +105,7 @@ ALIASES: dict[str, Published] = {
         bytes=355_021_806,
         importer="llamagen",
         codes=65_536,
+        system="FVQ",
         what="FVQ, baked, 40 epochs of ImageNet 256x256",
     ),
     "fvq-262k": Published(
@@ -108,6 +115,7 @@ ALIASES: dict[str, Published] = {
         bytes=556_349_158,
         importer="llamagen",
         codes=262_144,
+        system="FVQ",
         what="FVQ, baked, 120 epochs of ImageNet 256x256",
     ),
     "fvq-262k-ep40": Published(
@@ -117,6 +125,7 @@ ALIASES: dict[str, Published] = {
         bytes=556_348_746,
         importer="llamagen",
         codes=262_144,
+        system="FVQ",
         what="FVQ, baked, 40 epochs of ImageNet 256x256",
     ),
     "var-vae": Published(
@@ -126,6 +135,7 @@ ALIASES: dict[str, Published] = {
         codes=4_096,
         width=32,
         licence=MIT,
+        system="VAR",
         what="VAR's multi-scale tokenizer, ImageNet 256x256",
     ),
     **{
@@ -138,6 +148,7 @@ ALIASES: dict[str, Published] = {
             downsample=8,
             size=128,
             licence=MIT,
+            system="SimVQ",
             what="SimVQ, a token for 8x8 pixels, ImageNet 128x128",
         )
         for size, codes in {"1k": 1_024, "8k": 8_192, "65k": 65_536, "262k": 262_144}.items()
@@ -149,6 +160,7 @@ ALIASES: dict[str, Published] = {
             importer="ibq",
             codes=codes,
             licence=APACHE,
+            system="IBQ",
             what="IBQ, ImageNet 256x256",
         )
         for size, codes in {"1k": 1_024, "8k": 8_192, "16k": 16_384, "262k": 262_144}.items()
@@ -160,6 +172,7 @@ ALIASES: dict[str, Published] = {
             importer="ibq",
             codes=codes,
             licence=APACHE,
+            system="IBQ",
             what="IBQ, some 200 million images, 256x256",
         )
         for size, codes in {"16k": 16_384, "262k": 262_144}.items()
@@ -174,6 +187,7 @@ ALIASES: dict[str, Published] = {
             downsample=side // 16,
             size=side,
             licence=APACHE,
+            system="Open-MAGVIT2",
             what=f"Open-MAGVIT2, ImageNet {side}x{side}",
         )
         for side in (128, 256)
@@ -186,6 +200,7 @@ ALIASES: dict[str, Published] = {
             codes=codes,
             width=codes.bit_length() - 1,
             licence=APACHE,
+            system="Open-MAGVIT2",
             what="Open-MAGVIT2, pre-trained, 256x256",
         )
         for size, codes in {"16k": 16_384, "262k": 262_144}.items()
@@ -195,18 +210,21 @@ ALIASES: dict[str, Published] = {
         "pytorch_model.bin",
         importer="taming",
         codes=1_024,
+        system="VQGAN",
         what="taming-transformers' VQGAN, ImageNet 256x256; a copy of others",
     ),
     "vqgan-f16-16384-cc3m": Published(
         "boris/vqgan_f16_16384",
         importer="taming",
         codes=16_384,
+        system="VQGAN",
         what="taming-transformers' VQGAN, trained on with CC3M and YFCC",
     ),
     "taming-vq-f16-1024": Published(
         "xvjiarui/taming-vq-f16-n1024",
         importer="diffusers",
         codes=1_024,
+        system="VQGAN",
         what="taming-transformers' VQGAN as diffusers' VQModel; a copy of others",
     ),
     "vq-diffusion-ithq": Published(
@@ -217,6 +235,7 @@ ALIASES: dict[str, Published] = {
         width=128,
         downsample=8,
         licence=MIT,
+        system="VQ-Diffusion",
         what="VQ-Diffusion's VQModel, a token for 8x8 pixels",
     ),
     "ldm-celebahq-vq": Published(
@@ -226,6 +245,7 @@ ALIASES: dict[str, Published] = {
         codes=8_192,
         width=3,
         downsample=4,
+        system="Latent diffusion",
         what="latent diffusion's VQModel of faces, a token for 4x4 pixels",
     ),
     **{
@@ -234,6 +254,7 @@ ALIASES: dict[str, Published] = {
             importer="diffusers_kl",
             width=4,
             downsample=8,
+            system="Stable Diffusion",
             what=f"Stable Diffusion's autoencoder, fine-tuned ({how}): DiT's and SiT's latents, no codes",
         )
         for how in ("mse", "ema")
@@ -249,6 +270,7 @@ ALIASES: dict[str, Published] = {
             size=side,
             tokenizer="llamagen-vq16",
             licence=MIT,
+            system="LlamaGen",
             what=f"LlamaGen GPT-{size.upper()}, {parameters} parameters, ImageNet {side}x{side}",
         )
         for size, side, parameters in (
