@@ -39,8 +39,7 @@ def failing(error):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command(name):
     shown = vqcli(name, "--help").stdout
-    assert "Example: vqcli " in shown
-    assert ALIASES.get(name, name) in shown.partition("Example: ")[2]
+    assert re.search(rf"^Examples?:\n  vqcli {ALIASES.get(name, name)}\b", shown, re.M)
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option[0] == "-"]
     assert {"--json", "--quiet", "--verbose"} <= set(options)
     assert all(re.fullmatch(r"--[a-z][a-z-]+|-[a-z]", option) for option in options)
@@ -64,7 +63,7 @@ def test_version_and_no_arguments():
 def test_wrong_usage():
     command = vqcli("lst")
     assert (command.exit_code, command.stdout) == (2, "")
-    assert "Did you mean 'list'?" in command.stderr
+    assert "did you mean 'list'?" in command.stderr
     option = vqcli("list", "--jsno")
     assert (option.exit_code, option.stdout) == (2, "")
     assert "--json" in option.stderr
@@ -79,13 +78,13 @@ def test_wrong_usage():
         ("--limit", "0", "'--limit': must be at least 1, not '0'"),
         ("--crop-range", "5", "'--crop-range': must be at most 2, not '5'"),
         ("--batch-size", "many", "'--batch-size' / '-b': must be a whole number, not 'many'"),
-        ("--precision", "fp8", "'--precision': 'fp8' is not one of 'fp32', 'bf16', 'fp16'."),
+        ("--precision", "fp8", "'--precision': 'fp8' is not one of 'fp32', 'bf16', 'fp16'"),
     ],
 )
 def test_wrong_values_of_flags_are_told_in_our_words(flag, value, said):
     refused = vqcli("encode", "demo:1", flag, value)
     assert refused.exit_code == 2
-    assert refused.stderr.endswith(f"Error: Invalid value for {said}\n")
+    assert refused.stderr.startswith(f"error: invalid value for {said}\nhint: ")
 
 
 def test_help_reads_no_configuration():

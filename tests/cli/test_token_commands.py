@@ -86,7 +86,7 @@ def test_views_of_every_image(tmp_path, model, photos):
     [
         (("--crop-range", "1.2"), "--crop-range belongs to --augment ten-crop"),
         (("--crop-range", "1.2", "--augment", "flip"), "--crop-range belongs to --augment ten-crop"),
-        (("--crop-range", "0.9", "--augment", "ten-crop"), "Invalid value for '--crop-range'"),
+        (("--crop-range", "0.9", "--augment", "ten-crop"), "invalid value for '--crop-range'"),
         (("--augment", "crop"), "'crop' is not one of 'none', 'flip', 'ten-crop'"),
     ],
 )

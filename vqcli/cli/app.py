@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from vqcli import __version__
 from vqcli.cli import (
@@ -37,6 +36,7 @@ from vqcli.cli import (
     usage,
 )
 from vqcli.cli.groups import KEYWORD, expanded
+from vqcli.cli.help import Command, Group
 from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import UNCLEAN, Out, leads
 from vqcli.errors import BadImage, Interrupted, VqcliError
@@ -61,26 +61,11 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 )
 """Panel of the help, name, function; in the order of the help."""
 
-ALIASES = {"utilization-report": "usage-report"}
+ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 
 
-class _Panels(TyperGroup):
-    """Lists commands under their panels: plain help has no panels of its own."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {}
-        width = formatter.width - 6 - max(map(len, self.commands))
-        for name, command in self.commands.items():
-            if not command.hidden:
-                line = (name, command.get_short_help_str(width))
-                panels.setdefault(getattr(command, "rich_help_panel", ""), []).append(line)
-        for panel, lines in panels.items():
-            with formatter.section(panel):
-                formatter.write_dl(lines)
-
-
-class _Command(TyperCommand):
+class _Command(Command):
     """Says in our words which values a flag takes: Typer has pydantic's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -99,7 +84,7 @@ def _dashes(token: str) -> str:
 
 
 app = typer.Typer(
-    cls=_Panels,
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -108,7 +93,6 @@ app = typer.Typer(
         "token_normalize_func": _dashes,
         "max_content_width": 110,
     },
-    epilog="Examples: vqcli train; vqcli list recipes; vqcli COMMAND --help shows one of each command.",
 )
 
 
@@ -126,7 +110,14 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train, run and measure vector-quantized image tokenizers."""
+    """Train, run and measure vector-quantized image tokenizers.
+
+    Example: vqcli train
+
+    Example: vqcli list recipes
+
+    Example: vqcli help encode
+    """
     context.obj = plugin or []
 
 

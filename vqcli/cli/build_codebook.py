@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import CHOOSING, READING, Before, Group
-from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ForceOpt, ImagesArg, option, parse_pixels
+from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ImagesArg, forcing, option, parse_pixels
 from vqcli.cli.output import Out
 from vqcli.cli.text import rejections
 from vqcli.jobs.options import CodebookOptions, FeatureOptions
@@ -30,19 +30,26 @@ FEATURES = Group(
         "images": ImagesArg,
         "features": Annotated[
             str,
-            typer.Option(
+            option(
                 "--features",
                 metavar="pixels|vision|MODEL",
-                help="Raw patches; CLIP ViT-L/14, as published; "
+                help="What to make vectors of: raw patches, CLIP ViT-L/14 (vision, as published), "
                 "or another vision model by its name on the Hub.",
             ),
         ],
         "patch": Annotated[
-            int | None, option("--patch", min=1, metavar="P", help="Side of pixels' patches [4].")
+            int | None,
+            option("--patch", min=1, metavar="P", help="Of pixels: side of a patch, in pixels.", default="4"),
         ],
         "pool": Annotated[
             int | None,
-            option("--pool", min=1, metavar="N", help="Average NxN neighbouring vectors [4; pixels: 1]."),
+            option(
+                "--pool",
+                min=1,
+                metavar="N",
+                help="Average NxN neighbouring vectors.",
+                default="4; of pixels 1",
+            ),
         ],
         "size": Annotated[
             Any,
@@ -50,7 +57,8 @@ FEATURES = Group(
                 "--size",
                 parser=parse_pixels,
                 metavar="N|HxW",
-                help="Pixels, height before width; the features' own size otherwise.",
+                help="Size of the images in pixels, height before width.",
+                default="the features' own",
             ),
         ],
         **CHOOSING,
@@ -68,28 +76,30 @@ def build_codebook(
     source: Annotated[FeatureOptions, FEATURES],
     out_file: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FILE", help="The .safetensors file with the codes."),
+        option("--out", "-o", metavar="FILE", help="The .safetensors file for the codes."),
         Before("features"),
     ] = Path("features.safetensors"),
     codebook_size: Annotated[
         int,
-        typer.Option("--codebook-size", "-k", min=1, metavar="K", help="Codes, exactly so many."),
+        option("--codebook-size", "-k", min=1, metavar="K", help="Codes to make, exactly so many."),
         Before("features"),
     ] = 4096,
     per_class: Annotated[
         bool,
-        typer.Option("--per-class", help="As many codes for every class, as published."),
+        option("--per-class", help="Make as many codes for every class, as published."),
         Before("size"),
     ] = False,
     iterations: Annotated[
         int,
-        typer.Option("--iterations", min=1, metavar="N", help="Rounds of k-means at most."),
+        option("--iterations", min=1, metavar="N", help="Rounds of k-means at most."),
         Before("size"),
     ] = 20,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of k-means."), Before("size")] = 0,
-    force: ForceOpt = False,
+    seed: Annotated[
+        int, option("--seed", min=0, metavar="N", help="Decides where k-means starts."), Before("size")
+    ] = 0,
+    force: Annotated[bool, forcing("Replace a file that is at -o.")] = False,
 ) -> None:
-    """Make VQGAN-LC's frozen codebook from images. The same command continues a job that was interrupted.
+    """Make a codebook of images' features by k-means, as VQGAN-LC's. The same command continues a job.
 
     Example: vqcli build-codebook photos/ -o features.safetensors -k 4096
     """

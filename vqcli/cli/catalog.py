@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli.cli.options import ForceOpt
+from vqcli.cli.options import forcing, option
 from vqcli.cli.output import Out
 from vqcli.cli.text import paragraph, section, table
 
@@ -33,7 +33,7 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="recipes, models, codebooks, quantizers ...; everything otherwise.",
+            help="recipes, models, codebooks, quantizers ... [default: everything]",
             autocompletion=complete_kind,
         ),
     ] = None,
@@ -107,12 +107,15 @@ def _models(entries: Sequence[Any]) -> str:
 def new(
     out: Out,
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="See vqcli list recipes.", autocompletion=complete_recipe)
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A name that vqcli list recipes shows.", autocompletion=complete_recipe
+        ),
     ],
     out_file: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there, not to stdout.")
+        Path | None, option("--out", "-o", metavar="FILE", help="File for the copy.", default="stdout")
     ] = None,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace a file that is at -o.")] = False,
 ) -> None:
     """Copy a shipped recipe, comments included, to edit.
 

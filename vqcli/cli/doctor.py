@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def doctor(out: Out) -> None:
-    """Show versions, devices and trouble. To paste into a report.
+    """Show versions, devices and problems, to paste into a report.
 
     Exit code 3 if there is a problem.
 

@@ -10,11 +10,11 @@ import typer
 
 from vqcli.cli.groups import CHOOSING, COMPUTING, READING, Before, Group
 from vqcli.cli.options import (
-    ForceOpt,
     LpipsOpt,
     SamplingOpt,
     SizeOpt,
     complete_model,
+    forcing,
     option,
     parse_pixels,
     parse_sampling,
@@ -53,31 +53,34 @@ ASKED = Group(
             option(
                 "--images",
                 metavar="IMAGES",
-                help="What a tokenizer reconstructs; "
-                "what else is measured against: images, or an .npz of ADM's.",
+                help="Images that a tokenizer reconstructs, or that others are compared with; "
+                "for the latter also an .npz of ADM's.",
             ),
         ],
         "protocol": Annotated[
             str,
-            typer.Option(
+            option(
                 "--protocol",
                 metavar="NAME",
-                help="Whose way to measure: vqcli list protocols.",
+                help="Whose way to measure (vqcli list protocols).",
                 autocompletion=complete_protocol,
             ),
         ],
         "metrics": Annotated[
             str | None,
             option(
-                "--metrics", metavar="NAMES", help="These, with commas: psnr,ssim,usage [the protocol's]."
+                "--metrics",
+                metavar="NAMES",
+                help="Names with commas between them: psnr,ssim,usage.",
+                default="the protocol's",
             ),
         ],
         "samples": Annotated[
-            int, typer.Option("--samples", "-n", min=2, metavar="N", help="Images that a generator makes.")
+            int, option("--samples", "-n", min=2, metavar="N", help="Images that a generator makes.")
         ],
         "sampling": SamplingOpt,
         "seed": Annotated[
-            int, typer.Option("--seed", min=0, metavar="N", help="Of a generator's classes and images.")
+            int, option("--seed", min=0, metavar="N", help="Decides a generator's classes and images.")
         ],
         "tokenizer": Annotated[
             str | None,
@@ -85,20 +88,29 @@ ASKED = Group(
                 "--tokenizer",
                 metavar="MODEL",
                 help="Decodes what a generator makes.",
+                default="the generator's own",
                 autocompletion=complete_model,
             ),
         ],
         "record": Annotated[
-            bool, option("--record", help="Write the numbers into the tokenizer's usage.json and card.")
+            bool, option("--record", help="Write the numbers into the tokenizer's usage.json and card, too.")
         ],
         "statistics": Annotated[
             Path | None,
-            option("--statistics", metavar="FILE", help="Write Inception statistics of what was measured."),
+            option(
+                "--statistics",
+                metavar="FILE",
+                help="Also write the Inception statistics of what was measured, for a later --images.",
+            ),
         ],
         "lpips_weights": LpipsOpt,
         "inception_weights": Annotated[
             Path | None,
-            option("--inception-weights", metavar="PATH", help="Of the FID network, as --lpips-weights."),
+            option(
+                "--inception-weights",
+                metavar="PATH",
+                help="Weights of the FID network, found as those of LPIPS.",
+            ),
         ],
         "random_networks": Annotated[bool, typer.Option("--random-networks", hidden=True)],
         "size": SizeOpt,
@@ -108,7 +120,7 @@ ASKED = Group(
                 "--eval-size",
                 parser=parse_pixels,
                 metavar="N|HxW",
-                help="Bring what a model made, and what it reconstructs, to this size first (LlamaGen: 256).",
+                help="Resize images, and what a model made of them, to this before they are compared.",
             ),
         ],
         **CHOOSING,
@@ -125,12 +137,14 @@ def evaluate(
     options: Annotated[EvaluateOptions, ASKED],
     out_folder: Annotated[
         Path | None,
-        option("--out", "-o", metavar="DIR", help="Also write numbers, a line an image, and pictures."),
+        option(
+            "--out", "-o", metavar="DIR", help="Also write the numbers, a line for every image, and pictures."
+        ),
         Before("samples"),
     ] = None,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace what is at -o and --statistics.")] = False,
 ) -> None:
-    """Measure reconstructions, samples or images. A protocol says how; the same command continues a job.
+    """Measure how good reconstructions, samples or images are. The same command continues a job.
 
     Example: vqcli evaluate runs/demo --images photos/ --metrics psnr,ssim,usage -o evaluation
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import COMPUTING, Before, Group
-from vqcli.cli.options import MODEL, ForceOpt, Precision, SamplingOpt, complete_model, option, parse_sampling
+from vqcli.cli.options import MODEL, Precision, SamplingOpt, complete_model, forcing, option, parse_sampling
 from vqcli.cli.output import Out
 from vqcli.jobs.options import GenerateOptions
 
@@ -19,21 +19,44 @@ NAMED = 5
 """Classes that the result names."""
 
 
+THEIRS = "the generator's"
 SAMPLING = {
     "cfg": Annotated[
         float | None,
-        option("--cfg", min=0, metavar="FLOAT", help="Scale of guidance towards the class; 1 for none."),
+        option(
+            "--cfg", min=0, metavar="FLOAT", help="Guidance towards the class; 1 is none.", default=THEIRS
+        ),
     ],
     "cfg_interval": Annotated[
         int | None,
-        option("--cfg-interval", min=-1, metavar="N", help="Guide the first token and N + 1 more; -1: all."),
+        option(
+            "--cfg-interval",
+            min=-1,
+            metavar="N",
+            help="Guide the first token and N + 1 more; -1 guides all.",
+            default=THEIRS,
+        ),
     ],
     "top_k": Annotated[
-        int | None, option("--top-k", min=0, metavar="K", help="Draw from the K likeliest codes; 0 for all.")
+        int | None,
+        option(
+            "--top-k",
+            min=0,
+            metavar="K",
+            help="Draw from the K likeliest codes; 0 draws from all.",
+            default=THEIRS,
+        ),
     ],
     "top_p": Annotated[
         float | None,
-        option("--top-p", min=0, max=1, metavar="P", help="Draw from the likeliest that reach this share."),
+        option(
+            "--top-p",
+            min=0,
+            max=1,
+            metavar="P",
+            help="Draw from the likeliest codes that together reach this share, 0 to 1.",
+            default=THEIRS,
+        ),
     ],
     "temperature": Annotated[
         float | None,
@@ -41,7 +64,8 @@ SAMPLING = {
             "--temperature",
             min=0,
             metavar="FLOAT",
-            help="Below 1 the likely codes get likelier; 0: the best.",
+            help="Below 1 likely codes become likelier; 0 takes the likeliest.",
+            default=THEIRS,
         ),
     ],
 }
@@ -73,22 +97,21 @@ ASKED = Group(
                 "--model",
                 "-m",
                 metavar="GENERATOR",
-                help=f"{MODEL} [$VQCLI_MODEL].",
+                help=f"{MODEL}.",
+                default="$VQCLI_MODEL, then llamagen-b-256",
                 autocompletion=complete_model,
             ),
         ],
-        "count": Annotated[
-            int, typer.Option("--count", "-n", min=1, metavar="N", help="Images of each class.")
-        ],
+        "count": Annotated[int, option("--count", "-n", min=1, metavar="N", help="Images of each class.")],
         **SAMPLING,
         "sampling": SamplingOpt,
         "seed": Annotated[
             int,
-            typer.Option(
+            option(
                 "--seed",
                 min=0,
                 metavar="N",
-                help="Other images of the same classes; a folder may have several.",
+                help="Another number makes other images of the classes; a folder may hold several.",
             ),
         ],
         "tokenizer": Annotated[
@@ -96,7 +119,8 @@ ASKED = Group(
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Decodes what is made; the generator's own otherwise.",
+                help="Decodes what is made.",
+                default="the generator's own",
                 autocompletion=complete_model,
             ),
         ],
@@ -109,9 +133,14 @@ ASKED = Group(
         ],
         "quantize": Annotated[
             bool,
-            option("--quantize/--no-quantize", help="Move generated latents to their codes before decoding."),
+            option(
+                "--quantize/--no-quantize",
+                help="Move generated latents to their nearest codes before decoding.",
+            ),
         ],
-        "force": ForceOpt,
+        "force": Annotated[
+            bool, forcing("Replace what is there; use a tokenizer that does not fit the generator.")
+        ],
     },
     _asked,
 )
@@ -123,7 +152,13 @@ def generate(
     options: Annotated[GenerateOptions, ASKED],
     out_file: Annotated[
         Path | None,
-        option("--out", "-o", metavar="PATH", help="Folder for the images [generated]; or for tokens."),
+        option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="Folder for the images; of tokens one file if the name ends in .npy.",
+            default="generated, of tokens generated.npy",
+        ),
         Before("cfg"),
     ] = None,
     npz: Annotated[
@@ -133,15 +168,13 @@ def generate(
     ] = None,
     tokens_only: Annotated[
         bool,
-        option(
-            "--tokens-only", help="Write tokens for vqcli decode: a file -o [generated.npy], or a folder."
-        ),
+        option("--tokens-only", help="Write tokens for vqcli decode, no images."),
         Before("force"),
     ] = False,
 ) -> None:
-    """Make images of classes. The same command continues; a larger -n or further classes add to a folder.
+    """Make images of classes. The same command continues; a larger -n and further classes add to the folder.
 
-    What is not said of sampling is as the generator's makers chose it.
+    Sampling is as the generator's makers chose it, but for what is given.
 
     Example: vqcli generate --prompt-class 88 --prompt-class "golden retriever" -n 8 --cfg 2
     """

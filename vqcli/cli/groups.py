@@ -128,7 +128,9 @@ def _counted(images: str | None = None, **given: Any) -> ImageOptions | None:
 COUNTED = Group(
     ImageOptions,
     {
-        "images": Annotated[str | None, option("--images", metavar="IMAGES", help="Encode these and count.")],
+        "images": Annotated[
+            str | None, option("--images", metavar="IMAGES", help="Encode these and count their tokens.")
+        ],
         "size": SizeOpt,
         **CHOOSING,
         **COMPUTING,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli.cli.options import MODEL, ForceOpt, complete_model
+from vqcli.cli.options import MODEL, complete_model, forcing, option
 from vqcli.cli.output import Out
 
 
@@ -26,16 +26,16 @@ def pull(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="An alias (vqcli list models), owner/name[@revision], or hf://owner/name/file.",
+            help="A short name (vqcli list models), owner/name[@revision], or hf://owner/name/file.",
             autocompletion=complete_model,
         ),
     ],
     out_dir: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Also copy the model folder there.")
+        Path | None, option("--out", "-o", metavar="DIR", help="Also copy the model folder there.")
     ] = None,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace what is at -o.")] = False,
 ) -> None:
-    """Download a published model, for work without network. Prints its folder.
+    """Download a published model, for work without a network. Prints its folder.
 
     Example: vqcli pull llamagen-vq16 -o models/llamagen-vq16
     """
@@ -48,22 +48,23 @@ def pull(
 def push(
     out: Out,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL}.", autocompletion=complete_model)],
-    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hub.")],
-    private: Annotated[
-        bool, typer.Option("--private", help="If it is made now, show it to no one else.")
-    ] = False,
+    repository: Annotated[
+        str, typer.Argument(metavar="REPO", help="owner/name on the Hub; made if there is none.")
+    ],
+    private: Annotated[bool, option("--private", help="Show it to no one else, if it is made now.")] = False,
     licence: Annotated[
         Any,
-        typer.Option(
+        option(
             "--license",
             parser=parse_licence,
             metavar="ID",
-            help="Of the weights, as the Hub names it: mit, cc-by-4.0; that of the card otherwise.",
+            help="Licence of the weights, as the Hub names it: mit, cc-by-4.0.",
+            default="the card's",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, option("--yes", "-y", help="Upload without asking first.")] = False,
 ) -> None:
-    """Upload a model folder with its card. That tells what it is, its recipe, licence, and how to use it.
+    """Upload a model folder to the Hugging Face Hub, with a card that tells what it is and how to use it.
 
     Example: vqcli push runs/demo owner/my-tokenizer --private
     """

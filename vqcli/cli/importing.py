@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import Before, Group
-from vqcli.cli.options import ForceOpt, complete_model, option, parse_pixels
+from vqcli.cli.options import complete_model, forcing, option, parse_pixels
 from vqcli.cli.output import Out
 from vqcli.cli.text import fields
 from vqcli.importers.options import ImportOptions, Metric
@@ -32,8 +32,8 @@ UNTOLD = Group(
             Metric | None,
             option(
                 "--metric",
-                help="How latents are compared with codes, which no file of LlamaGen, VQGAN or IBQ tells; "
-                "as published otherwise.",
+                help="How latents are compared with codes, which no file of LlamaGen, VQGAN or IBQ tells.",
+                default="as published",
             ),
         ],
         "size": Annotated[
@@ -42,7 +42,8 @@ UNTOLD = Group(
                 "--size",
                 parser=parse_pixels,
                 metavar="N|HxW",
-                help="Pixels it was trained at; as published otherwise, 256 for a generator.",
+                help="Pixels of the images it was trained on, height before width.",
+                default="as published; a generator's 256",
             ),
         ],
         "scales": Annotated[
@@ -51,7 +52,8 @@ UNTOLD = Group(
                 "--scales",
                 parser=parse_scales,
                 metavar="1,2,...",
-                help="Sides of VAR's squares of tokens; those for 256x256 otherwise.",
+                help="Sides of VAR's squares of tokens.",
+                default="those for 256x256 pixels",
             ),
         ],
         "scale": Annotated[
@@ -60,8 +62,8 @@ UNTOLD = Group(
                 "--scale",
                 min=1e-6,
                 metavar="FLOAT",
-                help="What generators see an autoencoder's latents multiplied by; "
-                "0.18215, as Stable Diffusion's, where no config.json tells.",
+                help="What generators see an autoencoder's latents multiplied by.",
+                default="config.json's, then Stable Diffusion's 0.18215",
             ),
         ],
         "heads": Annotated[
@@ -70,7 +72,8 @@ UNTOLD = Group(
                 "--heads",
                 min=1,
                 metavar="N",
-                help="Of a generator's attention; as published, else one for 64 of the width.",
+                help="Heads of a generator's attention.",
+                default="as published, else width / 64",
             ),
         ],
         "classes": Annotated[
@@ -79,7 +82,8 @@ UNTOLD = Group(
                 "--classes",
                 min=1,
                 metavar="N",
-                help="Of a GPT-LC file without its tokenizer; 1000 otherwise.",
+                help="Classes of a GPT-LC file that comes without its tokenizer.",
+                default="1000",
             ),
         ],
     },
@@ -92,19 +96,19 @@ def import_file(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .pt, .pth, .ckpt, .bin or .safetensors file.")
     ],
-    out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the model.")],
+    out_dir: Annotated[Path, option("--out", "-o", metavar="DIR", help="Folder for the model.")],
     options: Annotated[ImportOptions, UNTOLD],
     tokenizer: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--tokenizer",
             metavar="MODEL",
-            help="Of a generator: the tokenizer whose tokens it makes; a copy goes into its folder.",
+            help="Of a generator: the tokenizer whose tokens it makes; its folder gets a copy.",
             autocompletion=complete_model,
         ),
         Before("heads"),
     ] = None,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace what is at -o.")] = False,
 ) -> None:
     """Make a model folder of a published checkpoint. Its system is told by its keys, sizes by its shapes.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vqcli.cli.catalog import complete_recipe
-from vqcli.cli.options import LpipsOpt, SettingsOpt, complete_model
+from vqcli.cli.options import LpipsOpt, SettingsOpt, complete_model, option
 from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import fields
 
@@ -19,12 +19,13 @@ def info(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="A model, as for --model; $VQCLI_MODEL otherwise.",
+            help="A model folder or run, a published file, owner/name on the Hub, or a short name.",
+            show_default="$VQCLI_MODEL",
             autocompletion=complete_model,
         ),
     ] = None,
 ) -> None:
-    """Tell what a model is. Reads its folder, loads nothing.
+    """Tell what a model is. Reads its folder, loads no weights.
 
     Example: vqcli info runs/demo
     """
@@ -45,11 +46,11 @@ def check(
     ],
     settings: SettingsOpt = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="IMAGES", help="What it would train on, as for train.")
+        str | None, option("--data", metavar="IMAGES", help="What it would train on, as for train.")
     ] = None,
     lpips_weights: LpipsOpt = None,
 ) -> None:
-    """Validate a recipe and say what it costs. Trains nothing.
+    """Check a recipe, and tell its parameters, steps and memory. Trains nothing.
 
     Example: vqcli check fvq-16k --set training.batch_size=32
     """

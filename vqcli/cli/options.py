@@ -47,9 +47,14 @@ def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def option(*names: str, help: str, **rest: Any) -> Any:
-    """A flag whose default is not shown, or stands in its help."""
-    return typer.Option(*names, help=help, show_default=False, **rest)
+def option(*names: str, help: str, default: str = "", **rest: Any) -> Any:
+    """A flag; ``default`` says what holds without it where no value of its own does."""
+    return typer.Option(*names, help=help, show_default=default or True, **rest)
+
+
+def forcing(help: str) -> Any:
+    """``--force``, of which each command says what it does."""
+    return option("--force", help=help)
 
 
 def complete_model() -> list[str]:
@@ -59,7 +64,7 @@ def complete_model() -> list[str]:
     return list(ALIASES)
 
 
-MODEL = "A model or run folder, a published file, owner/name on the Hub, or an alias"
+MODEL = "A model folder or run, a published file, owner/name on the Hub, or a short name (vqcli list models)"
 """What a model may be named by."""
 ModelOpt = Annotated[
     str | None,
@@ -67,21 +72,27 @@ ModelOpt = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help=f"{MODEL} [$VQCLI_MODEL].",
+        help=f"{MODEL}.",
+        default="$VQCLI_MODEL, then llamagen-vq16",
         autocompletion=complete_model,
     ),
 ]
-ImagesArg = Annotated[str, typer.Argument(metavar="IMAGES", help=f"Images: {forms()}.")]
-OutOpt = Annotated[Path | None, option("--out", "-o", metavar="PATH", help="Where the result is written.")]
+ImagesArg = Annotated[str, typer.Argument(metavar="IMAGES", help=f"One of: {forms()}.")]
+OutOpt = Annotated[
+    Path | None, option("--out", "-o", metavar="DIR", help="Folder of the run.", default="runs/RECIPE")
+]
 BatchSizeOpt = Annotated[
-    int, option("--batch-size", "-b", min=1, metavar="N", help="Images computed at a time.")
+    int,
+    option(
+        "--batch-size", "-b", min=1, metavar="N", help="Images computed at a time; fewer need less memory."
+    ),
 ]
 DeviceOpt = Annotated[
     str | None,
-    option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is otherwise."),
+    option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps.", default="the best there is"),
 ]
 PrecisionOpt = Annotated[
-    Precision, option("--precision", help="Number format of the computation; weights stay float32.")
+    Precision, option("--precision", help="Number format of the computation; weights stay fp32.")
 ]
 SizeOpt = Annotated[
     Any,
@@ -89,7 +100,8 @@ SizeOpt = Annotated[
         "--size",
         parser=parse_size,
         metavar="N|HxW|native",
-        help="Pixels, height before width; native keeps each image's own; the model's size otherwise.",
+        help="Size of the images in pixels, height before width; native keeps each image's own.",
+        default="the model's",
     ),
 ]
 SamplingOpt = Annotated[
@@ -97,7 +109,7 @@ SamplingOpt = Annotated[
     option(
         "--sampling",
         metavar="NAME=VALUE",
-        help="Any option of a generator's sampling: cfg=1.75; may repeat.",
+        help="Any option of the generator's sampling, such as cfg=1.75; may repeat.",
     ),
 ]
 LpipsOpt = Annotated[
@@ -105,21 +117,25 @@ LpipsOpt = Annotated[
     option(
         "--lpips-weights",
         metavar="PATH",
-        help="Of LPIPS, a file or folder; else those of $VQCLI_WEIGHTS_DIR, then a download.",
+        help="Weights of LPIPS: a file, or a folder with them.",
+        default="$VQCLI_WEIGHTS_DIR, then a download",
     ),
 ]
 SplitOpt = Annotated[
     str | None, option("--split", metavar="NAME", help="Read only this split, such as train.")
 ]
 SettingsOpt = Annotated[
-    list[str] | None, option("--set", metavar="a.b=value", help="Override a key of the recipe; may repeat.")
+    list[str] | None,
+    option(
+        "--set", metavar="KEY=VALUE", help="Set a key of the recipe, such as training.steps=800; may repeat."
+    ),
 ]
 ImageColumnOpt = Annotated[
     str | None,
     option(
         "--image-column",
         metavar="NAME",
-        help="Which of several pictures: a column of Parquet, or a sample's member, as left.png.",
+        help="Which picture of a row or sample: a column of Parquet, or an ending in a tar, as left.png.",
     ),
 ]
 LabelColumnOpt = Annotated[
@@ -127,26 +143,39 @@ LabelColumnOpt = Annotated[
     option(
         "--label-column",
         metavar="NAME",
-        help="What holds the label: a column, a field of the JSON beside a picture, or folder.",
+        help="What holds the class: a column, a field of the JSON beside a picture, or folder: its name.",
     ),
 ]
-LabelsOpt = Annotated[bool, option("--labels/--no-labels", help="Read labels, or none.")]
+LabelsOpt = Annotated[bool, option("--labels/--no-labels", help="Read classes, or leave them out.")]
 ProfileOpt = Annotated[
-    bool, option("--keep-profile", help="Do not convert colours to sRGB where an ICC profile tells others.")
+    bool,
+    option(
+        "--keep-profile", help="Leave colours as stored; without it an ICC profile converts them to sRGB."
+    ),
 ]
-LimitOpt = Annotated[int | None, option("--limit", min=1, metavar="N", help="Read only the first N images.")]
-WorkersOpt = Annotated[int, option("--num-workers", min=0, metavar="N", help="Processes that read images.")]
-StrictOpt = Annotated[bool, option("--strict", help="Fail at the first input that cannot be used.")]
-ForceOpt = Annotated[bool, option("--force", help="Go on where vqcli would refuse.")]
+LimitOpt = Annotated[
+    int | None, option("--limit", min=1, metavar="N", help="Read only the first N images.", default="all")
+]
+WorkersOpt = Annotated[
+    int, option("--num-workers", min=0, metavar="N", help="Processes that read images; 0: this one.")
+]
+StrictOpt = Annotated[
+    bool, option("--strict", help="Fail at the first input that cannot be used, instead of counting it.")
+]
 PluginOpt = Annotated[
     list[str] | None,
     option(
         "--plugin",
         metavar="MODULE",
-        help="Add the parts of a Python module or file that you trust; may repeat [$VQCLI_PLUGINS].",
+        help="Add the parts of a Python module or file, which you must trust; may repeat.",
+        default="$VQCLI_PLUGINS",
     ),
 ]
 
 JsonOpt = Annotated[bool, option("--json", help="Print the result as one JSON value.")]
-QuietOpt = Annotated[bool, option("--quiet", "-q", help="Print only the essential; no progress.")]
-VerboseOpt = Annotated[bool, option("--verbose", "-v", help="Say more.")]
+QuietOpt = Annotated[
+    bool, option("--quiet", "-q", help="Print only the path or number that matters, no progress.")
+]
+VerboseOpt = Annotated[
+    bool, option("--verbose", "-v", help="Also say how the line was understood, and other details.")
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vqcli.cli.groups import COUNTED, Before
-from vqcli.cli.options import ForceOpt
+from vqcli.cli.options import forcing, option
 from vqcli.cli.output import Out
 from vqcli.cli.text import rejections
 from vqcli.jobs.options import ImageOptions, PruneOptions
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def prune(
     out: Out,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or run.")],
-    out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the new model.")],
+    out_dir: Annotated[Path, option("--out", "-o", metavar="DIR", help="Folder for the new model.")],
     images: Annotated[ImageOptions | None, COUNTED],
     tokens: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
             "--tokens",
             metavar="TOKENS",
             help="Count these, which the model made, and write them anew as NAME-pruned; may repeat.",
@@ -33,17 +33,17 @@ def prune(
     ] = None,
     min_count: Annotated[
         int,
-        typer.Option(
+        option(
             "--min-count",
             min=1,
             metavar="N",
-            help="Uses that keep a code; more than 1 changes tokens, and goes with --images alone.",
+            help="Uses from which a code is kept; more than 1 changes tokens, so only with --images.",
         ),
         Before("size"),
     ] = 1,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace results that are there; count tokens of another model.")] = False,
 ) -> None:
-    """Drop unused codes and renumber tokens. What is counted decides; if all are used, nothing is written.
+    """Drop the codes that nothing uses, and renumber tokens. If all are used, nothing is written.
 
     Example: vqcli prune runs/demo -o pruned/ --tokens tokens.npy
     """

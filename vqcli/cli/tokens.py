@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vqcli.cli.groups import CHOOSING, COMPUTING, READING, Before, Group
-from vqcli.cli.options import ForceOpt, ImagesArg, LimitOpt, ModelOpt, SizeOpt, option
+from vqcli.cli.options import ImagesArg, LimitOpt, ModelOpt, SizeOpt, forcing, option
 from vqcli.cli.output import Out
 from vqcli.cli.text import rejections
 from vqcli.jobs.options import DecodeOptions, ImageOptions
@@ -35,7 +35,7 @@ ENCODED = Group(
         **COMPUTING,
         "augment": Annotated[
             Augment,
-            typer.Option("--augment", help="Views of each image: with its mirror image, or ten crops."),
+            option("--augment", help="Further views of each image: its mirror image, or ten crops instead."),
         ],
         "crop_range": Annotated[
             float | None,
@@ -44,12 +44,13 @@ ENCODED = Group(
                 min=1,
                 max=2,
                 metavar="FLOAT",
-                help="ten-crop cuts from this many times the size [1.1].",
+                help="Of ten-crop: cut from so many times the size, 1 to 2.",
+                default="1.1",
             ),
         ],
         "latents": Annotated[
             Literal["float16", "float32"] | None,
-            option("--latents", help="Keep latents, in this number format, in the place of tokens."),
+            option("--latents", help="Keep latents in this number format instead of tokens."),
         ],
         "keep": Annotated[
             str | None,
@@ -64,7 +65,17 @@ ENCODED = Group(
     _views,
 )
 """Images to encode, in one view or several."""
-DECODING = Group(DecodeOptions, {"model": ModelOpt, "limit": LimitOpt, **COMPUTING, "force": ForceOpt})
+DECODING = Group(
+    DecodeOptions,
+    {
+        "model": ModelOpt,
+        "limit": LimitOpt,
+        **COMPUTING,
+        "force": Annotated[
+            bool, forcing("Use another tokenizer than made the tokens; replace images that are there.")
+        ],
+    },
+)
 """How tokens are decoded."""
 
 
@@ -73,12 +84,18 @@ def encode(
     options: Annotated[ImageOptions, ENCODED],
     out_file: Annotated[
         Path | None,
-        option("--out", "-o", metavar="PATH", help="A .npy, or a folder for shards [tokens.npy; latents]."),
+        option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="One file if the name ends in .npy, else a folder of shards.",
+            default="tokens.npy, or latents",
+        ),
         Before("model"),
     ] = None,
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Start over where something else was written: it is replaced.")] = False,
 ) -> None:
-    """Turn images into tokens, or latents. The same command continues a job that was interrupted.
+    """Turn images into tokens, or into latents. The same command continues a job that was interrupted.
 
     Example: vqcli encode photos/ -o tokens.npy -m runs/demo
     """
@@ -109,7 +126,7 @@ def decode(
     out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the images.")],
     options: Annotated[DecodeOptions, DECODING],
 ) -> None:
-    """Turn tokens back into images. PNGs named by the keys of the originals; existing ones are kept.
+    """Turn tokens back into images. They are PNGs, named as the originals; those that are there are kept.
 
     Example: vqcli decode tokens.npy -o reconstructions/ -m runs/demo
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import COUNTED, Before
+from vqcli.cli.options import option
 from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import fields, paragraph, rejections, terminal_width
 from vqcli.jobs.options import ImageOptions
@@ -22,28 +23,32 @@ if TYPE_CHECKING:
 def usage_report(
     out: Out,
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A model or run, or tokens (a file or folder).")
+        str, typer.Argument(metavar="TARGET", help="A model or run, or tokens (a file or a folder).")
     ],
     images: Annotated[ImageOptions | None, COUNTED],
     fail_below: Annotated[
         float | None,
-        typer.Option(
-            "--fail-below", min=0, max=1, metavar="SHARE", help="Exit 3 if utilization is less: 0.99."
+        option(
+            "--fail-below",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Exit with code 3 if utilization is below this share of the codes, such as 0.99.",
         ),
         Before("size"),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Also write an HTML page."),
+        option("--out", "-o", metavar="FILE", help="Also write a page in HTML."),
         Before("size"),
     ] = None,
     codebook_size: Annotated[
         int | None,
-        typer.Option("--codebook-size", min=1, metavar="K", help="For tokens that do not tell it."),
+        option("--codebook-size", min=1, metavar="K", help="Codes there are, for tokens that do not tell."),
         Before("size"),
     ] = None,
 ) -> None:
-    """Report codebook utilization and perplexity. Counts are exact, over the images that are named.
+    """Report which share of its codes a codebook uses and, if that is low, why. Counts are exact.
 
     Example: vqcli usage-report runs/demo --images photos/ -o report.html
     """
