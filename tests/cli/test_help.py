@@ -1,5 +1,6 @@
 """Help of every command: it fits, says what holds without a flag, and shows a line to type."""
 
+import json
 import re
 import shlex
 
@@ -156,6 +157,14 @@ def test_a_wrong_line_is_an_error_and_a_hint(arguments, error, hint):
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert first.startswith(f"error: {error}")
     assert second.startswith(f"hint: {hint}")
+
+
+def test_a_wrong_line_as_json():
+    for arguments in (["lst", "--json"], ["list", "--json", "--jsno"], ["encode", "--json"]):
+        refused = vqcli(*arguments)
+        value = json.loads(refused.stdout)
+        assert (refused.exit_code, value["reason"], refused.stderr) == (2, "option", "")
+        assert value["hint"]
 
 
 def test_a_command_that_is_asked_nothing_shows_help():

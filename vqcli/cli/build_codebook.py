@@ -11,7 +11,7 @@ import typer
 from vqcli.cli.groups import CHOOSING, READING, Before, Group
 from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ImagesArg, forcing, option, parse_pixels
 from vqcli.cli.output import Out
-from vqcli.cli.text import rejections
+from vqcli.cli.text import counted, fields, rejections
 from vqcli.jobs.options import CodebookOptions, FeatureOptions
 
 if TYPE_CHECKING:
@@ -119,14 +119,16 @@ def _text(result: CodebookResult) -> str:
     book = "tokenizer.codebook"
     settings = {"base": result.out, "size": result.codes, "base_width": result.width}
     flags = " ".join(f"--set {shlex.quote(f'{book}.{name}={value}')}" for name, value in settings.items())
+    what = "the mean squared distance to the nearest code"
+    rows = [
+        ("features", f"{result.features}{pooled}"),
+        ("vectors", f"{result.vectors:,} of {counted(result.images, 'image')}"),
+        ("objective", f"{result.objective:.6g}, {what}, after {counted(result.iterations, 'iteration')}"),
+        ("seconds", f"{result.seconds:,.1f}"),
+    ]
     return "\n".join(
         [
-            f"{result.out}  {result.codes:,} codes of width {result.width}{each}",
-            f"features   {result.features}{pooled}",
-            f"vectors    {result.vectors:,} of {result.images:,} images",
-            f"objective  {result.objective:.6g}, the mean squared distance to the nearest code, "
-            f"after {result.iterations} iterations",
-            f"seconds    {result.seconds:,.1f}",
+            fields(rows, f"{result.out}  {result.codes:,} codes of width {result.width}{each}"),
             f"Train on it: vqcli train vqgan-lc-cifar10 {flags}",
             *rejections(result.rejected),
         ]

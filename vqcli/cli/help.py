@@ -28,6 +28,8 @@ PANELS = {
     LAST: "json quiet verbose plugin help",
 }
 """Groups of the help, in their order, behind the flags of none of them."""
+COMMON = {"train": ("batch_size",)}
+"""Flags of a group that stand among a command's own: everybody sets them."""
 _PANEL = {name: panel for panel, names in PANELS.items() for name in names.split()}
 WHOLE = str.maketrans("- ", "\u2011\xa0")
 """Letters at which no line is broken, for those at which one is."""
@@ -41,6 +43,7 @@ class Helped:
     """The parts of a command's help, in our form. For a command or a group of Typer's."""
 
     help: str | None
+    name: str | None
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
@@ -65,8 +68,8 @@ class Helped:
         sections: dict[str, list[tuple[str, str]]] = {key: [] for key in ("Arguments", FIRST, *PANELS)}
         for each in shown:
             argument = each.param_type_name == "argument"
-            panel = "Arguments" if argument else _PANEL.get(each.name, FIRST)
-            sections[panel].append((_names(each, ctx), _words(each)))
+            panel = FIRST if each.name in COMMON.get(self.name or "", ()) else _PANEL.get(each.name, FIRST)
+            sections["Arguments" if argument else panel].append((_names(each, ctx), _words(each)))
         write_sections(formatter, sections)
 
 
@@ -129,14 +132,14 @@ def broken(command: str, width: int) -> list[str]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(json: bool) -> Iterator[None]:
     """Turn what Typer raises of a wrong line into a sentence, a hint and exit code 2."""
     try:
         yield
     except typer.TyperException as e:
         if type(e).__name__ == "NoArgsIsHelpError":
             raise
-        Out().error(*_sentences(e))
+        Out(json).error(*_sentences(e), reason="option")
         raise typer.Exit(e.exit_code) from None
 
 
@@ -166,11 +169,12 @@ class Group(Helped, TyperGroup):
         write_sections(formatter, panels)
         super().format_options(ctx, formatter)
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        with _told():
-            return super().make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        with _told("--json" in args):
+            return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["json"] = "--json" in args
         return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -178,10 +182,10 @@ class Group(Helped, TyperGroup):
         if name not in self.commands and not ctx.resilient_parsing:
             near = suggestion(name, [*self.commands, "help"])
             hint = near if near.startswith("did") else "vqcli --help lists the commands"
-            Out().error(f"there is no command '{args[0]}'", hint)
+            Out(ctx.meta["json"]).error(f"there is no command '{args[0]}'", hint, "option")
             raise typer.Exit(2)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        with _told():
+        with _told(ctx.meta["json"]):
             return super().invoke(ctx)

@@ -11,7 +11,7 @@ import typer
 from vqcli.cli.groups import COUNTED, Before
 from vqcli.cli.options import option
 from vqcli.cli.output import UNCLEAN, Out
-from vqcli.cli.text import fields, paragraph, rejections, terminal_width
+from vqcli.cli.text import counted, fields, paragraph, rejections, terminal_width
 from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
     usage, stored = result.usage, result.stored
     if usage:
         return [
-            ("measured on", f"{usage.images:,} images of {result.measured_on}"),
+            ("measured on", f"{counted(usage.images, 'image')} of {result.measured_on}"),
             ("utilization", f"{usage.utilization:.2%}  {usage.used:,} of {usage.codebook_size:,} codes"),
             ("if uniform", f"{usage.uniform_expectation:.2%}  for {usage.tokens:,} tokens"),
             ("perplexity", f"{usage.perplexity:,.1f}"),
