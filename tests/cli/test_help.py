@@ -121,7 +121,8 @@ def test_help_of_a_command_by_a_command(name):
 
 
 def test_help_alone():
-    assert vqcli("help").stdout == vqcli("--help").stdout
+    for line in (["help"], ["help", "help"], ["help", "--help"]):
+        assert vqcli(*line).stdout == vqcli("--help").stdout
     unknown = vqcli("help", "encod")
     assert (unknown.exit_code, unknown.stderr) == (
         2,
@@ -142,6 +143,8 @@ def test_usage_is_a_hidden_name():
         (["xyzzy"], "there is no command 'xyzzy'", "vqcli --help lists the commands"),
         (["list", "--jsno"], "there is no flag --jsno", "did you mean '--json'? vqcli list --help"),
         (["--versoin"], "there is no flag --versoin", "did you mean '--version'? vqcli --help"),
+        (["encode", "a.png", "b.png", "c.png"], "more arguments than it takes, from 'b.png' on", "quote a"),
+        (["encode", "a.png", "-o"], "option '-o' requires an argument", "vqcli COMMAND --help"),
         (["encode"], "missing argument 'IMAGES'", "vqcli encode --help"),
         (
             ["encode", "x", "--limit", "0"],

@@ -144,12 +144,16 @@ def _told(json: bool) -> Iterator[None]:
 
 
 def _sentences(e: Any) -> tuple[str, str]:
+    """What is wrong with the line, and what to do, in our words where Typer's would not help."""
     known = getattr(e, "param", None) or getattr(e, "param_hint", None)
     message = e.format_message() if known else e.message.replace("No such option: ", "there is no flag ")
     near = [f"'{name}'" for name in getattr(e, "possibilities", None) or ()]
     hints = [f"did you mean {' or '.join(near)}?"] if near else []
-    if e.ctx:
-        hints.append(f"{e.ctx.command_path} --help explains what can be given")
+    if extra := re.match(r"Got unexpected extra argument\S* \((\S+)", message):
+        message = f"more arguments than it takes, from '{extra[1].rstrip(')')}' on"
+        hints.append("quote a pattern, as in 'photos/*.png', or the shell makes many arguments of it;")
+    where = e.ctx.command_path if getattr(e, "ctx", None) else "vqcli COMMAND"
+    hints.append(f"{where} --help explains what can be given")
     return message[:1].lower() + message[1:].rstrip("."), " ".join(hints)
 
 
@@ -175,7 +179,9 @@ class Group(Helped, TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta["json"] = "--json" in args
-        return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
+        if args[:1] == ["help"]:
+            args = [*(name for name in args[1:2] if name[:1] != "-" and name != "help"), "--help"]
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0].replace("_", "-")

@@ -66,7 +66,7 @@ def check(
         images = f"{source} {why}" if found.images is None else f"{found.images:,}"
         steps = f"{found.steps:,}" if found.steps else f"{found.settings['training']['steps']}"
         rows = [(f"parameters: {name}", f"{n:,}") for name, n in found.parameters.items()]
-        rows += [("training images", images), ("steps", f"{steps} of {found.batch_size} images")]
+        rows += [("training images", images), ("steps", f"{steps} of {found.batch_size:,} images")]
         rows += [(f"memory: {name}", f"{size / 2**30:.2f} GiB") for name, size in found.memory.items()]
         rows += [(f"plugin {name}", ", ".join(parts)) for name, parts in found.plugins.items()]
         return fields(rows, found.recipe)

@@ -43,6 +43,10 @@ KEYS = {
 """Flags that are keys of the recipe."""
 
 
+ITS_OWN = "the recipe's"
+"""What holds where a flag that is a key of the recipe is not given."""
+
+
 def _asked(settings: Sequence[str] = (), **given: Any) -> TrainOptions:
     if given["resume"] and given.get("init"):
         raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
@@ -102,22 +106,30 @@ ASKED = Group(
         ],
         "settings": SettingsOpt,
         "lpips_weights": LpipsOpt,
-        "seed": Annotated[int | None, option("--seed", min=0, metavar="N", help="Fixes everything random.")],
+        "seed": Annotated[
+            int | None,
+            option("--seed", min=0, metavar="N", help="Decides everything random.", default=ITS_OWN),
+        ],
         "device": DeviceOpt,
-        "precision": Annotated[Precision | None, option("--precision", help="Autocast of the networks.")],
+        "precision": Annotated[
+            Precision | None,
+            option("--precision", help="Number format of the computation (autocast).", default=ITS_OWN),
+        ],
         "compile": Annotated[
             bool | None,
-            option("--compile", help="Compile the networks: slow first steps, faster others."),
+            option("--compile", help="Compile the networks: slow to begin, then faster."),
         ],
         "num_workers": Annotated[
-            int | None, option("--num-workers", min=0, metavar="N", help="Processes that read images.")
+            int | None,
+            option("--num-workers", min=0, metavar="N", help="Processes that read images.", default=ITS_OWN),
         ],
         "trackers": Annotated[
             list[str] | None,
-            option("--track", metavar="NAME", help="Also log to tensorboard, wandb or trackio."),
+            option("--track", metavar="NAME", help="Also log to tensorboard, wandb or trackio; may repeat."),
         ],
         "accept_changes": Annotated[
-            bool, option("--accept-changes", help="Resume though data, versions or threads changed.")
+            bool,
+            option("--accept-changes", help="With --resume: go on though data, versions or threads changed."),
         ],
     },
     _asked,
