@@ -192,12 +192,12 @@ def _damaged() -> dict[str, Odd]:
         "half.png": Odd(png[: len(png) // 2], reason="truncated"),
         "half.webp": Odd(webp[: len(webp) // 2], reason="truncated"),
         "bit.png": Odd(bytes(flipped), reason="damaged"),
-        "text-bomb.png": Odd(png[:33] + text_bomb + png[33:], reason="damaged"),
+        "text-bomb.png": Odd(png[:33] + text_bomb + png[33:], np.array(noise)),
         "empty.jpg": Odd(b"", reason="empty-file"),
         "text.jpg": Odd(b"not an image at all\n" * 9, reason="not-an-image"),
-        "script.png": Odd(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", reason="not-an-image"),
-        "icon.png": Odd(save(Image.fromarray(picture()), "ICO"), reason="not-an-image"),
-        "signature.png": Odd(b"\x89PNG\r\n\x1a\n", reason="not-an-image"),
+        "script.png": Odd(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", reason="unsupported-format"),
+        "icon.png": Odd(save(Image.fromarray(picture()), "ICO"), reason="unsupported-format"),
+        "signature.png": Odd(b"\x89PNG\r\n\x1a\n", reason="truncated"),
     }
 
 

@@ -1,33 +1,33 @@
 """From a file's bytes to RGB pixels, or to the reason why not.
 
 Rules: formats by allow-list; sizes checked in the header, before anything is decoded; EXIF rotation; first
-frame of animations; alpha over black; 16-bit grey scaled to 8 bits; what has no faithful form is refused.
+frame of animations; colours to sRGB; alpha over black; 16-bit grey scaled to 8 bits; what has no faithful
+form is refused.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from vqcli.data.location import Location, NotAFile
+from vqcli.data.colour import NoColourManagement, conversion, levels_of_16_bits
+from vqcli.data.foreign import MAGICK, RAW, raw_photograph
+from vqcli.data.formats import BAD_DATA, bad_image, formats_read
+from vqcli.data.location import Disk, Location, NotAFile
+from vqcli.data.png import PNG_MAGIC, plain
+from vqcli.data.profiles import find_profile, profile_of
 from vqcli.errors import BadImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 32
-BAD_DATA = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, EOFError,
-    MemoryError, NotImplementedError, struct.error, zlib.error,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
-"""What Pillow raises on data that is not what it should be."""
-BITS_PER_SAMPLE, ORIENTATION = 258, 274
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274
+WHITE_IS_ZERO = 0
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,8 +40,10 @@ UPRIGHT = {
 """What brings an image with this EXIF orientation upright."""
 
 
-def decode_image(data: bytes | Location, key: str) -> Image.Image:
-    """The RGB image in a file or its bytes. Raises BadImage with a stable reason."""
+def decode_image(data: bytes | Location | Path, key: str, *, keep_profile: bool = False) -> Image.Image:
+    """The RGB image in a file or its bytes, in sRGB unless ``keep_profile``. Raises BadImage."""
+    if isinstance(data, Path):
+        data = Disk(data)
     if isinstance(data, Location):
         data = _read(data, key)
     if not data:
@@ -52,18 +54,47 @@ def decode_image(data: bytes | Location, key: str) -> Image.Image:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return as_rgb(image, key)
+            return _decode(data, key, keep_profile)
         except BAD_DATA as e:
-            reason = _reason(e, data)
-            raise BadImage(key, reason, "" if reason == "not-an-image" else str(e)) from e
+            raise bad_image(e, data, key) from e
 
 
-def as_rgb(image: Image.Image, key: str) -> Image.Image:
-    """What Pillow has opened as an upright RGB image of its own. Raises BadImage, and what Pillow raises."""
+def as_rgb(image: Image.Image, key: str, *, keep_profile: bool = False) -> Image.Image:
+    """What Pillow has opened as an upright RGB image of its own, in sRGB unless ``keep_profile``.
+
+    Raises BadImage, and what Pillow raises.
+    """
     _check_size(image, key)
     image.load()
-    return _to_rgb(_upright(image), key)
+    profile = None if keep_profile else profile_of(image)
+    try:
+        rgb = _to_rgb(_upright(image), key, profile)
+    except NoColourManagement as e:
+        detail = "its colour profile needs a Pillow built with LittleCMS; --keep-profile leaves colours be"
+        raise BadImage(key, "unsupported-format", detail) from e
+    rgb.info = {}  # what it said was done
+    return rgb
+
+
+def _decode(data: bytes, key: str, keep_profile: bool) -> Image.Image:
+    try:
+        return _open(data, key, keep_profile)
+    except ValueError:
+        if not data.startswith(PNG_MAGIC):
+            raise
+    data, profile = plain(data)  # Pillow refuses a PNG for the size of what lies beside its pixels
+    return _open(data, key, keep_profile, profile)
+
+
+def _open(data: bytes, key: str, keep_profile: bool, profile: bytes | None = None) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=formats_read()) as image:
+        if isinstance(image, TiffImageFile) and raw_photograph(image.tag_v2):
+            raise BadImage(key, "unsupported-format", f"a camera's raw file; {RAW}")
+        if profile:
+            image.info["icc_profile"] = profile
+        if not keep_profile:
+            find_profile(image, data, key)
+        return as_rgb(image, key, keep_profile=keep_profile)
 
 
 def _read(place: Location, key: str) -> bytes:
@@ -89,19 +120,6 @@ def _check_size(image: Image.Image, key: str) -> None:
         raise BadImage(key, "aspect-ratio", f"{height}x{width}")
 
 
-def _reason(error: BaseException, data: bytes) -> str:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "too-many-pixels"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not-an-image"
-    webp_cut = data[:4] == b"RIFF" and len(data) < int.from_bytes(data[4:8], "little") + 8
-    return (
-        "truncated"
-        if webp_cut or isinstance(error, EOFError) or "truncated" in str(error).lower()
-        else "damaged"
-    )
-
-
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation means it to be seen; an EXIF block that cannot be read is ignored."""
     try:
@@ -112,22 +130,35 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image, key: str) -> Image.Image:
+def _to_rgb(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
     if image.mode == "F":
-        raise BadImage(key, "float-image", "the range of its values is not known")
+        raise BadImage(key, "float-image", f"the range of its values is not known; {MAGICK}")
     if image.mode.startswith("I"):
-        return _from_16_bits(image, key)
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+        return _from_16_bits(image, key, profile)
+    convert = conversion(image.mode, profile)
+    if image.mode in ("CMYK", "LAB"):
+        return convert(image) if convert else image.convert("RGB")
+    if not image.has_transparency_data:
+        return convert(image.convert("RGB")) if convert else image.convert("RGB")
+    colours = image.convert("RGBA")
+    if convert:
+        alpha = colours.getchannel("A")
+        colours = convert(colours.convert("RGB"))
+        colours.putalpha(alpha)
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, colours).convert("RGB")
 
 
-def _from_16_bits(image: Image.Image, key: str) -> Image.Image:
-    """Grey 0..65535 to 0..255, rounded: all 256 levels stay in use. ``convert`` would clip at 255."""
-    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
-    values = np.asarray(image).astype(np.int64)
+def _from_16_bits(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
+    """Grey 0..65535 to 0..255, rounded: ``convert`` would clip at 255, and not see that 0 is white."""
+    tags, values = getattr(image, "tag_v2", {}), np.asarray(image)
+    bits = tags.get(BITS_PER_SAMPLE, (16,))
     if bits != (16,) or values.min() < 0 or values.max() > 65535:
-        raise BadImage(key, "unsupported-depth", f"mode {image.mode}")
-    values[values == image.info.get("transparency", -1)] = 0
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        detail = f"{bits[0]} bits a sample, {values.min()} to {values.max()}; {MAGICK}"
+        raise BadImage(key, "unsupported-depth", detail)
+    levels = levels_of_16_bits(profile)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        levels = levels[::-1]
+    pixels = levels[values]
+    pixels[values == image.info.get("transparency", -1)] = 0
+    return Image.fromarray(pixels).convert("RGB")

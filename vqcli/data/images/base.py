@@ -15,7 +15,11 @@ from vqcli.data.decode import decode_image
 from vqcli.data.location import Location
 from vqcli.types import Reading, Sample
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
+    ".gif", ".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c",
+})  # fmt: skip
+"""How names of image files end, in small letters, whatever this Pillow can read."""
 
 
 @dataclass(frozen=True)
