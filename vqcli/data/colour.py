@@ -81,6 +81,9 @@ def _conversion(profile: bytes, space: str) -> Conversion | None:
 
 
 def _colours(profile: ImageCms.ImageCmsProfile, space: str) -> Conversion:
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if space == "GRAY":
+        flags |= ImageCms.Flags.NOOPTIMIZE  # it would round a grey's curve to 33 points
     mode = {"RGB ": "RGB", "CMYK": "CMYK", "Lab ": "LAB", "GRAY": "L"}[space]
     transform = ImageCms.buildTransform(
         profile,
@@ -88,7 +91,7 @@ def _colours(profile: ImageCms.ImageCmsProfile, space: str) -> Conversion:
         mode,
         "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        flags,
     )
 
     def convert(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vqcli.data.colour import NoColourManagement, conversion, levels_of_16_bits
-from vqcli.data.foreign import MAGICK, RAW, raw_photograph
+from vqcli.data.foreign import MAGICK, RAW, is_cr2, is_raw
 from vqcli.data.formats import BAD_DATA, bad_image, formats_read
 from vqcli.data.location import Disk, Location, NotAFile
 from vqcli.data.png import PNG_MAGIC, plain
@@ -26,8 +26,8 @@ from vqcli.errors import BadImage
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 32
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274
-WHITE_IS_ZERO = 0
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339
+WHITE_IS_ZERO, SIGNED = 0, 2
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -88,7 +88,7 @@ def _decode(data: bytes, key: str, keep_profile: bool) -> Image.Image:
 
 def _open(data: bytes, key: str, keep_profile: bool, profile: bytes | None = None) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=formats_read()) as image:
-        if isinstance(image, TiffImageFile) and raw_photograph(image.tag_v2):
+        if isinstance(image, TiffImageFile) and (is_cr2(data) or is_raw(image.tag_v2)):
             raise BadImage(key, "unsupported-format", f"a camera's raw file; {RAW}")
         if profile:
             image.info["icc_profile"] = profile
@@ -135,6 +135,8 @@ def _to_rgb(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
         raise BadImage(key, "float-image", f"the range of its values is not known; {MAGICK}")
     if image.mode.startswith("I"):
         return _from_16_bits(image, key, profile)
+    if image.mode == "La":
+        image = image.convert("LA")  # the one mode that Pillow takes nowhere else
     convert = conversion(image.mode, profile)
     if image.mode in ("CMYK", "LAB"):
         return convert(image) if convert else image.convert("RGB")
@@ -152,9 +154,10 @@ def _to_rgb(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
 def _from_16_bits(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
     """Grey 0..65535 to 0..255, rounded: ``convert`` would clip at 255, and not see that 0 is white."""
     tags, values = getattr(image, "tag_v2", {}), np.asarray(image)
-    bits = tags.get(BITS_PER_SAMPLE, (16,))
-    if bits != (16,) or values.min() < 0 or values.max() > 65535:
-        detail = f"{bits[0]} bits a sample, {values.min()} to {values.max()}; {MAGICK}"
+    bits, signed = tags.get(BITS_PER_SAMPLE, (16,)), tags.get(SAMPLE_FORMAT) == (SIGNED,)
+    if bits != (16,) or signed or values.min() < 0 or values.max() > 65535:
+        what = "signed values" if signed else "values"
+        detail = f"{bits[0]} bits a sample, {what} {values.min()} to {values.max()}; {MAGICK}"
         raise BadImage(key, "unsupported-depth", detail)
     levels = levels_of_16_bits(profile)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:

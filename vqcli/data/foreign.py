@@ -81,7 +81,12 @@ def no_image(data: bytes) -> str:
     return next((text for start, text in OF_NO_IMAGE if re.match(start, data, re.DOTALL | re.IGNORECASE)), "")
 
 
-def raw_photograph(tags: Mapping[int, Any]) -> bool:
+def is_cr2(data: bytes) -> bool:
+    """Whether it is a raw file of Canon's second kind."""
+    return data.startswith(b"II*\0") and data[8:11] == b"CR\2"
+
+
+def is_raw(tags: Mapping[int, Any]) -> bool:
     """Whether tags of a TIFF are of a camera's raw file, whose first picture is a thumbnail."""
     dng_version, kind, parts = 50706, 254, 330
     return dng_version in tags or (parts in tags and bool(tags.get(kind, 0) & 1))
@@ -97,9 +102,9 @@ def _kinds(data: bytes) -> Iterator[tuple[str, str]]:
     brands = _brands(data)
     if brands[:4] in HEIF_BRANDS and b"avif" not in brands:
         yield "HEIC", HEIF
-    if data[4:12] == b"ftypcrx " or data[8:11] == b"CR\2":
+    if data[4:12] == b"ftypcrx " or is_cr2(data):
         yield "a camera's raw file", RAW
-    if re.match(rb"P[1-7Ff][\s#]", data):
+    if re.match(rb"P[1-7Ff]\s+(#|\d|WIDTH)", data):
         yield "PNM", MAGICK
     if re.match(rb"(\xef\xbb\xbf)?\s*<(svg|\?xml.*<svg)", data[:4096], re.DOTALL):
         yield "SVG", "draw it: rsvg-convert IN -o OUT.png"

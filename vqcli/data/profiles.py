@@ -29,6 +29,8 @@ PRIMARIES = {
 SRGB_PRIMARIES = PRIMARIES[1]
 SRGB_CURVE = 0.0
 """In place of an exponent: the curve of sRGB."""
+MOST_EXPONENT = 10.0
+"""Of a curve that anyone means."""
 CURVES = {4: 2.2, 5: 2.8, 8: 1.0}
 """Exponents of curves by their number in H.273; all others, those of cameras among them, are as sRGB's."""
 HDR = {16: "PQ", 18: "HLG"}
@@ -55,18 +57,21 @@ def find_profile(image: Image.Image, data: bytes, key: str) -> None:
         image.info["icc_profile"] = _of_jpeg2000(data)
     if len(numbers) == 2:
         image.info["icc_profile"] = _of_numbers(numbers[0], numbers[1], key)
+        image.info["srgb"] = 0  # what else it says is not asked
 
 
 def profile_of(image: Image.Image) -> bytes | None:
     """The ICC profile of an image, made where PNG tells the like; None where it says nothing, or sRGB."""
-    info = image.info
-    if info.get("icc_profile"):
-        return info["icc_profile"]
-    if "srgb" in info or not ("gamma" in info or "chromaticity" in info):
+    info = image.info  # texts of a PNG may go by any name here
+    profile, gamma, primaries = (info.get(name) for name in ("icc_profile", "gamma", "chromaticity"))
+    if isinstance(profile, bytes) and profile:
+        return profile
+    gamma = gamma if isinstance(gamma, float) else None
+    primaries = primaries if isinstance(primaries, tuple) else None
+    if "srgb" in info or not (gamma or primaries):
         return None
-    gamma = float(info.get("gamma", 0))
-    near = gamma <= 0 or abs(gamma - 1 / 2.2) < 0.003
-    return make_profile(info.get("chromaticity", SRGB_PRIMARIES), SRGB_CURVE if near else 1 / gamma)
+    exponent = SRGB_CURVE if not gamma or abs(gamma - 1 / 2.2) < 0.003 else 1 / gamma
+    return make_profile(primaries or SRGB_PRIMARIES, exponent)
 
 
 def _of_jpeg2000(data: bytes) -> bytes | None:
@@ -89,6 +94,20 @@ def make_profile(primaries: tuple[float, ...], exponent: float) -> bytes | None:
     """
     if exponent == SRGB_CURVE and np.allclose(primaries, SRGB_PRIMARIES, atol=0.002):
         return None
+    colours = _adapted(primaries)
+    if colours is None or exponent > MOST_EXPONENT:
+        return None
+    if exponent == SRGB_CURVE:
+        curve = _parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    else:
+        curve = _parametric(0, exponent)
+    tags = {b"wtpt": _xyz(D50), b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+    tags |= {name: _xyz(colours[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
+    return _with_header(tags)
+
+
+def _adapted(primaries: tuple[float, ...]) -> np.ndarray | None:
+    """X, Y, Z (3, 3) of red, green and blue, in columns, under D50; None where that is no colour space."""
     x, y = np.array(primaries).reshape(4, 2).T
     if (y <= 0).any():
         return None
@@ -98,17 +117,10 @@ def make_profile(primaries: tuple[float, ...], exponent: float) -> bytes | None:
         colours = colours * np.linalg.solve(colours, white)
     except np.linalg.LinAlgError:
         return None
-    scale = np.diag(ADAPTATION @ D50 / (ADAPTATION @ white))
+    with np.errstate(all="ignore"):
+        scale = np.diag(ADAPTATION @ D50 / (ADAPTATION @ white))
     colours = np.linalg.inv(ADAPTATION) @ scale @ ADAPTATION @ colours
-    if not np.isfinite(colours).all() or np.abs(colours).max() > 4:
-        return None
-    if exponent == SRGB_CURVE:
-        curve = _parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    else:
-        curve = _parametric(0, exponent)
-    tags = {b"wtpt": _xyz(D50), b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-    tags |= {name: _xyz(colours[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
-    return _with_header(tags)
+    return colours if np.isfinite(colours).all() and np.abs(colours).max() < 4 else None
 
 
 def _fixed(*values: float) -> bytes:
