@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vqcli.data.colour import NoColourManagement, conversion, levels_of_16_bits
@@ -21,13 +21,14 @@ from vqcli.data.formats import BAD_DATA, bad_image, formats_read
 from vqcli.data.location import Disk, Location, NotAFile
 from vqcli.data.png import PNG_MAGIC, plain
 from vqcli.data.profiles import find_profile, profile_of
+from vqcli.data.tiff import PHOTOMETRIC, WHITE_IS_ZERO, with_black_as_zero
 from vqcli.errors import BadImage
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 32
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339
-WHITE_IS_ZERO, SIGNED = 0, 2
+BITS_PER_SAMPLE, ORIENTATION, SAMPLE_FORMAT = 258, 274, 339
+SIGNED = 2
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -77,24 +78,38 @@ def as_rgb(image: Image.Image, key: str, *, keep_profile: bool = False) -> Image
 
 
 def _decode(data: bytes, key: str, keep_profile: bool) -> Image.Image:
+    """An image, also where Pillow refuses a sound one."""
     try:
-        return _open(data, key, keep_profile)
-    except ValueError:
+        with _open(data) as image:
+            return _finish(image, data, key, keep_profile)
+    except Image.UnidentifiedImageError:  # such as big-endian greys of 16 bits whose 0 is white
+        turned = with_black_as_zero(data)
+        if turned is None:
+            raise
+        with _open(turned) as image:
+            if not isinstance(image, TiffImageFile) or not image.mode.startswith("I"):
+                raise
+            image.tag_v2[PHOTOMETRIC] = WHITE_IS_ZERO
+            return _finish(image, data, key, keep_profile)
+    except ValueError:  # for the size of what lies beside the pixels of a PNG
         if not data.startswith(PNG_MAGIC):
             raise
-    data, profile = plain(data)  # Pillow refuses a PNG for the size of what lies beside its pixels
-    return _open(data, key, keep_profile, profile)
-
-
-def _open(data: bytes, key: str, keep_profile: bool, profile: bytes | None = None) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=formats_read()) as image:
-        if isinstance(image, TiffImageFile) and (is_cr2(data) or is_raw(image.tag_v2)):
-            raise BadImage(key, "unsupported-format", f"a camera's raw file; {RAW}")
-        if profile:
+        data, profile = plain(data)
+        with _open(data) as image:
             image.info["icc_profile"] = profile
-        if not keep_profile:
-            find_profile(image, data, key)
-        return as_rgb(image, key, keep_profile=keep_profile)
+            return _finish(image, data, key, keep_profile)
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(data), formats=formats_read())
+
+
+def _finish(image: ImageFile.ImageFile, data: bytes, key: str, keep_profile: bool) -> Image.Image:
+    if isinstance(image, TiffImageFile) and (is_cr2(data) or is_raw(image.tag_v2)):
+        raise BadImage(key, "unsupported-format", f"a camera's raw file; {RAW}")
+    if not keep_profile:
+        find_profile(image, data, key)
+    return as_rgb(image, key, keep_profile=keep_profile)
 
 
 def _read(place: Location, key: str) -> bytes:

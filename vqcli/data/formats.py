@@ -9,9 +9,10 @@ import zlib
 from functools import cache
 
 from PIL import Image, features
-from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from vqcli.data.foreign import MAGICK, no_image, told_format, unread_image
+from vqcli.data.tiff import tags
 from vqcli.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
@@ -84,14 +85,7 @@ def _jpeg_process(data: bytes) -> str | None:
 
 def _tiff_compression(data: bytes) -> str | None:
     """How a TIFF is compressed, where this libtiff cannot read that."""
-    try:
-        head = data[:16] if data[2] == 43 or data[3] == 43 else data[:8]
-        directory, file = ImageFileDirectory_v2(head), io.BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
-        compression = directory.get(COMPRESSION, 1)
-    except BAD_DATA:
-        return None
+    _, compression = tags(data).get(COMPRESSION, (0, 1))
     known = compression in COMMON_COMPRESSIONS or _compresses(compression)
     return None if known else f"compression {compression}"
 
