@@ -184,6 +184,7 @@ def test_large_texts_and_profiles_of_png(tmp_path: Path) -> None:
         "plain iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + large),
         "iCCP": chunk(b"iCCP", b"p\0\0" + zlib.compress(profile)),
         "bomb": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100 << 20))),
+        "iCCP of another method": chunk(b"iCCP", b"p\0\1" + profile[:99]),
         "iCCP bomb": chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(100 << 20))),
     }
     for text in texts.values():

@@ -82,21 +82,18 @@ def _decode(data: bytes, key: str, keep_profile: bool) -> Image.Image:
     try:
         with _open(data) as image:
             return _finish(image, data, key, keep_profile)
-    except Image.UnidentifiedImageError:  # such as big-endian greys of 16 bits whose 0 is white
+    except (Image.UnidentifiedImageError, SyntaxError, ValueError):
         turned = with_black_as_zero(data)
-        if turned is None:
+        if turned is None and not data.startswith(PNG_MAGIC):
             raise
-        with _open(turned) as image:
-            if not isinstance(image, TiffImageFile) or not image.mode.startswith("I"):
-                raise
-            image.tag_v2[PHOTOMETRIC] = WHITE_IS_ZERO
-            return _finish(image, data, key, keep_profile)
-    except ValueError:  # for the size of what lies beside the pixels of a PNG
-        if not data.startswith(PNG_MAGIC):
-            raise
-        data, profile = plain(data)
+        data, profile = plain(data) if turned is None else (turned, None)
         with _open(data) as image:
-            image.info["icc_profile"] = profile
+            if isinstance(image, TiffImageFile):  # greys of 16 bits whose 0 is white, as some are
+                if not image.mode.startswith("I"):
+                    raise
+                image.tag_v2[PHOTOMETRIC] = WHITE_IS_ZERO
+            elif profile:  # a PNG, refused for what lies beside its pixels
+                image.info["icc_profile"] = profile
             return _finish(image, data, key, keep_profile)
 
 

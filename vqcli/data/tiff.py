@@ -11,8 +11,10 @@ WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
 def tags(data: bytes) -> dict[int, tuple[int, int]]:
     """By tag of the first directory, where its value lies, and its value, or the first where it holds two.
 
-    Of short integers alone, which is what tells the layout; nothing of a BigTIFF or of what is cut.
+    Of short integers alone, which is what tells the layout; nothing of a BigTIFF, or where it is cut.
     """
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return {}
     order = "<" if data.startswith(b"II") else ">"
     found = {}
     try:
