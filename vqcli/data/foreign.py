@@ -57,9 +57,9 @@ OF_NO_IMAGE = (
     (rb"\x93NUMPY", "an array of numpy: an .npz with arr_0, uint8 (N, H, W, 3), is read"),
 )
 READ = (
-    ("JPEG", rb"\xff\xd8\xff"), ("PNG", rb"\x89PNG\r\n\x1a\n"), ("WEBP", rb"RIFF....WEBP"), ("BMP", rb"BM"),
-    ("GIF", rb"GIF8[79]a"), ("TIFF", rb"II\*\0|MM\0\*|II\+\0|MM\0\+"), ("AVIF", rb"....ftypavis"),
-    ("JPEG2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    ("JPEG", rb"\xff\xd8\xff"), ("PNG", rb"\x89PNG\r\n\x1a\n"), ("WEBP", rb"RIFF....WEBP"),
+    ("BMP", rb"BM.{12}.\0\0\0"), ("GIF", rb"GIF8[79]a"), ("TIFF", rb"II\*\0|MM\0\*|II\+\0|MM\0\+"),
+    ("AVIF", rb"....ftypavis"), ("JPEG2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
 )  # fmt: skip
 """First bytes of what is read, by Pillow's name."""
 

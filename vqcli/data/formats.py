@@ -23,9 +23,7 @@ BAD_DATA = (
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 """What Pillow raises on data that is not what it should be."""
-NOT_SUPPORTED = "unsupported|cannot handle|not supported|not available|unable to det|unknown (pixel mode|data org)"
-    "unsupported|cannot handle|not supported|not available|unknown (pixel mode|data organi)|unable to det"
-)
+NOT_SUPPORTED = "unsupported|cannot handle|not (supported|available)|unknown (pixel mode|data)|unable to det"
 """What Pillow says of data that it has no decoder for."""
 CUT = r"truncated|requires a buffer|not enough data|only got|no more images|\(chunk b'.{0,3}'\)"
 """What Pillow says of data whose end is missing."""

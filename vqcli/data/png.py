@@ -26,7 +26,8 @@ def chunks(data: bytes, *, all_of_them: bool = False) -> Iterator[tuple[bytes, i
 
 def plain(data: bytes) -> tuple[bytes, bytes | None]:
     """A PNG with its texts uncompressed and without its ICC profile; and that profile, if it can be had."""
-    parts, profile, left, end = [PNG_MAGIC], None, MOST_TEXT, len(PNG_MAGIC)
+    parts, left, end = [PNG_MAGIC], MOST_TEXT, len(PNG_MAGIC)
+    profiles: list[bytes | None] = []
     for name, at, size in chunks(data, all_of_them=True):
         end = at + size + 4
         if name not in (b"iCCP", b"tEXt", b"zTXt", b"iTXt"):
@@ -34,13 +35,13 @@ def plain(data: bytes) -> tuple[bytes, bytes | None]:
             continue
         keyword, _, rest = data[at : at + size].partition(b"\0")
         if name == b"iCCP":
-            profile = profile or _inflate(rest[1:], MOST_PROFILE)
+            profiles = profiles or [_inflate(rest[1:], MOST_PROFILE)]  # one, whatever comes of it
             continue
-        text = _text(name, rest, left)
-        if text is not None and len(text) <= left:
-            left -= len(text)
+        text = _text(name, rest, left) if left > 0 else None
+        left = 0 if text is None else left - len(text)  # after one that is too large nothing is tried
+        if text is not None and left >= 0:
             parts.append(_chunk(b"iTXt" if name == b"iTXt" else b"tEXt", keyword + b"\0" + text))
-    return b"".join([*parts, data[end:]]), profile
+    return b"".join([*parts, data[end:]]), profiles[0] if profiles else None
 
 
 def _text(name: bytes, rest: bytes, most: int) -> bytes | None:
