@@ -92,6 +92,11 @@ class BadImage(Exception):
         super().__init__(key, reason, detail)
         self.key, self.reason, self.detail = key, _known(reason, REJECTIONS), detail
 
+    def record(self) -> dict[str, str]:
+        """Its key and reason, and its detail where it has one, as results list them."""
+        found = {"key": self.key, "reason": self.reason}
+        return found | {"detail": self.detail} if self.detail else found
+
     def __str__(self) -> str:
         return f"{self.key}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 

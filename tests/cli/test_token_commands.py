@@ -74,7 +74,7 @@ def test_views_of_every_image(tmp_path, model, photos):
     done = encode(photos, "-o", tmp_path / "t", "-m", model, *crops, "--limit", "3", "--json")
     value = json.loads(done.stdout)
     assert (done.exit_code, value["encoded"], value["views"]) == (3, 2, 10)
-    assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated"}]
+    assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated", "detail": "Truncated File Read"}]
     again = encode(photos, "-o", tmp_path / "t", "-m", model, "--limit", "3")
     assert refused(again, "views 10 -> 1", "--force to start over")
     native = encode(photos, "-o", tmp_path / "n", "-m", model, "--augment", "flip", "--size", "native")
@@ -101,7 +101,7 @@ def test_json_and_quiet(tmp_path, model, photos):
     value = json.loads(done.stdout)
     assert done.exit_code == 3
     assert (value["encoded"], value["grid"], value["codebook_size"]) == (4, [[4, 4]], 16)
-    assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated"}]
+    assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated", "detail": "Truncated File Read"}]
     assert (value["out"], value["model"]) == (str(tmp_path / "t"), str(model))
     quiet = encode("demo:2", "-o", tmp_path / "q.npy", "-m", model, "-q")
     assert (quiet.stdout, quiet.stderr) == (f"{tmp_path}/q.npy\n", "")
@@ -119,11 +119,11 @@ def test_a_truncated_image_among_good_ones(tmp_path, model, photos):
     done = encode(photos, "-o", tmp_path / "t.npy", "-m", model)
     assert done.exit_code == 3
     assert done.stdout.splitlines()[1:] == [
-        f"rejected, all in {tmp_path}/t.json (1):", "  2.jpg: truncated"
+        f"rejected, all in {tmp_path}/t.json (1):", "  2.jpg: truncated (Truncated File Read)"
     ]  # fmt: skip
     assert len(np.load(tmp_path / "t.npy")) == 4
     strict = encode(photos, "-o", tmp_path / "s.npy", "-m", model, "--strict")
-    assert refused(strict, "2.jpg: truncated", "without --strict")
+    assert refused(strict, "2.jpg: truncated (Truncated File Read)", "without --strict")
     for i in (0, 1, 3, 4):
         (photos / f"{i}.jpg").write_bytes(b"?")
     none = encode(photos, "-o", tmp_path / "n.npy", "-m", model)

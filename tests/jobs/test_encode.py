@@ -96,7 +96,8 @@ def test_sizes(tmp_path, model):
     lines = list(files.read_lines(tmp_path / "t" / "tokens-00000.jsonl"))
     assert [line.get("grid") for line in lines] == [[[4, 4]], [[4, 4]], [[3, 5]], None]
     assert load_file(tmp_path / "t" / "tokens-00000.safetensors")["tokens"].shape == (47,)
-    assert (result.grid, result.rejected) == (None, [{"key": "d.png", "reason": "too-small"}])
+    small = {"key": "d.png", "reason": "too-small", "detail": "1x9 pixels, needs 2x2"}
+    assert (result.grid, result.rejected) == (None, [small])
     with pytest.raises(VqcliError, match="one size only") as refused:
         encode(options("demo:2", model, size="native"), tmp_path / "n.npy")
     assert "-o tokens/" in refused.value.hint
@@ -160,11 +161,11 @@ def test_every_odd_image_is_accounted_for(tmp_path, model, small_shards):
     for name, image in odd.items():
         (tmp_path / "in" / name).write_bytes(image.data)
     result = encode(options(tmp_path / "in", model, batch_size=3), tmp_path / "t.npy")
-    bad = [{"key": name, "reason": odd[name].reason} for name in sorted(odd) if odd[name].reason]
-    assert result.rejected == bad
+    bad = [(name, odd[name].reason) for name in sorted(odd) if odd[name].reason]
+    assert [(image["key"], image["reason"]) for image in result.rejected] == bad
     assert result.encoded == len(odd) - len(bad) == len(np.load(tmp_path / "t.npy"))
     side = json.loads((tmp_path / "t.json").read_text())
-    assert side["rejected"] == bad
+    assert side["rejected"] == result.rejected
     assert side["keys"] == sorted(name for name in odd if not odd[name].reason)
     # upright pictures of any file type come to the same tokens
     row = dict(zip(side["keys"], np.load(tmp_path / "t.npy")))

@@ -70,7 +70,7 @@ def test_native_sizes_are_counted(tmp_path, model):
     afresh, stored = measure_usage(str(model), options), measure_usage(str(tmp_path / "t"))
     assert afresh.usage == stored.usage
     assert (afresh.usage.images, afresh.usage.tokens) == (2, 16 + 18)
-    assert afresh.rejected == [{"key": "c.png", "reason": "too-small"}]
+    assert afresh.rejected == [{"key": "c.png", "reason": "too-small", "detail": "1x1 pixels, needs 2x2"}]
 
 
 def test_entries_of_the_grid_are_told_apart(tmp_path):

@@ -106,7 +106,9 @@ def paragraph(text: str, indent: str = "") -> str:
 
 def rejections(rejected: Sequence[Mapping[str, str]], title: str = "rejected") -> list[str]:
     """Lines that name the first few inputs that could not be used, each with its reason."""
-    return listed(title, [f"{each['key']}: {each['reason']}" for each in rejected])
+    details = [f" ({each['detail']})" if each.get("detail") else "" for each in rejected]
+    named = [f"{each['key']}: {each['reason']}{detail}" for each, detail in zip(rejected, details)]
+    return listed(title, named)
 
 
 def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:

@@ -54,7 +54,7 @@ def bad_image(error: Exception, data: bytes, key: str) -> BadImage:
         return BadImage(key, "unsupported-format", f"{kind}, which this Pillow was built without; {MAGICK}")
     if isinstance(error, Image.UnidentifiedImageError):
         error = _said(kind, data) or error
-    text = str(error)
+    text = "" if isinstance(error, Image.UnidentifiedImageError) else str(error)  # it names an address
     unread = {"TIFF": _tiff_compression, "JPEG": _jpeg_process}.get(kind, lambda _: None)(data)
     if unread or re.search(NOT_SUPPORTED, text, re.IGNORECASE):
         return BadImage(key, "unsupported-format", f"{kind} of a form not read: {unread or text}; {MAGICK}")

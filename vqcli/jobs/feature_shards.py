@@ -187,7 +187,7 @@ class FeatureShards(Work[FeatureStore]):
                 batch, vectors_bnf = next(batches)
                 labels += batch.labels.tolist()
                 parts.append(vectors_bnf)
-                rejected += [{"key": image.key, "reason": image.reason} for image in batch.rejected]
+                rejected += [image.record() for image in batch.rejected]
                 done += len(batch.all_indices)
                 progress.advance(len(batch.all_indices))
                 if bad + len(rejected):

@@ -167,7 +167,7 @@ def count_images(
         for grid, ids in encoded.values():
             counts = counts or UsageCounts(encoder.tokenizer.spec.codebook_size, len(grid))
             counts.add(ids[None], grid)
-        rejected += [{"key": bad.key, "reason": bad.reason} for bad in batch.rejected]
+        rejected += [bad.record() for bad in batch.rejected]
         progress.advance(len(batch.all_indices))
     if counts is None:
         raise VqcliError(

@@ -238,7 +238,7 @@ def totals(folder: Path, shards: int, info: Any) -> dict[str, Any]:
                 for name in line.get("extras", ()):
                     kept[name] += 1
             else:
-                rejected.append({"key": line["key"], "reason": line["reason"]})
+                rejected.append({name: line[name] for name in ("key", "reason", "detail") if line.get(name)})
     grid = [list(side) for side in next(iter(grids))] if len(grids) == 1 else None
     found = {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
     return found | {"kept": kept} if kept else found

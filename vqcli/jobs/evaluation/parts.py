@@ -59,7 +59,7 @@ class Part:
 
     def reject(self, image: BadImage, what: str) -> None:
         """Note an image that could not be used, in ``what``'s work."""
-        self.rejected.append({"key": image.key, "reason": image.reason, "of": what})
+        self.rejected.append(image.record() | {"of": what})
 
     def finish(self, block: int, measuring: Measuring) -> None:
         """A block is done."""
