@@ -47,8 +47,8 @@ def test_what_is_told(tmp_path, model, tokens):
     assert done.stdout.splitlines() == [
         f"{out}  {used} of 300 codes, model {model}",
         "counted over 128 tokens:",
-        "  3 images of demo:3, resize (bicubic) and centre crop to 8x8",
-        f"  5 images of {tokens}, resize (bicubic) and centre crop to 8x8",
+        "  3 images of demo:3, colours to sRGB, resize (bicubic) and centre crop to 8x8",
+        f"  5 images of {tokens}, colours to sRGB, resize (bicubic) and centre crop to 8x8",
         f"{tmp_path}/t-pruned.npy  tokens with their new numbers",
     ]
     assert "renumber: 5/5 images" in done.stderr

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from tests.images import chunk, save
-from vqcli.data.colour import _conversion, conversion
 from vqcli.data.decode import as_rgb, decode_image
-from vqcli.data.profiles import PRIMARIES, SRGB_CURVE, make_profile
+from vqcli.data.decoding.colour import _conversion, conversion
+from vqcli.data.decoding.profiles import PRIMARIES, SRGB_CURVE, make_profile
 from vqcli.errors import BadImage
 
 P3 = make_profile(PRIMARIES[12], SRGB_CURVE)

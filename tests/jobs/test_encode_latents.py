@@ -164,7 +164,7 @@ def test_the_command(model, images, tmp_path, monkeypatch):
         "sides": [4, 4],
         "dtype": "float16",
         "fingerprint": load_tokenizer(model).fingerprint,
-        "preprocessing": "resize (bicubic) and centre crop to 8x8",
+        "preprocessing": "colours to sRGB, resize (bicubic) and centre crop to 8x8",
         "views": 1,
         "classes": 0,
     }

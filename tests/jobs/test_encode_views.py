@@ -45,8 +45,8 @@ def test_every_view_is_a_row_of_its_own(tmp_path, model, small_shards, augment, 
     assert side["keys"] == [f"{name}#{view}" for name in names for view in range(views)]
     assert side["labels"] == [label for label in (0, 0, 0, 1, 1, 1) for _ in range(views)]
     assert (side["views"], side["classes"]) == (views, ["cat", "dog"])
-    assert side["preprocessing"] == Views(source, (8, 8), 1.1 if views == 10 else None).preprocessing
     drawn = Views(source, (8, 8), 1.1 if views == 10 else None)
+    assert side["preprocessing"] == f"colours to sRGB, {drawn.preprocessing}"
     images = torch.stack([to_tensor(drawn[i].image) / 127.5 - 1 for i in range(6 * views)])
     with torch.inference_mode():
         ids = [load_tokenizer(model).encode(part).ids for part in images.split(4)]
@@ -155,4 +155,4 @@ def test_views_are_of_one_size(tmp_path, model):
             encode(options("demo:2", model, augment=augment, size="native"), tmp_path / "t")
     encode(options("demo:2", model, augment="ten-crop", size=(8, 12), crop_range=1.5), tmp_path / "t")
     told = json.loads((tmp_path / "t" / "plan.json").read_text())["tokens"]["preprocessing"]
-    assert told == "resize (bicubic) and centre crop to 12x18, ten crops of 8x12"
+    assert told == "colours to sRGB, resize (bicubic) and centre crop to 12x18, ten crops of 8x12"

@@ -168,7 +168,7 @@ def test_what_the_new_folder_tells(tmp_path, model):
     counted = measure_usage(str(model), images(model=model)).usage
     afresh = measure_usage(str(tmp_path / "pruned"), images(model=tmp_path / "pruned")).usage
     stored = json.loads((tmp_path / "pruned" / "usage.json").read_text())
-    what = "9 images of demo:9, resize (bicubic) and centre crop to 8x8"
+    what = "9 images of demo:9, colours to sRGB, resize (bicubic) and centre crop to 8x8"
     assert stored.pop("images") == what
     assert stored == {name: getattr(afresh, name) for name in stored}
     assert (stored["utilization"], stored["tokens"], stored["used"]) == (1.0, 144, counted.used)

@@ -15,13 +15,13 @@ import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from vqcli.data.colour import NoColourManagement, conversion, levels_of_16_bits
-from vqcli.data.foreign import MAGICK, RAW, is_cr2, is_raw
-from vqcli.data.formats import BAD_DATA, bad_image, formats_read
+from vqcli.data.decoding.colour import NoColourManagement, conversion, levels_of_16_bits
+from vqcli.data.decoding.foreign import MAGICK, RAW, is_cr2, is_raw
+from vqcli.data.decoding.formats import BAD_DATA, bad_image, formats_read
+from vqcli.data.decoding.png import PNG_MAGIC, plain
+from vqcli.data.decoding.profiles import find_profile, profile_of
+from vqcli.data.decoding.tiff import PHOTOMETRIC, WHITE_IS_ZERO, with_black_as_zero
 from vqcli.data.location import Disk, Location, NotAFile
-from vqcli.data.png import PNG_MAGIC, plain
-from vqcli.data.profiles import find_profile, profile_of
-from vqcli.data.tiff import PHOTOMETRIC, WHITE_IS_ZERO, with_black_as_zero
 from vqcli.errors import BadImage
 
 MAX_BYTES = 256 << 20

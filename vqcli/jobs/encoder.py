@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqcli.data.decoding.colour import COLOURS, COLOURS_KEPT
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
 from vqcli.data.images.views import VIEWS, Views
@@ -63,11 +64,12 @@ class Encoder:
     @property
     def preprocessing(self) -> str:
         """How images come to the tokenizer's size, in words."""
+        colours = COLOURS_KEPT if self.options.keep_profile else COLOURS
         if isinstance(self.source, Views):
-            return self.source.preprocessing
+            return f"{colours}, {self.source.preprocessing}"
         if self.size is None:
-            return f"native: centre cut to a multiple of {self.tokenizer.spec.downsample}"
-        return f"resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
+            return f"{colours}, centre cut to a multiple of {self.tokenizer.spec.downsample}"
+        return f"{colours}, resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
 
     @property
     def info(self) -> TokensInfo | LatentsInfo:

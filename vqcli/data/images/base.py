@@ -110,7 +110,8 @@ class StoredSource(Source):
 
     def __getitem__(self, i: int) -> Sample:
         key = self.key(i)
-        return Sample(decode_image(self.read(i), key), self.label(i), key, self.extras(i))
+        image = decode_image(self.read(i), key, keep_profile=self.reading.keep_profile)
+        return Sample(image, self.label(i), key, self.extras(i))
 
 
 class Unlabelled(Source):

@@ -18,6 +18,7 @@ import numpy as np
 
 from vqcli import __version__, files
 from vqcli.checkpoint.card import record_measured
+from vqcli.data.decoding.colour import COLOURS_KEPT
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import keep_allocated, pick_device
 from vqcli.jobs.evaluation.blocks import Blocks, left, starts
@@ -195,7 +196,7 @@ def conclude(
         reference=options.images or "",
         protocol=protocol.name,
         summary=protocol.summary,
-        preparation=target.preparation,
+        preparation=target.preparation + (f", {COLOURS_KEPT}" if options.keep_profile else ""),
         results={names[name]: value for name, value in found.items()},
         titles={names[name]: (reconstructs if "fid" in name else "") + titles[name] for name in found},
         metrics=total.configs(),

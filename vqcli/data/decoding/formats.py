@@ -11,8 +11,8 @@ from functools import cache
 from PIL import Image, features
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 
-from vqcli.data.foreign import MAGICK, no_image, told_format, unread_image
-from vqcli.data.tiff import tags
+from vqcli.data.decoding.foreign import MAGICK, no_image, told_format, unread_image
+from vqcli.data.decoding.tiff import tags
 from vqcli.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from vqcli.data.png import chunks
+from vqcli.data.decoding.png import chunks
 from vqcli.errors import BadImage
 
 PRIMARIES = {

@@ -1,0 +1,1 @@
+"""What decoding needs to know of formats, colours and tags."""
