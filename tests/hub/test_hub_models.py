@@ -282,3 +282,16 @@ def test_without_a_model_the_default_is_named(hub, alias, tmp_path, monkeypatch)
     done = vqcli("encode", "demo:1", "-o", tmp_path / "t.npy", "--size", 16, "--num-workers", 0)
     assert done.exit_code == 0, done.output
     assert "no --model: tiny-vq" in done.stderr
+
+
+def test_shards_with_an_index(hub):
+    """All files that the index names come with it."""
+    state = CASE.state(CASE.model())
+    told = {key: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, key in enumerate(state)}
+    shards = {
+        name: save({key: state[key] for key in told if told[key] == name}) for name in set(told.values())
+    }
+    index = json.dumps({"weight_map": told}).encode()
+    hub.commit("them/large", {**shards, "model.safetensors.index.json": index, "README.md": b"-"})
+    assert vqcli("pull", "them/large").exit_code == 0
+    assert vqcli("pull", "hf://them/large/model.safetensors.index.json").exit_code == 0

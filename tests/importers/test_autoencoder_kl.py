@@ -14,10 +14,12 @@ from tests.importers.plain_kl import picture as plain_picture
 from tests.tokenizers.test_golden import formula
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
-from vqcli.importers.autoencoder_kl import CompvisKlImporter, DiffusersKlImporter
+from vqcli.importers.autoencoder_kl import DiffusersKlImporter
+from vqcli.importers.containers import Checkpoint
 from vqcli.importers.options import ImportOptions
 from vqcli.library.import_tokenizer import convert_tokenizer
-from vqcli.library.importing import import_model, recognise
+from vqcli.library.importing import import_model
+from vqcli.library.recognition import recognise
 
 CASE = Case(
     "diffusers_kl",
@@ -100,14 +102,15 @@ def test_inside_of_a_whole_diffusion_model(tmp_path):
     inside = {f"first_stage_model.{key}": x for key, x in COMPVIS.state(model).items()}
     others = ("model.diffusion_model.out.weight", "model_ema.diffusion_modeloutweight", "betas")
     whole = inside | {key: torch.ones(3) for key in others}
-    name, importer = recognise(tmp_path, whole)
-    assert name == "compvis_kl"
-    assert not importer.averaged(whole)
-    found = convert_tokenizer(CompvisKlImporter(), whole, SIZE, {})
-    assert torch.equal(found.latents(images()), model.latents(images()))
+    found = recognise(tmp_path, [Checkpoint(whole, "state_dict")])
+    assert (found.layout, found.inside, found.averaged) == ("compvis_kl", "first_stage_model.", False)
+    assert found.left_out == {"model": 1, "model_ema": 1, "betas": 1}
+    made = convert_tokenizer(found.importer, found.state, SIZE, {})
+    assert torch.equal(made.latents(images()), model.latents(images()))
     del whole["first_stage_model.decoder.mid.block_1.conv1.bias"]
+    found = recognise(tmp_path, [Checkpoint(whole, "state_dict")])
     with pytest.raises(VqcliError, match=r"lacks 'decoder\.mid.block_1\.conv1\.bias'"):
-        convert_tokenizer(CompvisKlImporter(), whole, SIZE, {})
+        convert_tokenizer(found.importer, found.state, SIZE, {})
 
 
 @torch.inference_mode()

@@ -1,15 +1,18 @@
 """Foreign files: what training scripts really write is read, what could run code or is damaged is refused."""
 
 import argparse
+import datetime
+import functools
 import json
 import os
 import struct
 import sys
 import types
+import uuid
 import warnings
 import zipfile
-from collections import OrderedDict, defaultdict
-from pathlib import PosixPath
+from collections import Counter, OrderedDict, defaultdict, deque
+from pathlib import PosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from vqcli.errors import VqcliError
-from vqcli.importers.containers import read_checkpoint
+from vqcli.importers.containers import read_checkpoint, read_checkpoints
 
 STATE = {"encoder.weight": torch.arange(6.0).view(2, 3), "encoder.bias": torch.ones(2)}
 
@@ -61,6 +64,21 @@ def write(path, value, **options):
         ({"ema": None, "model": STATE, "state_dict": {"other": torch.ones(1)}}, "model"),
         ({"model": {f"module._orig_mod.{key}": x for key, x in STATE.items()}}, "model"),
         ({"model": {key: torch.nn.Parameter(x) for key, x in STATE.items()}}, "model"),
+        (
+            {"model_state_dict": STATE, "optimizer_state_dict": {"state": {}, "param_groups": []}},
+            "model_state_dict",
+        ),
+        ({"ema_state_dict": STATE, "model_state_dict": {"a.b": torch.ones(1)}}, "ema_state_dict"),
+        ({"net": STATE, "disc": {f"main.{i}.weight": torch.ones(1) for i in range(9)}}, "net"),
+        ({"params": {"a.b": torch.ones(1)}, "params_ema": STATE}, "params_ema"),
+        ({"ema": {"decay": 0.999, "shadow": STATE}, "model": {"a.b": torch.ones(1)}}, "ema.shadow"),
+        ({"trainer": {"vae_local": STATE, "step": 3}}, "trainer.vae_local"),
+        ({"mine": STATE, "log": {"loss": torch.tensor(1.0)}}, "mine"),
+        ({"epoch": 3, "best": torch.tensor(0.5), "opt": {"lr": 1e-4}, **STATE}, ""),
+        ({"model": {**STATE, "epoch": 3, "_extra_state": b"x", "a._extra_state": None}}, "model"),
+        ({"model": {f"_orig_mod.module.{key}": x for key, x in STATE.items()}}, "model"),
+        ({"model": {f"_forward_module._orig_mod.{key}": x for key, x in STATE.items()}}, "model"),
+        ({"model": {key.replace(".", "._orig_mod."): x for key, x in STATE.items()}}, "model"),
     ],
 )
 def test_containers(tmp_path, value, container, legacy):
@@ -200,7 +218,7 @@ def test_other_pickles(tmp_path):
     refused(path, "could run code: a pickle that torch.save does not write", "unsafe")
     refused(write(tmp_path / "b.pt", torch.nn.Linear(2, 2)), "torch.nn.modules.linear.Linear", "unsafe")
     refused(write(tmp_path / "c.pt", [1, 2]), "holds no weights by key", "layout")
-    refused(write(tmp_path / "d.pt", {"model": STATE | {"e": 3}}), "what is under 'e' is no tensor", "layout")
+    refused(write(tmp_path / "d.pt", {"model": STATE | {"e.f": 3}}), "under 'e.f' is no tensor", "layout")
 
 
 def rewritten(path, change, compression=zipfile.ZIP_STORED):
@@ -298,3 +316,62 @@ def test_what_is_no_checkpoint(tmp_path, content, said):
 def test_no_weights_in_safetensors(tmp_path):
     save_file({}, tmp_path / "a.safetensors")
     refused(tmp_path / "a.safetensors", "holds no weights", "layout")
+
+
+class Bunch(dict):
+    """A dict with attributes, as EasyDict is."""
+
+
+def test_what_scripts_leave_beside_weights(tmp_path, monkeypatch):
+    """Versions, devices, shapes, dtypes, numpy's scalars and states, dates, and kinds of dicts."""
+    with monkeypatch.context() as patch:
+        modules_of(patch, easydict__EasyDict=Bunch)
+        settings = Bunch(lr=1e-4, nested=Bunch(size=256))
+        settings.lr = 1e-4  # it also has attributes
+        value = {
+            "model": STATE,
+            "versions": {"torch": torch.__version__, "python": sys.version_info[:3]},
+            "where": [torch.device("cuda:0"), torch.Size([1, 2]), torch.float16, torch.Size(())],
+            "numpy": [
+                np.float16(1),
+                np.uint8(3),
+                np.str_("a"),
+                np.bool_(True),
+                np.dtype("int16"),
+                np.int64(3),
+            ],
+            "arrays": [np.ones(2, "uint8"), np.ones(0), np.array(["a"]), np.ones((2, 3), "float16").T],
+            "random": [np.random.RandomState(0).get_state(), torch.get_rng_state()],
+            "when": [datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(seconds=3)],
+            "paths": [PosixPath("a"), PureWindowsPath("c:\\a")],
+            "dicts": [defaultdict(list, a=[1]), Counter("aab"), OrderedDict(a=1), deque([1, 2], maxlen=3)],
+            "others": [{1, 2}, frozenset("a"), 1j, bytearray(b"a"), range(3), uuid.UUID(int=3)],
+            "settings": settings,
+        }
+        path = write(tmp_path / "a.pt", value)
+    check(path, container="model")
+
+
+@pytest.mark.parametrize("inner", [functools.partial(print, "a"), np.load, torch.load, open])
+def test_what_could_be_called_is_refused(tmp_path, inner):
+    refused(write(tmp_path / "a.pt", {"model": STATE, "loader": inner}), "could run code", "unsafe")
+
+
+def test_a_whole_model_gets_other_advice(tmp_path):
+    error = refused(write(tmp_path / "a.pt", torch.nn.Sequential(torch.nn.ReLU())), "could run", "unsafe")
+    assert "state_dict(), 'weights.pt')" in error.hint
+
+
+def test_all_weights_of_a_file_best_first(tmp_path):
+    other = {"a.b": torch.ones(1)}
+    path = write(tmp_path / "a.pt", {"disc": other, "model": STATE, "ema": STATE | other, "epoch": 3})
+    assert [found.container for found in read_checkpoints(path)] == ["ema", "model", "disc"]
+
+
+def test_many_names_of_one_place_are_one_place(tmp_path):
+    """Dicts in dicts, each named a thousand times, take no longer than one."""
+    inner = {"a.b": torch.ones(1)}
+    for _ in range(2):
+        inner = {f"{i}": inner for i in range(1000)}
+    path = write(tmp_path / "a.pt", {"model": STATE, "many": inner})
+    assert len(read_checkpoints(path)) == 2

@@ -34,6 +34,8 @@ def test_what_is_written(tmp_path, file):
         "sha256": files.sha256(file),
         "layout": "llamagen",
         "container": "model",
+        "inside": "",
+        "left_out": {},
         "averaged": False,
         "licence": "",
         "metric": "cosine",
@@ -192,7 +194,7 @@ def test_files_that_cannot_be_read(tmp_path, file):
     file.unlink()
     refused(file, "cannot read .*No such file")
     file.mkdir()
-    refused(file, "cannot read .*Is a directory")
+    refused(file, "vq.pt holds no weights")
 
 
 def test_a_place_that_is_taken(tmp_path, file):

@@ -94,7 +94,11 @@ UNTOLD = Group(
 def import_file(
     out: Out,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .pt, .pth, .ckpt, .bin or .safetensors file.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A .pt, .pth, .ckpt, .bin or .safetensors file, an index of several, or their folder.",
+        ),
     ],
     out_dir: Annotated[Path, option("--out", "-o", metavar="DIR", help="Folder for the model.")],
     options: Annotated[ImportOptions, UNTOLD],
@@ -122,11 +126,15 @@ def import_file(
 
 def _text(result: ImportResult) -> str:
     record = result.record
-    where = f"'{record['container']}' of {record['file']}" if record["container"] else record["file"]
+    places = [f"'{place}'" for place in (record["inside"], record["container"]) if place]
+    where = " of ".join([*places, record["file"]])
+    most = sorted(record["left_out"].items(), key=lambda item: -item[1])[:6]
+    others = ", ".join(f"{count:,} tensors under '{name}'" for name, count in most)
     rows = [
         ("folder", result.out),
         ("layout", result.layout),
         ("weights", f"{where}{', running averages' if record['averaged'] else ''}"),
+        *([("left out", others)] if others else []),
         *result.rows(),
         ("licence", f"{record['licence']} (its authors' code)" if record["licence"] else "not told"),
     ]

@@ -10,7 +10,7 @@ from vqcli.data.tokens.files import encoded_kind
 
 Kind = Literal["tokens", "latents", "images", "model"]
 MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
-"""What tells that a folder is a model's or a run's, not one of images."""
+"""What tells that a folder is a model's or a run's, not one of images; so does an index of weights."""
 WEIGHTS = frozenset({".pt", ".pth", ".ckpt", ".safetensors", ".bin"})
 """How files of published weights end, also before another ending: ``model.pth.tar``."""
 
@@ -27,7 +27,7 @@ def named(text: str) -> Kind:
     if encoded:
         return encoded
     if path.is_dir():
-        here = any((path / name).exists() for name in MODEL_FILES)
+        here = any((path / name).exists() for name in MODEL_FILES) or any(path.glob("*.index.json"))
     else:
         here = not WEIGHTS.isdisjoint(map(str.lower, path.suffixes)) and path.is_file()
     return "images" if not here and claimant(text) else "model"

@@ -7,7 +7,7 @@ times a number that stands beside the weights, if at all: 0.18215 is that of Sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vqcli.importers.base import State, unfit
@@ -19,8 +19,6 @@ from vqcli.importers.tokenizer import TokenizerImporter
 
 SCALE = 0.18215
 """Stable Diffusion's, which diffusers takes too where a ``config.json`` does not tell."""
-INSIDE = "first_stage_model."
-"""What its keys begin with in the file of a whole diffusion model."""
 
 
 class KlImporter(TokenizerImporter):
@@ -71,18 +69,10 @@ class DiffusersKlImporter(KlImporter, DiffusersImporter):
 
 
 class CompvisKlImporter(KlImporter):
-    """Stable Diffusion's VAE as CompVis' code has it: alone, or inside of a whole diffusion model."""
+    """Stable Diffusion's VAE as CompVis' code has it."""
 
-    HAS = tuple((mark, INSIDE + mark) for mark in ("encoder.down.", "encoder.mid.attn_1.q."))
-    LACKS = tuple(before + mark for mark in ("quantize.", *OTHERS, DEEPER) for before in ("", INSIDE))
+    HAS = ("encoder.down.", "encoder.mid.attn_1.q.")
+    LACKS = ("quantize.", *OTHERS, DEEPER)
     LAYOUT = TAMING
     IGNORED = ("loss.",)
     LICENCE = "MIT"
-
-    def weights(self, state: State, options: ImportOptions) -> State:
-        inside = {key.removeprefix(INSIDE): x for key, x in state.items() if key.startswith(INSIDE)}
-        return super().weights(inside or state, options)
-
-    def averaged(self, keys: Iterable[str]) -> bool:
-        keys = list(keys)
-        return super().averaged(keys) and not any(key.startswith(INSIDE) for key in keys)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,24 @@ from torch import Tensor
 
 from vqcli.errors import VqcliError
 from vqcli.importers.pickles import CONVERT, CUT, check_zip, unpickle
+from vqcli.importers.shards import check_keys, is_index, parts, read_index
 
-CONTAINERS = ("ema", "model", "module", "state_dict")
-"""Keys under which files hold weights, best first: authors evaluate averages."""
-WRAPPERS = ("module.", "_orig_mod.")
-"""What data parallelism and compilation put before every key."""
+CONTAINERS = (
+    *("model", "module", "state_dict", "model_state_dict", "model_state", "net", "network", "params"),
+    *("vqvae", "vq_model", "vqgan", "tokenizer", "first_stage_model", "vae", "autoencoder", "ae"),
+    *("generator", "g", "weights"),
+)
+"""Names under which files hold weights, best first. Before all go averages: authors evaluate those."""
+AVERAGED = re.compile(r"(?:^|[._\W])(?:ema|averaged?|shadow)(?=[._\W]|$)", re.IGNORECASE)
+"""What names of running averages have in them as a word: ``model_ema``, ``params_ema``, ``ema.shadow``."""
+WRAPPER = "module."
+"""What data parallelism puts before every key."""
+WRAPPED = re.compile(
+    r"(?:(?<=\.)|^)(?:_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+"""What compilation and sharding put before the keys of any module."""
+DEEPEST = 3
+"""Containers that lie in each other."""
 MOST_TENSORS, LONGEST_HEADER = 50_000, 16 << 20
 """Of any file that is read, and bytes of a safetensors header."""
 OTHERS = {
@@ -36,32 +50,61 @@ class Checkpoint:
     state: dict[str, Tensor]
     """By key, as the authors name them."""
     container: str
-    """Where in the file they were, of ``CONTAINERS``; empty where they are all it holds."""
+    """Where in the file they were, such as ``ema`` or ``trainer.vae``; empty where they are all it holds."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights of a zip or legacy file of ``torch.save``, or of a safetensors file.
+    """The weights of a file that are most likely meant. Raises VqcliError as ``read_checkpoints``."""
+    return read_checkpoints(path)[0]
 
+
+def read_checkpoints(path: Path) -> list[Checkpoint]:
+    """All weights of a file, those that are most likely meant first.
+
+    The file is a zip or legacy file of ``torch.save``, one of safetensors, or an index of several.
     Raises VqcliError if it is damaged, no such file, holds no weights, or holds what could run code.
     """
     with _explained(path):
-        with open(path, "rb") as file:
-            head = file.read(200)
-        if head.startswith(b"PK\x03\x04"):
-            check_zip(path)
-            found = unpickle(path, mmap=True)
-        elif head.startswith(b"\x80"):
-            found = unpickle(path, mmap=False)
-        elif head[8:9] == b"{":
-            check_header(path)
-            with safe_open(path, "pt") as tensors:
-                found = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-        else:
-            kind = "is neither a file of torch.save nor of safetensors" if head else "is empty"
-            kind = next((what for start, what in OTHERS.items() if head.lstrip().startswith(start)), kind)
-            raise VqcliError(f"{path} {kind}", hint=CUT, reason="format")
-        container, weights = weights_in(found)
-        return Checkpoint(check_state(path, weights), container)
+        found, size = _load(path)
+        places = sorted(weights_in(found), key=lambda place: _rank(*place)) or [("", found)]
+        first = check_state(path, places[0][1], places[0][0], size)
+        others = []
+        for where, weights in places[1:]:
+            with suppress(VqcliError):  # what is meant is good: the rest need not be weights
+                others.append(check_state(path, weights, where, size))
+        return [first, *(other for other in others if other.state)]
+
+
+def _load(path: Path) -> tuple[Any, int]:
+    """What a file or all files of an index hold, and their bytes."""
+    if not is_index(path):
+        return _load_one(path), path.stat().st_size
+    whole: dict[str, Any] = {}
+    parts(path)  # all are there
+    for name, keys in read_index(path).items():
+        shard = path.with_name(name)
+        with _explained(shard):
+            found = _load_one(shard)
+        check_keys(path, name, keys, found if isinstance(found, Mapping) else ())
+        whole |= found
+    return whole, sum(part.stat().st_size for part in parts(path))
+
+
+def _load_one(path: Path) -> Any:
+    with open(path, "rb") as file:
+        head = file.read(200)
+    if head.startswith(b"PK\x03\x04"):
+        check_zip(path)
+        return unpickle(path, mmap=True)
+    if head.startswith(b"\x80"):
+        return unpickle(path, mmap=False)
+    if head[8:9] == b"{":
+        check_header(path)
+        with safe_open(path, "pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    kind = "is neither a file of torch.save nor of safetensors" if head else "is empty"
+    kind = next((what for start, what in OTHERS.items() if head.lstrip().startswith(start)), kind)
+    raise VqcliError(f"{path} {kind}", hint=CUT, reason="format")
 
 
 @contextmanager
@@ -93,28 +136,52 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def weights_in(found: Any) -> tuple[str, Any]:
-    """The container in what a file holds, and the weights in there."""
-    if isinstance(found, Mapping):
-        for name in CONTAINERS:
-            if isinstance(found.get(name), Mapping) and found[name]:
-                return name, found[name]
-    return "", found
+def weights_in(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All places in what a file holds that have tensors by key, with their names."""
+    places: list[tuple[str, Any, int]] = [("", found, 0)]
+    seen = set()
+    for where, value, depth in places:
+        if not isinstance(value, Mapping) or id(value) in seen:
+            continue
+        seen.add(id(value))  # many names may lead to one place
+        if any(isinstance(key, str) and isinstance(inside, Tensor) for key, inside in value.items()):
+            yield where, value
+        if depth < DEEPEST:
+            inner = [(name, inside) for name, inside in value.items() if isinstance(name, str)]
+            places += [(f"{where}.{name}" if where else name, inside, depth + 1) for name, inside in inner]
 
 
-def check_state(path: Path, found: Any) -> dict[str, Tensor]:
-    """Weights by key, without wrappers' names. Raises VqcliError if they are none, or claim too much."""
+def _rank(where: str, weights: Mapping[str, Any]) -> tuple[bool, int, int, int]:
+    """Averages, then known names, then most tensors; what lies higher goes before what lies in it."""
+    names = [name.lower() for name in where.split(".")]
+    known = min((CONTAINERS.index(name) for name in names if name in CONTAINERS), default=len(CONTAINERS))
+    known = known + 1 if where and known == len(CONTAINERS) else known
+    return not AVERAGED.search(where), known, -len(weights), len(names)
+
+
+def check_state(path: Path, found: Any, where: str, size: int) -> Checkpoint:
+    """Weights by key, without wrappers' names. Raises VqcliError if they are none, or claim too much.
+
+    ``where`` is their container, and ``size`` the bytes of the file.
+    """
     if not isinstance(found, Mapping) or not any(isinstance(x, Tensor) for x in found.values()):
         raise VqcliError(f"{path} holds no weights by key", hint=CONVERT, reason="layout")
-    for key, tensor in found.items():
+    state = {key: x for key, x in found.items() if not (isinstance(key, str) and _is_beside(key, x))}
+    for key, tensor in state.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
             raise VqcliError(f"{path}: what is under {key!r} is no tensor", hint=CONVERT, reason="layout")
     # a view can claim any size, and a tensor may stand under two names
-    claimed = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
-    if len(found) > MOST_TENSORS or claimed > 2 * path.stat().st_size:
-        message = f"{path}: its {len(found):,} tensors claim {claimed:,} bytes, more than it can hold"
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if len(state) > MOST_TENSORS or claimed > 2 * size:
+        message = f"{path}: its {len(state):,} tensors claim {claimed:,} bytes, more than it can hold"
         raise VqcliError(message, hint=CUT, reason="damaged")
-    state = dict(found)
-    while wrapper := next((w for w in WRAPPERS if all(key.startswith(w) for key in state)), None):
-        state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
-    return state
+    while state and all(key.startswith(WRAPPER) or WRAPPED.match(key) for key in state):
+        state = {WRAPPED.sub("", key).removeprefix(WRAPPER): tensor for key, tensor in state.items()}
+    plain = {WRAPPED.sub("", key): tensor for key, tensor in state.items()}
+    return Checkpoint(plain if len(plain) == len(state) else state, where)
+
+
+def _is_beside(key: str, value: Any) -> bool:
+    """Whether what stands among weights is none: those belong to a part, whose name is followed by a dot."""
+    counter = isinstance(value, Tensor) and not value.ndim
+    return key.endswith("_extra_state") or ("." not in key and (counter or not isinstance(value, Tensor)))

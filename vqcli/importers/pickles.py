@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,14 @@ CUT = "download it again, and compare its size and SHA-256 with its source"
 """What helps with a damaged file."""
 CONVERT = (
     "save its weights alone where it was made: "
-    "safetensors.torch.save_file(torch.load(FILE)['state_dict'], 'model.safetensors')"
+    "safetensors.torch.save_file(torch.load(FILE, weights_only=False)['state_dict'], 'model.safetensors')"
 )
 """What helps with a file that holds too much."""
+WHOLE = (
+    "it is a whole model with its code's classes: save its weights alone where that code is: "
+    "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt')"
+)
+"""What helps where a module was saved and not its weights."""
 
 
 class Inert:
@@ -40,34 +46,65 @@ class Inert:
 
 
 class InertDict:
-    """Stands for a kind of dict: an empty one, which the file may fill."""
+    """Stands for a kind of dict: an empty one, which the file may fill and give attributes."""
 
     def __new__(cls, *_arguments: object) -> Any:
-        return {}
+        return OrderedDict()
 
 
+class InertList:
+    """Stands for a kind of list: an empty one, which the file may fill."""
+
+    def __new__(cls, *_arguments: object) -> Any:
+        return []
+
+
+class InertText:
+    """Stands for a kind of text."""
+
+    def __new__(cls, *_arguments: object) -> Any:
+        return ""
+
+
+CALLBACKS = {
+    "early_stopping": "EarlyStopping",
+    "lr_monitor": "LearningRateMonitor",
+    "model_checkpoint": "ModelCheckpoint",
+    "stochastic_weight_avg": "StochasticWeightAveraging",
+    "timer": "Timer",
+    "weight_averaging": "EMAWeightAveraging WeightAveraging",
+}
+"""Lightning's, which its checkpoints name by class."""
+KINDS = "bool_ float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 str_ complex64"
+"""Of numpy's scalars."""
+DTYPES = "Bool Float16 Float32 Float64 Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Str Bytes Object"
 INERT = {
     "argparse": "Namespace",
     "types": "SimpleNamespace",
     "typing": "Any Dict List Optional Tuple Union",
-    "builtins": "bool bytes dict float frozenset int list object slice str tuple",
-    "pathlib": "Path PosixPath PurePosixPath WindowsPath",
-    "pathlib._local": "PosixPath WindowsPath",
-    "datetime": "date datetime timedelta",
-    "numpy": "bool_ dtype float32 float64 int32 int64 ndarray",
+    "builtins": "bool bytes dict float frozenset int list object range slice str tuple",
+    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
+    "pathlib._local": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID",
+    "numpy": f"bool bytes_ dtype ndarray longlong ulonglong complex128 {KINDS}",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy._core.multiarray": "_reconstruct scalar",
-    "numpy.dtypes": "BoolDType Float32DType Float64DType Int32DType Int64DType",
+    "numpy.core.numeric": "_frombuffer",
+    "numpy._core.numeric": "_frombuffer",
+    "numpy.dtypes": " ".join(f"{kind}DType" for kind in DTYPES.split()),
+    "ml_collections.config_dict.config_dict": "ConfigDict FrozenConfigDict",
     "omegaconf.base": "ContainerMetadata Metadata",
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
-    "omegaconf.nodes": "AnyNode BooleanNode BytesNode FloatNode IntegerNode PathNode StringNode",
-    "pytorch_lightning.callbacks.early_stopping": "EarlyStopping",
-    "pytorch_lightning.callbacks.lr_monitor": "LearningRateMonitor",
-    "pytorch_lightning.callbacks.model_checkpoint": "ModelCheckpoint",
-    "lightning.pytorch.callbacks.early_stopping": "EarlyStopping",
-    "lightning.pytorch.callbacks.lr_monitor": "LearningRateMonitor",
-    "lightning.pytorch.callbacks.model_checkpoint": "ModelCheckpoint",
+    "omegaconf.nodes": "AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode",
+    **{
+        f"{package}.callbacks.{module}": names
+        for package in ("pytorch_lightning", "lightning.pytorch")
+        for module, names in CALLBACKS.items()
+    },
 }
 """What files of training scripts really hold beside weights: names of classes, by module."""
 INERT_DICTS = (
@@ -75,10 +112,20 @@ INERT_DICTS = (
     "pytorch_lightning.utilities.parsing.AttributeDict",
     "lightning.pytorch.utilities.parsing.AttributeDict",
     "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "easydict.EasyDict",
+    "addict.addict.Dict",
+    "munch.Munch",
+    "yacs.config.CfgNode",
+    "fvcore.common.config.CfgNode",
+    "mmengine.config.config.ConfigDict",
+    "mmcv.utils.config.ConfigDict",
 )
 STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *((Inert, f"{module}.{name}") for module, names in INERT.items() for name in names.split()),
     *((InertDict, name) for name in INERT_DICTS),
+    (InertList, "collections.deque"),
+    (InertText, "torch.torch_version.TorchVersion"),
 ]
 
 
@@ -113,8 +160,9 @@ def unpickle(path: Path, *, mmap: bool) -> Any:
             with suppress(Exception):
                 names = get_unsafe_globals_in_checkpoint(path)
             what = ", ".join(sorted(names)) or "a pickle that torch.save does not write"
+            module = any(name.startswith("torch.nn.modules.") for name in names)
             raise VqcliError(
                 f"{path} holds more than weights, and is not loaded because that could run code: {what}",
-                hint=CONVERT,
+                hint=WHOLE if module else CONVERT,
                 reason="unsafe",
             ) from e

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,12 +12,14 @@ from vqcli import files
 from vqcli.checkpoint.contents import OURS
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
+from vqcli.importers import shards
 from vqcli.importers.options import ImportOptions
 from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.cache import KIND, cache_folder, kept, kept_folder, variant
 from vqcli.library.downloads.fetch import HEAVY, Fetched, Listing, fetch, listing
 from vqcli.library.downloads.problems import title
 from vqcli.library.references import ENVIRONMENT, locate, published
+from vqcli.library.weight_files import holds_weights, only, usable, weights_file
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 DIFFUSERS = "diffusion_pytorch_model."
 """How names of its files of weights begin."""
-HALVES = re.compile(r"\.(?:fp16|bf16|non_ema)\.")
-"""Further forms of weights that lie beside."""
 
 
 def model_folder(reference: str | None, progress: Progress = silent) -> Path:
@@ -36,8 +35,8 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     Raises VqcliError where there is no model, and where ``import_model`` and ``downloads`` do.
     """
     named = reference or os.environ.get(ENVIRONMENT)
-    if named and Path(named).is_file():
-        return imported(Path(named), progress)
+    if named and (Path(named).is_file() or is_foreign(Path(named))):
+        return imported(weights_file(Path(named)), progress)
     source = published(named) if named else None
     if source is None:
         return locate(reference)
@@ -50,7 +49,7 @@ def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: 
     Of a generator it also depends on what no file tells: the ``size`` of its images in pixels a side, and the
     folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
     """
-    digest = files.sha256(path)
+    digest = shards.digest(path)
     folder = kept_folder(path, digest + variant(size, tokenizer))
     return kept(folder, lambda: _import(path, folder, digest, size, tokenizer, progress), progress)
 
@@ -97,8 +96,9 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
     known = cache_folder() / KIND / f"{source.sha256}{variant(source.size, tokenizer)}"
     if source.sha256 and files.verified(known):
         return known
-    named = source.file.endswith(HEAVY)
-    if named and not PurePosixPath(source.file).name.startswith(DIFFUSERS):
+    named = source.file.endswith((*HEAVY, shards.INDEX))
+    alone = source.file.endswith(HEAVY) and not PurePosixPath(source.file).name.startswith(DIFFUSERS)
+    if alone:
         return imported(fetch(source, memory(), progress).path, progress, source.size, tokenizer)
     found = listing(source, progress)
     if not source.file and "config.json" in found.names:
@@ -109,8 +109,20 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
     beside = PurePosixPath(name).with_name("config.json").as_posix()
     if beside in found.names:  # diffusers' tells what shapes do not
         fetch(replace(source, file=beside), memory(), progress)
-    path = fetch(replace(source, file=name), memory(), progress).path
-    return imported(path, progress, source.size, tokenizer)
+    got = fetch(replace(source, file=name), memory(), progress)
+    if shards.is_index(got.path):
+        for part in shards.read_index(got.path):
+            there = PurePosixPath(name).with_name(part).as_posix()
+            fetch(replace(source, file=there, revision=got.folder.name), memory(), progress)
+    return imported(got.path, progress, source.size, tokenizer)
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder holds weights of others, and is none of ours: a model's or a run's."""
+    if not holds_weights(folder) or (folder / "recipe.yaml").is_file():
+        return False
+    config = folder / "config.json"
+    return not (config.is_file() and is_ours(config))
 
 
 def memory() -> Path:
@@ -130,23 +142,8 @@ def is_ours(config: Path) -> bool:
 def only_candidate(source: Published, found: Listing) -> str:
     """The one file of weights that can be meant. Raises VqcliError that lists them if there are several."""
     below = f"{source.file}/" if source.file else ""
-    names = [name for name in found.names if name.startswith(below) and name.endswith(HEAVY)]
-    safe = {PurePosixPath(name).with_suffix("") for name in names if name.endswith(".safetensors")}
-    usable = [
-        name
-        for name in names
-        if not HALVES.search(name)
-        and (name.endswith(".safetensors") or PurePosixPath(name).with_suffix("") not in safe)
-    ]
-    if len(usable) == 1:
-        return usable[0]
-    first = f"hf://{source.repository}/{usable[0] if usable else 'FILE'}"
-    what = ", ".join(usable[:8]) + (f" and {len(usable) - 8:,} more" if len(usable) > 8 else "")
-    raise VqcliError(
-        f"{title(source)} holds several models: {what}" if usable else f"{title(source)} holds no weights",
-        hint=f"name one: {first}" if usable else "is it a model? name its file: " + first,
-        reason="ambiguous" if usable else "layout",
-    )
+    names = [name for name in found.names if name.startswith(below)]
+    return only(usable(names), title(source), f"hf://{source.repository}/")
 
 
 def _whole(source: Published, found: Listing, config: Fetched, progress: Progress) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,11 +10,13 @@ from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
 from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
+from vqcli.importers import shards
 from vqcli.importers.base import Importer, State
-from vqcli.importers.containers import Checkpoint, read_checkpoint
+from vqcli.importers.containers import Checkpoint, read_checkpoints
 from vqcli.importers.options import ImportOptions
+from vqcli.library.recognition import recognise
+from vqcli.library.weight_files import weights_file
 from vqcli.parts import attribute
-from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress, silent
 
 FORMAT, RECORD = 1, "import.json"
@@ -71,6 +72,7 @@ def import_model(
 ) -> ImportResult:
     """Write a model folder with the weights of a published checkpoint, a tokenizer's baked: all or nothing.
 
+    ``path`` is a file of weights, an index of several, or a folder that holds one model's.
     ``expected`` is the SHA-256 that the file must have. Raises VqcliError if it cannot be read or could run
     code, if it changes meanwhile, if its layout is not known, if a key is missing, unknown or of another
     shape, if weights are not finite, and if ``out`` is taken.
@@ -78,22 +80,25 @@ def import_model(
     options = options or ImportOptions()
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     progress.start("import", 3, "steps")
-    digest, found = read_hashed(path, expected)
+    path, digest, whole = read_hashed(path, expected)
     progress.advance()
-    layout, importer = recognise(path, found.state)
+    found = recognise(path, whole)
+    del whole
     record: dict[str, Any] = {
         "format": FORMAT,
         "file": path.name,
         "sha256": digest,
-        "layout": layout,
+        "layout": found.layout,
         "container": found.container,
-        "averaged": found.container == "ema" or importer.averaged(found.state),
-        "licence": importer.LICENCE,
+        "inside": found.inside,
+        "left_out": found.left_out,
+        "averaged": found.averaged,
+        "licence": found.importer.LICENCE,
     }
     try:
-        model = convert(importer, found.state, options, path)
+        model = convert(found.importer, found.state, options, path)
     except VqcliError as e:
-        raise VqcliError(f"{path} as {layout}: {e}", hint=e.hint, reason=e.reason) from e
+        raise VqcliError(f"{path} as {found.layout}: {e}", hint=e.hint, reason=e.reason) from e
     del found  # its memory is needed for writing
     check_unchanged(path, digest)
     record |= model.facts(digest)
@@ -111,36 +116,24 @@ def convert(importer: Importer, state: State, options: ImportOptions, path: Path
     return converted
 
 
-def read_hashed(path: Path, expected: str | None) -> tuple[str, Checkpoint]:
-    """The SHA-256 of a file, unless it is known already, and what the file holds. Raises VqcliError."""
+def read_hashed(path: Path, expected: str | None) -> tuple[Path, str, list[Checkpoint]]:
+    """The file of weights that a path names, its SHA-256 unless that is known already, and what it holds.
+
+    Raises VqcliError.
+    """
     try:
-        return expected or files.sha256(path), read_checkpoint(path)
+        path = weights_file(path)
+        return path, expected or shards.digest(path), read_checkpoints(path)
     except OSError as e:
-        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
+        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file, an index of several, or their folder"
         raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
-
-
-def recognise(path: Path, keys: Iterable[str]) -> tuple[str, Importer]:
-    """The one importer whose layout has these keys, and its name. Raises VqcliError if there is none."""
-    keys = sorted(keys)
-    known = known_parts("importers")
-    for name in known:
-        importer: Importer = resolve("importers", name)()
-        if importer.matches(keys):
-            return name, importer
-    some = ", ".join(f"'{key}'" for key in keys[:: max(1, len(keys) // 3)][:4])
-    raise VqcliError(
-        f"{path} has a layout that is not known: {len(keys):,} keys such as {some}",
-        hint=f"known: {', '.join(known)}",
-        reason="layout",
-    )
 
 
 def check_unchanged(path: Path, digest: str) -> None:
     """Raises VqcliError if a file is no longer what it was: weights are copied by now, and may be of both."""
     try:
-        changed = files.sha256(path) != digest
-    except OSError:
+        changed = shards.digest(path) != digest
+    except (OSError, VqcliError):
         changed = True
     if changed:
         raise VqcliError(
@@ -153,6 +146,7 @@ def check_unchanged(path: Path, digest: str) -> None:
 def describe(record: dict[str, Any]) -> str:
     """What the model card says of where it is from."""
     lines = [f"Imported from `{record['file']}` (SHA-256 {record['sha256']}), layout {record['layout']}"]
+    lines += [f", from '{record['inside']}' in it" if record["inside"] else ""]
     lines += [" with its running averages as weights" if record["averaged"] else "", "."]
     if record.get("metric"):
         untold = "; the file does not tell: --metric" if record["metric_assumed"] else ""
