@@ -26,5 +26,6 @@ class Stopper:
 
 
 def options(target, images="demo:11", metrics=CHEAP, **other):
-    given = {"device": "cpu", "num_workers": 0, "batch_size": 4, "save_every": 0, "random_networks": True}
+    given = {"device": "cpu", "num_workers": 0, "batch_size": 4, "save_every": 0}
+    given |= {"random_networks": True, "few_images": True}
     return EvaluateOptions(str(target), str(images) if images else None, metrics=metrics, **(given | other))

@@ -125,7 +125,7 @@ def test_two_processes_find_what_one_does(tmp_path, model):
     torch.set_num_threads(1)
     one = evaluate(options(model, metrics=("fid", "psnr", "usage")))
     arguments = ["evaluate", model, "--images", "demo:11", "--metrics", "fid,psnr,usage", "-b", 4, "--json"]
-    flags = ["--num-workers", 0, "--device", "cpu", "--random-networks", "-o", tmp_path / "out"]
+    flags = ["--num-workers", 0, "--device", "cpu", "--random-networks", "--force", "-o", tmp_path / "out"]
     found = json.loads(two_processes(SCRIPT, *arguments, *flags))
     assert found["results"] == pytest.approx(one.results, rel=1e-6)
     assert len((tmp_path / "out" / "images.csv").read_text().splitlines()) == 12

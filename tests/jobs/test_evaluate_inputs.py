@@ -174,8 +174,9 @@ def test_statistics_of_another_network_are_refused(tmp_path):
 def test_what_too_few_images_cannot_tell_is_told(tmp_path):
     images(tmp_path / "a", 3)
     found = evaluate(options(tmp_path / "a", tmp_path / "a", ("fid", "precision_recall")))
-    assert found.unmeasured == ["precision_recall"]
-    assert found.results.keys() == {"fid"}
+    assert found.unmeasured == {"precision_recall": "3 images a side, more are needed"}
+    assert found.results.keys() == {"fid", "precision", "recall"}
+    assert (found.results["precision"], found.results["recall"]) == (None, None)
 
 
 def test_of_a_protocol_remains_what_statistics_suffice_for(tmp_path):

@@ -203,3 +203,15 @@ def test_pixels_of_real_images():
     assert ours == pytest.approx(by_eigenvalues(*moments(rows[:300]), *moments(rows[300:])), rel=1e-6)
     few = moments(rows[:50])
     assert frechet_distance(*few, *few) < 1e-9
+
+
+@METRICS
+def test_fewer_images_than_features_are_told(kind):
+    """The covariance of fewer images than features is singular, and the distance too large."""
+    width = POOL if kind is Fid else SPATIAL
+    enough, few = features(width, 1), features(width - 1, 2)
+    metric = show(show(kind(kind.Config()), "reference", enough), "sample", enough)
+    assert (metric.seen(), metric.caution()) == ({"reference": width, "sample": width}, "")
+    metric = show(show(kind(kind.Config()), "reference", enough), "sample", few)
+    assert metric.seen()["sample"] == width - 1
+    assert metric.caution().startswith(f"fewer than {width} features: biased upwards")

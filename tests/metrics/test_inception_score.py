@@ -138,3 +138,12 @@ def test_options():
     for unfit in ({"splits": 10, "chunk": 5000}, {"splits": None}):
         with pytest.raises(VqcliError, match="splits or chunk"):
             parse(config, unfit, "metric")
+
+
+def test_parts_smaller_than_the_classes_are_told():
+    """A part of n images cannot score higher than n, however many classes there are."""
+    classes = logits().shape[1]
+    assert show(built(splits=1), logits(classes)).caution() == ""
+    few = show(built(splits=1), logits(classes - 1))
+    assert few.caution().startswith(f"{classes - 1} a part, fewer than {classes} classes: too low")
+    assert few.seen() == {"sample": classes - 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vqcli import files
@@ -25,6 +26,7 @@ QUALITY = {
     "kid": "KID {:.5f}",
 }
 """What a card says of the quality that a record tells."""
+NONE: Mapping[str, str] = MappingProxyType({})
 STARTS = ("Utilization: ", "Reconstructions of ")
 """What lines about such numbers begin with."""
 
@@ -59,12 +61,21 @@ def measured_lines(usage: UsageRecord | None) -> list[str]:
         f"Utilization: {usage.utilization:.2%} of the codes over {usage.tokens:,} tokens of "
         f"{usage.images} (uniform use would give {usage.uniform_expectation:.2%})."
     ]
-    return lines + quality_lines(usage.quality, usage.images, usage.protocol or "plain")
+    return lines + quality_lines(usage.quality, usage.images, usage.protocol or "plain", usage.cautions)
 
 
-def quality_lines(quality: Mapping[str, Any], images: str, protocol: str) -> list[str]:
-    """The line of a card about how near reconstructions are; none where nothing of it was measured."""
-    told = [words.format(quality[name]) for name, words in QUALITY.items() if quality.get(name) is not None]
+def quality_lines(
+    quality: Mapping[str, Any], images: str, protocol: str, cautions: Mapping[str, str] = NONE
+) -> list[str]:
+    """The line of a card about how near reconstructions are; none where nothing of it was measured.
+
+    ``cautions`` tell what is wrong with numbers, by their names.
+    """
+    told = [
+        words.format(quality[name]) + (f" ({cautions[name]})" if name in cautions else "")
+        for name, words in QUALITY.items()
+        if quality.get(name) is not None
+    ]
     if not told:
         return []
     known = PROTOCOLS.get(protocol)

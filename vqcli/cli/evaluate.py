@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,13 +151,15 @@ def evaluate(
     """
     from vqcli.jobs.evaluation.evaluate import evaluate as run
 
-    result = run(options, out_folder, force=force, progress=out.progress())
-    essential = "\n".join(f"{name} {value}" for name, value in result.results.items())
+    asked = replace(options, few_images=force)
+    result = run(asked, out_folder, force=force, progress=out.progress())
+    numbers = {name: "nan" if value is None else value for name, value in result.results.items()}
+    essential = "\n".join(f"{name} {value}" for name, value in numbers.items())
     out.result(result, lambda: _text(result), essential=essential)
     for written in filter(None, (out_folder, options.statistics)):
         out.say(f"wrote {written}")
     if result.unmeasured:
-        out.warn(f"too few images for {', '.join(result.unmeasured)}")
+        out.warn(f"not measured: {', '.join(result.unmeasured)}")
     if result.random_networks:
         out.warn(f"{', '.join(result.networks)} had random weights: what they measured means nothing")
     out.warn_rejected(result.rejected)

@@ -43,6 +43,15 @@ def network_weights(
     return _read(kept(folder, lambda: _make(network, folder, progress, without), progress) / MODEL)
 
 
+def is_published(name: str, given: str | None = None) -> bool:
+    """Whether ``network_weights`` gives the published weights: each file it reads has the hash of the table.
+
+    Raises VqcliError where what the user names is not there.
+    """
+    chosen = _chosen(NETWORKS[name], given)
+    return all(files.sha256(path).startswith(file.sha256) for file, path in chosen.items())
+
+
 def to_download(name: str, given: str | None = None) -> list[NetworkFile]:
     """What ``network_weights`` would download, by names: hashes of published files are not computed.
 

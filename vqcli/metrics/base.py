@@ -21,6 +21,8 @@ Side = Literal["reference", "sample"]
 """What a set of images is measured against, and what is measured."""
 State = dict[str, Tensor]
 """All that a metric has seen, in a form that files keep."""
+UNLIKE = "not comparable with published numbers of 50,000 images"
+"""What is said of numbers of sets that are smaller."""
 
 
 class Metric(ABC):
@@ -113,6 +115,19 @@ class SetMetric(Metric):
 
     SIDES: ClassVar[frozenset[Side]] = frozenset({"reference", "sample"})
     """What it looks at."""
+    LEAST: ClassVar[int] = 50
+    """Images a side below which its number tells nothing of either set."""
+
+    def seen(self) -> dict[Side, int]:
+        """Images of each side that its number is made of; without a side whose statistics were stored.
+
+        Empty where a metric keeps no count: then it is asked for its number however few there were.
+        """
+        return {}
+
+    def caution(self) -> str:
+        """What is wrong with its number where few images were seen for it; empty where nothing is."""
+        return ""
 
     def take_statistics(self, statistics: Mapping[str, np.ndarray]) -> bool:
         """Take the reference's stored statistics (``mu``, ``sigma``, ``mu_s``, ``sigma_s``: ADM's files).

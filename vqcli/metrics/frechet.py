@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
-from vqcli.metrics.base import SetMetric, Side, State
+from vqcli.metrics.base import UNLIKE, SetMetric, Side, State
 from vqcli.metrics.moments import Moments
 from vqcli.nn.inception import InceptionFeatures
 
@@ -90,6 +90,15 @@ class FrechetMetric(SetMetric):
         if not (self.stored and side == "reference"):
             self.moments[side].add(selected_bd)
 
+    def seen(self) -> dict[Side, int]:
+        sides = self.moments.items()
+        return {side: moments.count for side, moments in sides if not (self.stored and side == "reference")}
+
+    def caution(self) -> str:
+        """Too high where a covariance is singular for want of images."""
+        width, least = max(moments.width for moments in self.moments.values()), min(self.seen().values())
+        return f"fewer than {width:,} features: biased upwards, {UNLIKE}" if least < width else ""
+
     def statistics(self, side: Side) -> tuple[np.ndarray, np.ndarray]:
         """Mean (D,) and covariance (D, D), float64, as ADM's files store them.
 
@@ -109,8 +118,7 @@ class FrechetMetric(SetMetric):
 
     def result(self) -> dict[str, float]:
         (name,) = self.TITLES
-        needed: list[Side] = ["sample"] if self.stored else ["reference", "sample"]
-        if any(self.moments[side].count < 2 for side in needed):
+        if min(self.seen().values()) < 2:
             return {}
         return {name: frechet_distance(*self._statistics("reference"), *self._statistics("sample"))}
 

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vqcli.config import PartConfig
-from vqcli.metrics.base import SetMetric, Side, State
+from vqcli.metrics.base import UNLIKE, SetMetric, Side, State
 from vqcli.nn.inception import InceptionFeatures
 
 
@@ -98,6 +98,19 @@ class InceptionScore(SetMetric):
             self.count_s += state["count"]
             self.entropy_s += state["entropy"]
             self.total_sc += state["total"]
+
+    def seen(self) -> dict[Side, int]:
+        return {"sample": int(self.count_s.sum())}
+
+    def caution(self) -> str:
+        """Too low where a part has fewer images than there are classes: none of it can score higher."""
+        parts, classes = int((self.count_s > 0).sum()), self.total_sc.shape[1]
+        images = int(self.count_s.sum()) // max(parts, 1)
+        return (
+            f"{images:,} a part, fewer than {classes:,} classes: too low, {UNLIKE}"
+            if images < classes
+            else ""
+        )
 
     def result(self) -> dict[str, float]:
         """Mean and standard deviation (of S, not S - 1) over the parts that hold an image."""

@@ -100,6 +100,9 @@ class KeepingMetric(SetMetric):
     def observe(self, side: Side, indices: np.ndarray, features: InceptionFeatures) -> None:
         self.kept[side].add(torch.from_numpy(indices).long(), features.pool)
 
+    def seen(self) -> dict[Side, int]:
+        return {side: kept.count for side, kept in self.kept.items()}
+
     def state(self) -> State:
         """Of each side ``indices`` (M,) and ``features`` (M, D) float16: views, not copies."""
         found: State = {}

@@ -15,8 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vqcli.metrics.base import UNLIKE
 from vqcli.metrics.kept_features import KeepingConfig, KeepingMetric
 
+USUAL = 10_000
+"""Images of the smaller side of ADM's protocol."""
 BLOCK = 2048
 """Rows and columns of distances that are held at a time: 17 MB."""
 
@@ -89,6 +92,11 @@ class PrecisionRecall(KeepingMetric):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config, seed=0)
+
+    def caution(self) -> str:
+        """Balls shrink as sets grow: both numbers depend on how many images there are."""
+        few = min(self.seen().values()) < min(USUAL, self.config.keep)
+        return f"fewer than {USUAL:,}: both depend on how many there are, {UNLIKE}" if few else ""
 
     def result(self) -> dict[str, float]:
         sides = self.kept["reference"], self.kept["sample"]

@@ -23,6 +23,7 @@ from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import keep_allocated, pick_device
 from vqcli.jobs.evaluation.blocks import Blocks, left, starts
 from vqcli.jobs.evaluation.checks import check_network, check_places, check_record
+from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import usage_record, write_results, write_statistics
@@ -185,8 +186,8 @@ def conclude(
         if len(bad) == count:
             message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
-    each = {name: metric.result() for name, metric in total.metrics.items()}
-    found = {key: value for numbers in each.values() for key, value in numbers.items()}
+    judged = judge(total, few_images=options.few_images, measured_against=bool(options.images))
+    found = judged.numbers
     titles = total.titles()
     reconstructs = "r" if target.reconstructs else ""
     names = {name: f"{reconstructs if 'fid' in name else ''}{name}" for name in found}
@@ -198,11 +199,12 @@ def conclude(
         summary=protocol.summary,
         preparation=target.preparation + (f", {COLOURS_KEPT}" if options.keep_profile else ""),
         results={names[name]: value for name, value in found.items()},
+        cautions={names[name]: "; ".join(said) for name, said in judged.cautions.items()},
         titles={names[name]: (reconstructs if "fid" in name else "") + titles[name] for name in found},
         metrics=total.configs(),
         networks=total.networks,
         random_networks=options.random_networks and bool(total.networks),
-        unmeasured=[name for name, numbers in each.items() if not numbers] if options.images else [],
+        unmeasured=judged.unmeasured,
         counts=counts,
         rejected=rejected,
         seconds=seconds,

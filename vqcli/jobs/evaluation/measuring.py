@@ -15,7 +15,7 @@ from vqcli.checkpoint.weights import hash_of
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Seen
-from vqcli.library.weights import network_weights
+from vqcli.library.weights import is_published, network_weights
 from vqcli.metrics.base import Metric, PairMetric, SetMetric, Side, TokenMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
@@ -29,6 +29,8 @@ SIDES: tuple[Side, ...] = ("reference", "sample")
 INCEPTION = "fid-inception"
 WITHOUT = "--metrics psnr,ssim,usage, by which a tokenizer is measured without any network"
 """How to do without a network."""
+PUBLISHED, FOREIGN = "published weights", "not the published weights"
+"""What is said of a network's weights: whether each of their files has the SHA-256 of the published one."""
 
 
 class Measuring:
@@ -99,6 +101,11 @@ class Measuring:
                 for comparing in watching:
                     comparing.observe(side, np.concatenate([indices for indices, _ in some]), features)
 
+    @property
+    def foreign(self) -> list[str]:
+        """Networks whose weights were named by a user and are not the published ones."""
+        return [name for name, told in self.networks.items() if told.startswith(FOREIGN)]
+
     def titles(self) -> dict[str, str]:
         """What people call each number."""
         return {key: title for metric in self.metrics.values() for key, title in metric.TITLES.items()}
@@ -133,8 +140,8 @@ def open_measuring(
         if not metric.network:
             continue
         weights = find_weights(metric.network, options, progress)
-        source = "random weights" if options.random_networks else "published weights"
-        measuring.networks[metric.network] = f"{source}, SHA-256 {hash_of(weights)[:16]}"
+        told = f"SHA-256 {hash_of(weights)[:16]}"
+        measuring.networks[metric.network] = f"{weights_source(metric.network, options)}, {told}"
         if isinstance(metric, PairMetric):
             metric.load(weights, device)
         elif not measuring.inception:
@@ -145,14 +152,25 @@ def open_measuring(
     return measuring
 
 
+def weights_source(name: str, options: EvaluateOptions) -> str:
+    """What weights of a network are, in words: the published ones only where files have their hashes."""
+    if options.random_networks:
+        return "random weights"
+    return PUBLISHED if is_published(name, _given(name, options)) else FOREIGN
+
+
 def find_weights(name: str, options: EvaluateOptions, progress: Progress) -> dict[str, Tensor]:
     """The weights of a network, as published, or drawn. Raises VqcliError where they cannot be had."""
     if options.random_networks:
         with torch.device("meta"):
             own = FidInception().published() if name == INCEPTION else Lpips(_backbone(name)).state_dict()
         return random_weights(own)
+    return network_weights(name, _given(name, options), progress, WITHOUT)
+
+
+def _given(name: str, options: EvaluateOptions) -> str | None:
     given = options.inception_weights if name == INCEPTION else options.lpips_weights
-    return network_weights(name, str(given) if given else None, progress, WITHOUT)
+    return str(given) if given else None
 
 
 def _backbone(name: str) -> Backbone:

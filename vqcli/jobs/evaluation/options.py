@@ -46,6 +46,8 @@ class EvaluateOptions(ReadOptions):
     """Networks with random weights: shows that everything works; its numbers mean nothing elsewhere."""
     statistics: Path | None = None
     """Where the statistics of the measured images are written, for later evaluations to stand on."""
+    few_images: bool = False
+    """Also measure what needs more images than there are: ``--force`` of the command."""
     record: bool = False
     """Write the numbers into the tokenizer's folder."""
     save_every: float = 10.0

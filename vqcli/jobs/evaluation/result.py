@@ -26,7 +26,10 @@ class EvaluateResult:
     """What the protocol stands for."""
     preparation: str
     """What was done to the images."""
-    results: dict[str, float]
+    results: dict[str, float | None]
+    """By name; None where there were too few images, as ``unmeasured`` tells."""
+    cautions: dict[str, str]
+    """What is wrong with a number of ``results``: made of too few images, or by other weights than usual."""
     titles: dict[str, str]
     """What people call each number of ``results``."""
     metrics: dict[str, dict[str, Any]]
@@ -35,8 +38,8 @@ class EvaluateResult:
     """Where the weights of each network come from, and their hash."""
     random_networks: bool
     """Whether these have random weights: then their numbers mean nothing."""
-    unmeasured: list[str]
-    """Metrics for which there were too few images."""
+    unmeasured: dict[str, str]
+    """Metrics that were to be measured and are not, and why."""
     counts: dict[str, int]
     """Images of each stretch of work."""
     rejected: list[dict[str, str]]
@@ -58,13 +61,21 @@ class EvaluateResult:
             ("images", counts + (f" of {self.reference}" if reconstructs else "")),
             *([("against", self.reference)] if self.reference and not reconstructs else []),
             ("preparation", self.preparation),
-            *((self.titles[name], _told(name, value)) for name, value in self.results.items()),
+            *((self.titles[name], self._told(name)) for name, x in self.results.items() if x is not None),
+            *((self._title(name), f"not measured: {why}") for name, why in self.unmeasured.items()),
             *(("network", f"{name}, {what}") for name, what in self.networks.items()),
             ("speed", speed),
         ]
 
+    def _told(self, name: str) -> str:
+        told, caution = _number(name, self.results[name]), self.cautions.get(name)
+        return f"{told}  ({caution})" if caution else told
 
-def _told(name: str, value: float) -> str:
+    def _title(self, metric: str) -> str:
+        return self.titles.get(metric) or self.titles.get(f"r{metric}") or metric
+
+
+def _number(name: str, value: float | None) -> str:
     """A number as people read it."""
     if isinstance(value, int):
         return f"{value:,}"

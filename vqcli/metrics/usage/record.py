@@ -41,6 +41,8 @@ class UsageRecord(BaseModel):
     perplexity: float
     protocol: str | None = None
     """Name of the protocol that reconstructions were compared by; old files do not tell it."""
+    cautions: dict[str, str] = Field(default_factory=dict)
+    """What is wrong with a number, by its name: made of too few images, or by other weights than usual."""
 
     @classmethod
     def of(cls, report: UsageReport, images: str, protocol: str | None = None, **quality: Any) -> UsageRecord:
@@ -71,5 +73,6 @@ class UsageRecord(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """What ``usage.json`` holds."""
-        told = self.model_dump(exclude={"protocol"})
-        return told | ({"protocol": self.protocol} if self.protocol else {})
+        told = self.model_dump(exclude={"protocol", "cautions"})
+        more = {"protocol": self.protocol, "cautions": self.cautions}
+        return told | {name: value for name, value in more.items() if value}
