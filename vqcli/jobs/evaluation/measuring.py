@@ -29,7 +29,7 @@ SIDES: tuple[Side, ...] = ("reference", "sample")
 INCEPTION = "fid-inception"
 WITHOUT = "--metrics psnr,ssim,usage, by which a tokenizer is measured without any network"
 """How to do without a network."""
-PUBLISHED, FOREIGN = "published weights", "not the published weights"
+PUBLISHED, FOREIGN = "published weights", "other weights than the published"
 """What is said of a network's weights: whether each of their files has the SHA-256 of the published one."""
 
 
