@@ -1,6 +1,7 @@
 """Decoding: the images, their names, what is refused before anything is written, and continuing."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -192,6 +193,45 @@ def test_token_out_of_range_is_named_before_anything_is_written(tmp_path, model,
     with pytest.raises(VqcliError, match=message):
         decode(write_tokens(tmp_path / "t.npy", ids), tmp_path / "out", options(model, force=True))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 16), (7, 1, 16), (2, 3, 16)])
+def test_rows_of_whole_images_are_no_picture(tmp_path, model, shape):
+    """LlamaGen's (1, crops, tokens): refused with what makes it (crops, h, w), which is right."""
+    ids = np.resize(IDS, shape)
+    with pytest.raises(VqcliError, match=r"trained with 4x4 \(16\), and nothing beside") as refused:
+        decode(write_tokens(tmp_path / "t.npy", ids), tmp_path / "out", options(model))
+    assert refused.value.reason == "grid"
+    command = refused.value.hint.partition("a picture: ")[2].partition("; --force")[0]
+    here = {"np": SimpleNamespace(load=lambda name: ids, save=lambda name, x: np.save(tmp_path / name, x))}
+    eval(command, here)
+    assert decode(tmp_path / "tokens.npy", tmp_path / "out", options(model)).images == len(
+        ids.reshape(-1, 16)
+    )
+
+
+def test_another_grid_has_to_be_told_or_forced(tmp_path, model):
+    ids = np.resize(IDS, (2, 2, 6))
+    with pytest.raises(VqcliError, match=r"t.npy is \(2, 2, 6\), as of pictures of 2x6 tokens") as refused:
+        decode(write_tokens(tmp_path / "t.npy", ids), tmp_path / "out", options(model))
+    assert 'write {"grid": [[2, 6]]} to t.json' in refused.value.hint
+    assert not (tmp_path / "out").exists()
+    decode(tmp_path / "t.npy", tmp_path / "forced", options(model, force=True))
+    (tmp_path / "t.json").write_text('{"grid": [[2, 6]]}')
+    decode(tmp_path / "t.npy", tmp_path / "told", options(model))
+    for out in ("forced", "told"):
+        assert written(tmp_path / out)["000000.png"].shape == (4, 12, 3)
+
+
+def test_tokens_of_another_size_do_not_go_to_the_usual_model(tmp_path, model, monkeypatch):
+    """Before anything is fetched."""
+    monkeypatch.delenv("VQCLI_MODEL", raising=False)
+    monkeypatch.setattr(job, "open_tokenizer", lambda *_: pytest.fail("a model was opened"))
+    encode(ImageOptions("demo:2", str(model), device="cpu", num_workers=0), tmp_path / "t.npy")
+    unnamed = DecodeOptions(batch_size=3, device="cpu", model=None)
+    with pytest.raises(VqcliError, match=r"tokenizer \w{8} with 16 codes; .* has 16,384") as refused:
+        decode(tmp_path / "t.npy", tmp_path / "out", unnamed)
+    assert refused.value.hint.endswith("-m")
 
 
 def test_what_the_array_may_be(tmp_path, model):

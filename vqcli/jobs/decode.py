@@ -6,6 +6,7 @@ Shape letters: B images of a batch, L tokens an image.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.options import DecodeOptions
+from vqcli.library.aliases import ALIASES, DEFAULT
 from vqcli.library.open import open_tokenizer
+from vqcli.library.references import ENVIRONMENT
 from vqcli.nn.precision import autocast
 from vqcli.pixels import to_pil, to_uint8
 from vqcli.tokenizers.base import Tokenizer
@@ -59,6 +62,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     """
     start = time.monotonic()
     found = open_tokens(tokens)
+    check_usual(found, tokens, options.model)
     device = pick_device(options.device)
     tokenizer, folder = open_tokenizer(options.model, device, progress)
     tokenizer.quantizer.require_codes()
@@ -132,8 +136,10 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
             hint="give the tokenizer that made it with -m (a generator's lies in its folder), or --force",
             reason="fingerprint",
         )
+    if isinstance(found, TokensFile) and not found.tells_grid and not force:
+        check_shape(found, default_grid(tokenizer))
     if found.grid and not decodable(found.grid, tokenizer):
-        sides = " + ".join(f"{h}x{w}" for h, w in found.grid)
+        sides = sides_of(found.grid)
         raise VqcliError(
             f"{path} holds {sides} tokens an image, which this model cannot decode",
             hint="give the model that made it with -m",
@@ -143,6 +149,52 @@ def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokeni
     for block in found.blocks():
         check_range(path, block, start, spec.codebook_size, "give the model that made it with -m")
         start += len(block)
+
+
+def check_usual(found: TokensFile | TokensFolder, path: Path, model: str | None) -> None:
+    """Raises VqcliError where nobody names a model and the usual one cannot have made the tokens.
+
+    That is looked at before anything is downloaded.
+    """
+    usual = ALIASES[DEFAULT]
+    if model or os.environ.get(ENVIRONMENT) or not found.info or found.info.codebook_size == usual.codes:
+        return
+    made = f" {found.info.fingerprint[:8]}" if found.info.fingerprint else ""
+    raise VqcliError(
+        f"{path} is of tokenizer{made} with {found.info.codebook_size:,} codes; no model was named, and "
+        f"{DEFAULT}, the usual one, has {usual.codes:,}",
+        hint="give the tokenizer that made it with -m",
+        reason="fingerprint",
+    )
+
+
+def check_shape(found: TokensFile, own: Grid | None) -> None:
+    """Raises VqcliError if an array of which nothing tells the grid has another than the model's own.
+
+    LlamaGen's code writes (1, crops, tokens) an image, which is no picture of that many rows.
+    """
+    if own is None or found.grid in (None, own):
+        return
+    shape, length = found.array.shape, grid_length(own)
+    h, w = shape[1:]
+    if len(own) == 1 and w == length:
+        rows, columns = own[0]
+        how = f"np.save('tokens.npy', np.load({str(found.path)!r}).reshape(-1, {rows}, {columns}))"
+        hint = f"if it is LlamaGen's (1, crops, {length}), make each crop a picture: {how}"
+    else:
+        beside = found.path.with_suffix(".json").name
+        hint = f'if its pictures have {h}x{w} tokens, write {{"grid": [[{h}, {w}]]}} to {beside}'
+    raise VqcliError(
+        f"{found.path} is {shape}, as of pictures of {h}x{w} tokens; the model was trained with "
+        f"{sides_of(own)} ({length:,}), and nothing beside the array tells its grid",
+        hint=f"{hint}; --force decodes {h}x{w} tokens a picture",
+        reason="grid",
+    )
+
+
+def sides_of(grid: Grid) -> str:
+    """A grid in words."""
+    return " + ".join(f"{h}x{w}" for h, w in grid)
 
 
 def default_grid(tokenizer: Tokenizer) -> Grid | None:

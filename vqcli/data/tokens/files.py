@@ -53,9 +53,14 @@ class TokensFile:
         return len(self.array)
 
     @property
+    def tells_grid(self) -> bool:
+        """Whether the grid stands beside the array, and is not guessed from its shape."""
+        return "grid" in self.side
+
+    @property
     def grid(self) -> Grid | None:
         """The grid of every row; None where only the file's maker knows."""
-        if "grid" in self.side:
+        if self.tells_grid:
             return tuple((h, w) for h, w in self.side["grid"])
         return (self.array.shape[1:],) if self.array.ndim == 3 else None
 

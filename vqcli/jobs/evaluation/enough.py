@@ -56,7 +56,9 @@ def _wrong(metric: Metric, seen: Mapping[Side, int], foreign: Collection[str]) -
     """What is wrong with a number that a metric gives."""
     caution = metric.caution() if isinstance(metric, SetMetric) else ""
     said = [f"{images(seen)}, {caution}"] if caution else []
-    return said + ([f"by other weights of {metric.network} than the published"] if metric.network in foreign else [])
+    return said + (
+        [f"by other weights of {metric.network} than the published"] if metric.network in foreign else []
+    )
 
 
 def main_numbers(metric: Metric) -> list[str]:
