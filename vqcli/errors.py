@@ -109,9 +109,17 @@ class Interrupted(Exception):
         self.signal = signal
 
 
-def suggestion(name: str, known: list[str]) -> str:
-    """``did you mean 'x'?``, or the list of what there is."""
+MOST_KNOWN = 16
+"""Names that a hint lists."""
+
+
+def suggestion(name: str, known: list[str], listed: str = "") -> str:
+    """``did you mean 'x'?``, or the list of what there is; ``listed``, a command, shows a long one."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    if near := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean '{near[0]}'?"
+    if listed and len(known) > MOST_KNOWN:
+        return f"{listed} shows all {len(known)}"
+    more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
+    return f"known: {', '.join(known[:MOST_KNOWN])}{more}"

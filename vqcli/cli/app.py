@@ -130,11 +130,12 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
         context: typer.Context, plugin: list[str], json: bool, quiet: bool, verbose: bool, **arguments: Any
     ) -> None:
         out = Out(json, quiet, verbose)
+        out.plugins = [*(context.obj or ()), *(plugin or ())]
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out):
             from vqcli.plugins import allow, named_in_environment  # not for --help
 
-            allow(*named_in_environment(), *(context.obj or ()), *(plugin or ()))
+            allow(*named_in_environment(), *out.plugins)
             built = {name: group.build(arguments) for name, group in groups.items()}
             function(out, **built, **arguments)
 

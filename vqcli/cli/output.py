@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
-from vqcli.cli.text import counted, visible
+from vqcli.cli.text import counted, visible, with_plugins
 from vqcli.types import Progress, silent
 
 UNCLEAN = 3
@@ -64,6 +64,8 @@ class Out:
 
     def __init__(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.json, self.quiet, self.verbose = json, quiet, verbose
+        self.plugins: list[str] = []
+        """Those that the command was given: what it says to do next needs them too."""
         self._close: Callable[[], None] = lambda: None
 
     def result(
@@ -83,7 +85,7 @@ class Out:
         if self.json:
             print(json.dumps(to_plain(value), indent=2, allow_nan=False))  # noqa: T201
         elif not self.quiet:
-            _show(text() if callable(text) else text)
+            _show(with_plugins(text() if callable(text) else text, self.plugins))
         elif essential is not None and _is_terminal(sys.stdout):
             _show(str(essential))
         elif essential is not None:
@@ -130,6 +132,7 @@ class Out:
     def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
         """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may."""
         self.close()
+        message, hint = (with_plugins(said, self.plugins) for said in (message, hint))
         if self.json and leads():
             print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
             return

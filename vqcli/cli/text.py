@@ -8,6 +8,7 @@ is: what comes next is ``grep``, ``awk`` or a file.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,3 +123,18 @@ def listed(title: str, items: Sequence[object], most: int = 10) -> list[str]:
 def counted(number: int, what: str) -> str:
     """``1 image``, ``2,000 images``."""
     return f"{number:,} {what}" + "s" * (number != 1)
+
+
+TO_TYPE = re.compile(
+    r"\bvqcli (?:train|encode|decode|generate|evaluate|usage-report|prune|info|check|push|build-codebook)"
+    r"(?= [^;\n]*(?:(?<= )-|/|\.yaml))|(?<=with )--resume\b"
+)
+"""A command in a text that a reader would type: with a flag or a path, or the flag that continues a run."""
+
+
+def with_plugins(text: str, plugins: Sequence[str]) -> str:
+    """A text whose commands name the plugins that the command at hand was given, which they need too."""
+    if not plugins:
+        return text
+    flags = "".join(f" --plugin {shlex.quote(name)}" for name in plugins)
+    return TO_TYPE.sub(lambda found: found[0] + flags, text)

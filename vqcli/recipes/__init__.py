@@ -18,5 +18,9 @@ def recipe_text(name: str) -> str:
     """A shipped recipe's YAML with its comments. Raises VqcliError with the nearest known name."""
     names = recipe_names()
     if name not in names:
-        raise VqcliError(f"no recipe is called '{name}'", hint=suggestion(name, names), reason="config")
+        raise VqcliError(
+            f"no recipe is called '{name}'",
+            hint=suggestion(name, names, "vqcli list recipes"),
+            reason="config",
+        )
     return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

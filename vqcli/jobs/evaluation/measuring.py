@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from vqcli.checkpoint.weights import hash_of
+from vqcli.data.names import named
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Seen
@@ -165,7 +166,8 @@ def find_weights(name: str, options: EvaluateOptions, progress: Progress) -> dic
         with torch.device("meta"):
             own = FidInception().published() if name == INCEPTION else Lpips(_backbone(name)).state_dict()
         return random_weights(own)
-    return network_weights(name, _given(name, options), progress, WITHOUT)
+    without = "" if named(options.target) == "images" else WITHOUT  # which is for a tokenizer
+    return network_weights(name, _given(name, options), progress, without)
 
 
 def _given(name: str, options: EvaluateOptions) -> str | None:
