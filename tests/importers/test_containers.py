@@ -5,6 +5,7 @@ import datetime
 import functools
 import json
 import os
+import random
 import struct
 import sys
 import types
@@ -76,6 +77,9 @@ def write(path, value, **options):
         ({"mine": STATE, "log": {"loss": torch.tensor(1.0)}}, "mine"),
         ({"epoch": 3, "best": torch.tensor(0.5), "opt": {"lr": 1e-4}, **STATE}, ""),
         ({"model": {**STATE, "epoch": 3, "_extra_state": b"x", "a._extra_state": None}}, "model"),
+        ({"model": {key.replace("encoder.", "encoder.module."): x for key, x in STATE.items()}}, "model"),
+        ((STATE, 3), "0"),
+        ({"models": [{"lr": 1}, STATE]}, "models.1"),
         ({"model": {f"_orig_mod.module.{key}": x for key, x in STATE.items()}}, "model"),
         ({"model": {f"_forward_module._orig_mod.{key}": x for key, x in STATE.items()}}, "model"),
         ({"model": {key.replace(".", "._orig_mod."): x for key, x in STATE.items()}}, "model"),
@@ -305,6 +309,7 @@ def test_damaged_safetensors(tmp_path, content, said):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a pointer of Git LFS"),
         (b"<!DOCTYPE html><html>", "is a web page"),
         (b"\x1f\x8b\x08" + b"\0" * 40, "is compressed with gzip"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "is an HDF5 file"),
         (b"some text, not weights", "is neither a file of"),
     ],
 )
@@ -375,3 +380,29 @@ def test_many_names_of_one_place_are_one_place(tmp_path):
         inner = {f"{i}": inner for i in range(1000)}
     path = write(tmp_path / "a.pt", {"model": STATE, "many": inner})
     assert len(read_checkpoints(path)) == 2
+
+
+def test_sound_archives_of_other_kinds_are_not_damaged(tmp_path):
+    """TorchScript, numpy's arrays, any zip: what they are, and what makes a file of them that is read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its end
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "a.pt")
+    assert "torch.jit.load(FILE)" in refused(tmp_path / "a.pt", "is TorchScript", "format").hint
+    np.savez(tmp_path / "b.npz", a=np.ones(2))
+    assert "np.load(FILE)" in refused(tmp_path / "b.npz", "is an .npz of numpy", "format").hint
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("a/b.txt", "text")
+    refused(tmp_path / "c.zip", "is a zip archive", "format")
+
+
+def test_tensors_without_values_are_told(tmp_path):
+    state = {key: x.to("meta") for key, x in STATE.items()}
+    refused(write(tmp_path / "a.pt", state), "'encoder.weight' has a shape and no values", "layout")
+
+
+def test_states_of_training_are_let_in(tmp_path):
+    """Random numbers' generators, optimizers and scalers as objects."""
+    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters())
+    random_numbers = [np.random.RandomState(0), np.random.default_rng(0), random.Random(0)]
+    rest = {"optimizer": optimizer, "scaler": torch.amp.GradScaler("cpu"), "random": random_numbers}
+    check(write(tmp_path / "a.pt", {"model": STATE, **rest}), container="model")

@@ -25,22 +25,29 @@ CONTAINERS = (
 """Names under which files hold weights, best first. Before all go averages: authors evaluate those."""
 AVERAGED = re.compile(r"(?:^|[._\W])(?:ema|averaged?|shadow)(?=[._\W]|$)", re.IGNORECASE)
 """What names of running averages have in them as a word: ``model_ema``, ``params_ema``, ``ema.shadow``."""
-WRAPPER = "module."
-"""What data parallelism puts before every key."""
 WRAPPED = re.compile(
-    r"(?:(?<=\.)|^)(?:_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+    r"(?:(?<=\.)|^)(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-"""What compilation and sharding put before the keys of any module."""
-DEEPEST = 3
-"""Containers that lie in each other."""
+"""What data parallelism, compilation and sharding put before the keys of a model or of a part of it."""
+DEEPEST, MOST_LISTED = 3, 8
+"""Containers that lie in each other, and places of a list that are looked at."""
 MOST_TENSORS, LONGEST_HEADER = 50_000, 16 << 20
 """Of any file that is read, and bytes of a safetensors header."""
+UNPACK, ELSEWHERE = "unpack it first", "save its weights where it was made, as a .pt or .safetensors file"
 OTHERS = {
-    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself",
-    b"<": "is a web page",
-    b"\x1f\x8b": "is compressed with gzip",
+    b"version https://git-lfs": ("is a pointer of Git LFS, not the file itself", "git lfs pull fetches that"),
+    b"<": ("is a web page", "download the file itself: the link may lead to a page about it"),
+    b"\x1f\x8b": ("is compressed with gzip", UNPACK),
+    b"BZh": ("is compressed with bzip2", UNPACK),
+    b"\xfd7zXZ": ("is compressed with xz", UNPACK),
+    b"(\xb5/\xfd": ("is compressed with zstd", UNPACK),
+    b"7z\xbc\xaf": ("is a 7z archive", UNPACK),
+    b"Rar!": ("is a RAR archive", UNPACK),
+    b"\x89HDF": ("is an HDF5 file, as Keras writes", ELSEWHERE),
+    b"\x93NUMPY": ("is an array of numpy", ELSEWHERE),
+    b"GGUF": ("is a GGUF file", ELSEWHERE),
 }
-"""How files begin that are often met instead."""
+"""How files begin that are often met instead, what they are, and what helps."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ def _load_one(path: Path) -> Any:
         with safe_open(path, "pt") as tensors:
             return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
     kind = "is neither a file of torch.save nor of safetensors" if head else "is empty"
-    kind = next((what for start, what in OTHERS.items() if head.lstrip().startswith(start)), kind)
-    raise VqcliError(f"{path} {kind}", hint=CUT, reason="format")
+    known = (what for start, what in OTHERS.items() if head.lstrip().startswith(start))
+    kind, hint = next(known, (kind, CUT))
+    raise VqcliError(f"{path} {kind}", hint=hint, reason="format")
 
 
 @contextmanager
@@ -141,6 +149,8 @@ def weights_in(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     places: list[tuple[str, Any, int]] = [("", found, 0)]
     seen = set()
     for where, value, depth in places:
+        if isinstance(value, list | tuple):
+            value = {f"{i}": inside for i, inside in enumerate(value[:MOST_LISTED])}
         if not isinstance(value, Mapping) or id(value) in seen:
             continue
         seen.add(id(value))  # many names may lead to one place
@@ -170,13 +180,14 @@ def check_state(path: Path, found: Any, where: str, size: int) -> Checkpoint:
     for key, tensor in state.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
             raise VqcliError(f"{path}: what is under {key!r} is no tensor", hint=CONVERT, reason="layout")
+        if tensor.is_meta:
+            message = f"{path}: {key!r} has a shape and no values: it was saved from the device 'meta'"
+            raise VqcliError(message, hint="save it where its weights are loaded", reason="layout")
     # a view can claim any size, and a tensor may stand under two names
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     if len(state) > MOST_TENSORS or claimed > 2 * size:
         message = f"{path}: its {len(state):,} tensors claim {claimed:,} bytes, more than it can hold"
         raise VqcliError(message, hint=CUT, reason="damaged")
-    while state and all(key.startswith(WRAPPER) or WRAPPED.match(key) for key in state):
-        state = {WRAPPED.sub("", key).removeprefix(WRAPPER): tensor for key, tensor in state.items()}
     plain = {WRAPPED.sub("", key): tensor for key, tensor in state.items()}
     return Checkpoint(plain if len(plain) == len(state) else state, where)
 

@@ -10,7 +10,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,15 @@ WHOLE = (
     "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt')"
 )
 """What helps where a module was saved and not its weights."""
+
+
+SCRIPT = "save its weights alone: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')"
+"""What helps with TorchScript."""
+ARRAYS = (
+    "make tensors of it: "
+    "torch.save({name: torch.from_numpy(x) for name, x in np.load(FILE).items()}, 'weights.pt')"
+)
+"""What helps with numpy's files."""
 
 
 class Inert:
@@ -96,6 +105,17 @@ INERT = {
     "numpy._core.numeric": "_frombuffer",
     "numpy.dtypes": " ".join(f"{kind}DType" for kind in DTYPES.split()),
     "ml_collections.config_dict.config_dict": "ConfigDict FrozenConfigDict",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64",
+    "random": "Random",
+    "torch.optim.adam": "Adam",
+    "torch.optim.adamw": "AdamW",
+    "torch.optim.sgd": "SGD",
+    "torch.optim.lr_scheduler": "CosineAnnealingLR ExponentialLR MultiStepLR OneCycleLR StepLR",
+    "torch.amp.grad_scaler": "GradScaler _refresh_per_optimizer_state",
+    "torch.cuda.amp.grad_scaler": "GradScaler",
     "omegaconf.base": "ContainerMetadata Metadata",
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
@@ -136,6 +156,7 @@ def check_zip(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
+        check_kind(path, archive.namelist())
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
         total = sum(record.file_size for record in records)
         if not stored or total > path.stat().st_size or len(set(archive.namelist())) < len(records):
@@ -145,6 +166,20 @@ def check_zip(path: Path) -> None:
     if changed:
         message = f"{path} is damaged: {changed} has another checksum than when it was written"
         raise VqcliError(message, hint=CUT, reason="damaged")
+
+
+def check_kind(path: Path, names: Sequence[str]) -> None:
+    """Raises VqcliError on a zip that is sound and no file of ``torch.save``, by what it holds."""
+    ends = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in ends:
+        what, hint = "is TorchScript, a program with its weights", SCRIPT
+    elif names and all(name.endswith(".npy") for name in names):
+        what, hint = "is an .npz of numpy", ARRAYS
+    elif "data.pkl" not in ends:
+        what, hint = "is a zip archive, not a file of torch.save", "if the file is in it, unpack it first"
+    else:
+        return
+    raise VqcliError(f"{path} {what}", hint=hint, reason="format")
 
 
 def unpickle(path: Path, *, mmap: bool) -> Any:
