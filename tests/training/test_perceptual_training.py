@@ -36,6 +36,9 @@ def test_it_trains_measures_and_resumes(tmp_path, weights):
     assert 0 < lines[-1]["validation/lpips_alex"] < 10
     usage = json.loads((tmp_path / "whole" / "model" / "usage.json").read_text())
     assert usage["lpips_alex"] == lines[-1]["validation/lpips_alex"]
+    assert usage["cautions"] == {"lpips_alex": "by other weights of lpips-alex than the published"}
+    card = (tmp_path / "whole" / "model" / "README.md").read_text()
+    assert f"(AlexNet) ({usage['cautions']['lpips_alex']})" in card
     with pytest.raises(Interrupted):
         start(tmp_path / "run", alex(weights), *SIZE, progress=Recorded(2))
     resume(tmp_path / "run")

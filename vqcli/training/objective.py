@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vqcli.checkpoint.weights import hash_of
 from vqcli.errors import VqcliError
+from vqcli.library.weights import is_published
 from vqcli.losses.base import ImageLoss
 from vqcli.losses.perceptual import PerceptualLoss
 from vqcli.nn.lpips import EPS, Lpips
@@ -29,6 +30,8 @@ class Objective:
         self.precision, self.device = recipe.training.precision, device
         self.image_size = recipe.data.height_width
         self.terms: dict[str, ImageLoss] = {}
+        self.other_weights: dict[str, str] = {}
+        """What is wrong with LPIPS where its weights are not the published ones, by its name in a record."""
         for name, config in recipe.losses.items():
             if config.weight:
                 self.terms[name] = self._term(config, models)
@@ -50,6 +53,9 @@ class Objective:
         if term.network:
             assert models is not None
             term.load(models.network(term.network, config.weights))
+            if isinstance(term, PerceptualLoss) and not is_published(term.network, config.weights):
+                said = f"by other weights of {term.network} than the published"
+                self.other_weights[f"lpips_{term.lpips.net}"] = said
         return term
 
     def losses(self, reconstruction: Tensor, images: Tensor, last_layer: Tensor, step: int) -> Losses:

@@ -264,6 +264,9 @@ class TokenizerTask(Task):
     def export(self, model: nn.Module, folder: Path, measured: dict[str, Any]) -> None:
         assert isinstance(model, Tokenizer)
         usage = usage_record(measured, self.recipe.data.source)
+        said = self.objective.other_weights
+        if usage and said:
+            usage = usage.model_copy(update={"cautions": said})
         averaged = self.recipe.training.average
         note = (
             f"Weights: running average, decay {averaged}."
@@ -272,5 +275,5 @@ class TokenizerTask(Task):
         )
         if measured and usage is None:  # without a codebook, quality is all that was measured
             of = f"{measured['images']:,} held-out images of {self.recipe.data.source}"
-            note = "\n".join([*quality_lines(measured, of, PROTOCOL.name), note])
+            note = "\n".join([*quality_lines(measured, of, PROTOCOL.name, said), note])
         save_tokenizer(model, folder, usage=usage, note=note)
