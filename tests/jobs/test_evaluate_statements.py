@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,13 @@ def test_reconstructions_and_statistics_are_counted_too(tmp_path):
     images(tmp_path / "b", 5)
     evaluate(options(tmp_path / "a", None, ("fid",), statistics=tmp_path / "s.npz"))
     found = evaluate(options(tmp_path / "b", tmp_path / "s.npz", ("fid",), few_images=False))
+    assert found.unmeasured["fid"].startswith("5 images to measure, at least 50")
+    evaluate(options(tmp_path / "b", None, ("fid",), statistics=tmp_path / "few.npz"))
+    found = evaluate(options(tmp_path / "a", tmp_path / "few.npz", ("fid",), few_images=False))
+    assert found.unmeasured["fid"].startswith("5 images to measure against, at least 50")
+    with np.load(tmp_path / "few.npz") as file:
+        np.savez(tmp_path / "adm.npz", **{name: file[name] for name in ("mu", "sigma")})
+    found = evaluate(options(tmp_path / "b", tmp_path / "adm.npz", ("fid",), few_images=False))
     assert found.unmeasured["fid"].startswith("5 images, at least 50")
 
 

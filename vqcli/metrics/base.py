@@ -119,7 +119,7 @@ class SetMetric(Metric):
     """Images a side below which its number tells nothing of either set."""
 
     def seen(self) -> dict[Side, int]:
-        """Images of each side that its number is made of; without a side whose statistics were stored.
+        """Images of each side that its number is made of; without a side of which nobody tells.
 
         Empty where a metric keeps no count: then it is asked for its number however few there were.
         """
@@ -131,6 +131,8 @@ class SetMetric(Metric):
 
     def take_statistics(self, statistics: Mapping[str, np.ndarray]) -> bool:
         """Take the reference's stored statistics (``mu``, ``sigma``, ``mu_s``, ``sigma_s``: ADM's files).
+
+        ``images`` is how many they are of, where the file tells.
 
         False where they do not suffice: then it has to see the reference's images. Raises VqcliError where
         they have not the form they should.

@@ -66,6 +66,8 @@ class FrechetMetric(SetMetric):
         self.moments: dict[Side, Moments] = {"reference": Moments(), "sample": Moments()}
         self.stored: tuple[Tensor, Tensor] | None = None
         """Mean (D,) and covariance (D, D) of the reference that were taken from a file."""
+        self.stored_images: int | None = None
+        """Of how many images these are, where the file tells."""
 
     @abstractmethod
     def select(self, features: InceptionFeatures) -> Tensor:
@@ -77,6 +79,7 @@ class FrechetMetric(SetMetric):
         mean_d, cov_dd = (statistics[name] for name in self.NAMES)
         _check(mean_d, cov_dd, " and ".join(self.NAMES))
         self.stored = _float64(mean_d), _float64(cov_dd)
+        self.stored_images = int(statistics["images"]) if "images" in statistics else None
         return True
 
     def observe(self, side: Side, indices: np.ndarray, features: InceptionFeatures) -> None:
@@ -91,8 +94,10 @@ class FrechetMetric(SetMetric):
             self.moments[side].add(selected_bd)
 
     def seen(self) -> dict[Side, int]:
-        sides = self.moments.items()
-        return {side: moments.count for side, moments in sides if not (self.stored and side == "reference")}
+        seen = {side: moments.count for side, moments in self.moments.items()}
+        if self.stored:
+            del seen["reference"]
+        return seen if self.stored_images is None else {"reference": self.stored_images, **seen}
 
     def caution(self) -> str:
         """Too high where a covariance is singular for want of images."""

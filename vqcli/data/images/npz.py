@@ -33,8 +33,8 @@ from vqcli.types import Reading, Sample
 IMAGES, LABELS = "arr_0", "arr_1"
 STATISTICS = (("mu", "sigma"), ("mu_s", "sigma_s"))
 """Means and covariances of a reference set: of Inception's pooled features, and of its spatial ones."""
-RESIZING, NETWORK = "resize", "network"
-"""How images were resized before these were taken, and by which weights: words that vqcli adds."""
+RESIZING, NETWORK, COUNT = "resize", "network", "images"
+"""How images were resized before these were taken, by which weights, and how many: words of vqcli."""
 MOST_BYTES = 8 << 30
 """Of an array that must be held in memory: images that are compressed, labels, statistics."""
 UNCOMPRESSED = "store images uncompressed (numpy.savez): they are then read one by one"
@@ -148,7 +148,7 @@ def read_statistics(place: Location) -> dict[str, np.ndarray]:
 
 
 def read_word(place: Location, name: str) -> str:
-    """What a file tells of its statistics, ``RESIZING`` or ``NETWORK``; empty where it does not.
+    """What a file tells of its statistics, ``RESIZING``, ``NETWORK`` or ``COUNT``; empty where it does not.
 
     Raises VqcliError if the file is damaged.
     """

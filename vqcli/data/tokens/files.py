@@ -114,7 +114,9 @@ def _open_array(path: Path) -> np.ndarray:
         raise VqcliError(f"{path} is no readable array: {said}", hint=OURS, reason="damaged") from e
     if array.dtype.kind not in "ui" or array.ndim not in (2, 3) or 0 in array.shape:
         message = f"{path} holds {array.dtype} {array.shape}, not integers (N, h, w) or (N, L)"
-        raise VqcliError(message, hint=OURS, reason="wrong-kind")
+        again = f"; or make each image a row: np.load({str(path)!r}).reshape(-1, h, w)"
+        hint = OURS + (again if array.dtype.kind in "ui" and array.size else "")
+        raise VqcliError(message, hint=hint, reason="wrong-kind")
     return array
 
 

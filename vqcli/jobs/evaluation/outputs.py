@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqcli import files
-from vqcli.data.images.npz import NETWORK, RESIZING
+from vqcli.data.images.npz import COUNT, NETWORK, RESIZING
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.result import EvaluateResult
@@ -140,6 +140,7 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
             if metric.moments["sample"].count < 2:
                 raise VqcliError("one image has no statistics", hint="give more", reason="input-empty")
             arrays |= dict(zip(metric.NAMES, metric.statistics("sample")))
+            arrays[COUNT] = np.array(str(metric.moments["sample"].count))
     with files.writing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 

@@ -14,7 +14,7 @@ import torch
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.data.images.npz import NETWORK, RESIZING, NpzSource, read_statistics, read_word
+from vqcli.data.images.npz import COUNT, NETWORK, RESIZING, NpzSource, read_statistics, read_word
 from vqcli.data.images.open import open_source
 from vqcli.data.location import location
 from vqcli.data.names import named
@@ -195,6 +195,8 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
     if NpzSource.claims(options.images):
         path = location(options.images)
         target.statistics, target.statistics_of = read_statistics(path), read_word(path, NETWORK)
+        if (told := read_word(path, COUNT)).isdecimal():
+            target.statistics = {**target.statistics, COUNT: np.array(int(told))}
         usual = "tensorflow" if "mu_s" in target.statistics else protocol.resize  # ADM's; others do not tell
         resized = read_word(path, RESIZING) or usual
         if target.statistics and resized != protocol.resize:
