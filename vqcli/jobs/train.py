@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,18 +12,22 @@ from typing import Any
 
 from vqcli import files
 from vqcli.checkpoint.folder import row_of
+from vqcli.config import override
+from vqcli.data.images.open import claimant
 from vqcli.data.loader import TrainPlan, batches_per_epoch
+from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
 from vqcli.library.references import newest_checkpoint
+from vqcli.recipes import recipe_names
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
 from vqcli.training.data import Data
 from vqcli.training.loop import Trainer
-from vqcli.training.recipe import Recipe, read_recipe
+from vqcli.training.recipe import Recipe, read_recipe, recipe_keys
 from vqcli.training.resume import restore
 from vqcli.training.run import Run
 from vqcli.types import Progress, silent
@@ -112,17 +117,64 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run folder and the recipe that holds for it."""
     if options.resume:
         return resumed(options)
-    name = options.recipe or "demo"
+    name = options.recipe or default_recipe(options.settings)
+    check_is_recipe(name)
+    recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
+    run = Run(options.out or RUNS / Path(name).stem)
+    check_free(run)
+    return run, recipe
+
+
+def default_recipe(settings: Sequence[str]) -> str:
+    """``photos`` for whatever images are named, else the demo. Raises VqcliError for tokens and latents."""
+    source = override({}, settings).get("data", {}).get("source")
+    if source is None or resolve("sources", "demo").claims(str(source)):
+        return "demo"
+    kind = named(str(source))
+    if kind in ("tokens", "latents"):
+        raise VqcliError(
+            f"{source} holds {kind}, which a generator learns: name its recipe",
+            hint=f"vqcli train gpt-cifar10 --data {source} --tokenizer MODEL; vqcli list recipes",
+            reason="option",
+        )
+    return "photos"
+
+
+def check_is_recipe(name: str) -> None:
+    """Raises VqcliError if what stands for a recipe is a run, or images."""
     if Path(name).is_dir() and Run(Path(name)).exists():
         raise VqcliError(
             f"{name} is a run, not a recipe",
             hint=f"continue it: vqcli train --resume {name}; or train {name}/recipe.yaml anew, with --out",
             reason="config",
         )
-    recipe = read_recipe(name, options.settings, options.lpips_weights)
-    run = Run(options.out or RUNS / Path(name).stem)
-    check_free(run)
-    return run, recipe
+    if name not in recipe_names() and claimant(name):
+        raise VqcliError(
+            f"{name} holds images, and is no recipe", hint=f"vqcli train --data {name}", reason="config"
+        )
+
+
+def with_codes(name: str, options: TrainOptions) -> list[str]:
+    """The settings of a run, with that of ``codes``. Raises VqcliError where the recipe has no such key."""
+    if options.codes is None:
+        return options.settings
+    tokenizer = recipe_keys(name, options.settings).get("tokenizer")
+    book = tokenizer.get("codebook") if isinstance(tokenizer, dict) else None
+    if not isinstance(book, dict):
+        raise VqcliError(
+            f"--codes: {name} trains no codebook",
+            hint="a generator has the codes of its tokenizer: --tokenizer MODEL",
+            reason="option",
+        )
+    keys = resolve("codebooks", book.get("name")).Config.model_fields
+    if "size" not in keys:
+        others = ", ".join(f"tokenizer.codebook.{key}" for key in keys if key in ("levels", "bits"))
+        raise VqcliError(
+            f"--codes: the codebook '{book['name']}' of {name} has no size of its own",
+            hint=f"its codes follow from {others}: --set {others}=..." if others else "leave --codes away",
+            reason="option",
+        )
+    return [*options.settings, f"tokenizer.codebook.size={options.codes}"]
 
 
 def check_free(run: Run) -> None:
@@ -142,7 +194,8 @@ def check_free(run: Run) -> None:
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
-    return run, read_recipe(str(run.recipe_file), options.settings, options.lpips_weights)
+    name = str(run.recipe_file)
+    return run, read_recipe(name, with_codes(name, options), options.lpips_weights)
 
 
 def find_run(options: TrainOptions) -> Run:
@@ -177,7 +230,7 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     if not batches_per_epoch(data.images, plan):
         raise VqcliError(
             f"{data.images} training images do not fill one batch of {recipe.training.batch_size}",
-            hint="add images, or lower training.batch_size",
+            hint="add images, or lower --batch-size",
             reason="input-empty",
         )
     set_seed(recipe.seed)
