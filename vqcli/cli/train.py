@@ -204,12 +204,20 @@ def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
 
 
 def _text(result: TrainResult) -> str:
-    lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}", *result.summary]
+    lines = [f"{result.model}  {result.steps:,} steps{_time(result)}", *result.summary]
     if result.rejected:
         lines.append(f"{result.rejected} images were rejected")
-    lines.append(f"Next: vqcli {result.use} -m {result.run}")
+    if result.pictures:
+        lines.append(f"look at {' and '.join(map(str, result.pictures))}")
+    lines.append(f"Next: vqcli {result.use} -m {result.run}{result.flags}")
     return "\n".join(lines)
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+def _time(result: TrainResult) -> str:
+    """Of all sittings, as far as it is known."""
+    from vqcli.training.words import minutes
+
+    if result.total_seconds is None:
+        return f", the last of them in {minutes(result.seconds)}" if result.sittings > 1 else ""
+    several = f" over {result.sittings} sittings" if result.sittings > 1 else ""
+    return f" in {minutes(result.total_seconds)}{several}"

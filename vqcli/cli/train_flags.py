@@ -54,7 +54,8 @@ def unknown_flag(flag: str, arguments: Sequence[str]) -> str:
         return f"there is no flag {flag}: it is called {flags[name]}"
     keys = {other: key for key, others in KEYS.items() for other in others.split()}
     if name in keys:
-        return f"there is no flag {flag}: write {_set(*keys[name].split('='), flag, arguments)}"
+        key, _, value = keys[name].partition("=")
+        return f"there is no flag {flag}: write {_set(key, value, flag, arguments)}"
     known = dict(flattened(_recipe(arguments)))
     found = named_keys(name, known)
     if not found and (near := difflib.get_close_matches(name, flags, n=1, cutoff=NEAR)):

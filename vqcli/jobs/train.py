@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,24 +12,23 @@ from typing import Any
 
 from vqcli import files
 from vqcli.checkpoint.folder import row_of
-from vqcli.config import override
-from vqcli.data.images.open import claimant
 from vqcli.data.loader import TrainPlan, batches_per_epoch
-from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
+from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
+from vqcli.jobs.train_words import head
 from vqcli.library.references import newest_checkpoint
-from vqcli.recipes import recipe_names
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
 from vqcli.training.data import Data
 from vqcli.training.loop import Trainer
-from vqcli.training.recipe import Recipe, read_recipe, recipe_keys
+from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
 from vqcli.training.run import Run
+from vqcli.training.words import minutes
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
@@ -46,15 +45,27 @@ class TrainResult:
     steps: int
     seconds: float
     """Of this process; a resumed run counts from its resumption."""
+    sittings: int
+    """How often the run was taken up until it was finished, this time included."""
+    total_seconds: float | None
+    """Of all sittings; None where an older version did not keep it."""
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
+    flags: str = ""
+    """What a command on the run must say of plugins: `` --plugin mymodule``."""
 
     @property
     def summary(self) -> list[str]:
         """What a user is told of the measurements, a line each."""
         told: list[str] = resolve("tasks", self.task).summary(self.measured)
         return told
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What there is to look at: the last samples, and the curves."""
+        samples = sorted((self.run / "samples").glob("step-*.png"))
+        return [path for path in (*samples[-1:], self.run / "curves.svg") if path.is_file()]
 
     @property
     def use(self) -> str:
@@ -84,23 +95,52 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
     """Train, from the start or from a checkpoint, to the end."""
     start = time.monotonic()
     begin(trainer, options, progress)
-    trainer.onlook = partial(draw_curves, trainer.run, progress)
-    try:
-        measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
-    finally:  # what a run that stopped or diverged came to is worth seeing too
-        if trainer.accelerator.is_main_process:
-            trainer.onlook()
+    run, finished = trainer.run, trainer.finished
+    if finished:
+        progress.say(f"{run.folder} is finished: {trainer.steps:,} steps; --steps trains it further")
+        measured = last_measured(run)
+    else:
+        measured = train_on(trainer, options, progress)
     rejected = len(trainer.rejections())
-    run = trainer.run
+    total = trainer.before if finished else trainer.seconds
     return TrainResult(
         run=run.folder,
         model=run.model,
         task=trainer.recipe.task,
         steps=trainer.steps,
         seconds=time.monotonic() - start,
+        sittings=trainer.sittings,
+        total_seconds=total if math.isfinite(total) else None,
         rejected=rejected,
         measured=measured,
+        flags=trainer.flags,
     )
+
+
+def train_on(trainer: Trainer, options: TrainOptions, progress: Progress) -> dict[str, Any]:
+    """The steps that are left, with first lines before them and curves behind; what was measured."""
+    for line in head(trainer, options):
+        progress.say(line)
+    if trainer.step:
+        so_far = "" if math.isnan(trainer.before) else f" after {minutes(trainer.before)}"
+        progress.say(
+            f"resuming {trainer.run.folder} at step {trainer.step} of {trainer.steps}{so_far}, "
+            f"sitting {trainer.sittings}"
+        )
+    trainer.onlook = partial(draw_curves, trainer.run, progress)
+    try:
+        return {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
+    finally:  # what a run that stopped or diverged came to is worth seeing too
+        if trainer.accelerator.is_main_process:
+            trainer.onlook()
+
+
+def last_measured(run: Run) -> dict[str, Any]:
+    """What a run's log says of its last measurement; empty where nothing was measured."""
+    lines = list(files.read_lines(run.metrics_file)) if run.metrics_file.exists() else []
+    told = [{k.removeprefix("validation/"): v for k, v in x.items() if k != "step"} for x in lines[-1:]
+            if any(k.startswith("validation/") for k in x)]  # fmt: skip
+    return told[0] if told else {}
 
 
 def draw_curves(run: Run, progress: Progress) -> None:
@@ -117,64 +157,12 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run folder and the recipe that holds for it."""
     if options.resume:
         return resumed(options)
-    name = options.recipe or default_recipe(options.settings)
+    name = recipe_name(options)
     check_is_recipe(name)
     recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe
-
-
-def default_recipe(settings: Sequence[str]) -> str:
-    """``photos`` for whatever images are named, else the demo. Raises VqcliError for tokens and latents."""
-    source = override({}, settings).get("data", {}).get("source")
-    if source is None or resolve("sources", "demo").claims(str(source)):
-        return "demo"
-    kind = named(str(source))
-    if kind in ("tokens", "latents"):
-        raise VqcliError(
-            f"{source} holds {kind}, which a generator learns: name its recipe",
-            hint=f"vqcli train gpt-cifar10 --data {source} --tokenizer MODEL; vqcli list recipes",
-            reason="option",
-        )
-    return "photos"
-
-
-def check_is_recipe(name: str) -> None:
-    """Raises VqcliError if what stands for a recipe is a run, or images."""
-    if Path(name).is_dir() and Run(Path(name)).exists():
-        raise VqcliError(
-            f"{name} is a run, not a recipe",
-            hint=f"continue it: vqcli train --resume {name}; or train {name}/recipe.yaml anew, with --out",
-            reason="config",
-        )
-    if name not in recipe_names() and claimant(name):
-        raise VqcliError(
-            f"{name} holds images, and is no recipe", hint=f"vqcli train --data {name}", reason="config"
-        )
-
-
-def with_codes(name: str, options: TrainOptions) -> list[str]:
-    """The settings of a run, with that of ``codes``. Raises VqcliError where the recipe has no such key."""
-    if options.codes is None:
-        return options.settings
-    tokenizer = recipe_keys(name, options.settings).get("tokenizer")
-    book = tokenizer.get("codebook") if isinstance(tokenizer, dict) else None
-    if not isinstance(book, dict):
-        raise VqcliError(
-            f"--codes: {name} trains no codebook",
-            hint="a generator has the codes of its tokenizer: --tokenizer MODEL",
-            reason="option",
-        )
-    keys = resolve("codebooks", book.get("name")).Config.model_fields
-    if "size" not in keys:
-        others = ", ".join(f"tokenizer.codebook.{key}" for key in keys if key in ("levels", "bits"))
-        raise VqcliError(
-            f"--codes: the codebook '{book['name']}' of {name} has no size of its own",
-            hint=f"its codes follow from {others}: --set {others}=..." if others else "leave --codes away",
-            reason="option",
-        )
-    return [*options.settings, f"tokenizer.codebook.size={options.codes}"]
 
 
 def check_free(run: Run) -> None:
@@ -249,7 +237,6 @@ def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     checkpoint = newest_checkpoint(run.folder) if options.resume else None
     if checkpoint:
         restore(trainer, checkpoint, accept_changes=options.accept_changes)
-        progress.say(f"resuming {run.folder} at step {trainer.step} of {trainer.steps}")
     elif main:
         run.forget_after(-1)
     if main:

@@ -43,10 +43,17 @@ def settled(raw: dict[str, Any]) -> dict[str, Any]:
     """The keys of a recipe with numbers for the sizes that it leaves open.
 
     Where the images are not here, or the recipe is wrong, they are ``UNKNOWN``: whoever trains tells of that.
+    Raises VqcliError where names on stdin, which can be read only once, would have to be looked at.
     """
     wanted = open_sizes(raw)
     if not wanted:
         return raw
+    if _at(raw, "data.source") == "-":
+        raise VqcliError(
+            "names on stdin are read once, so no sizes can be chosen from their images",
+            hint="give --size and --codes, or put the names into a list: --data names.txt",
+            reason="option",
+        )
     raw = override(raw, [f"{path}={UNKNOWN[path]}" for path in wanted])
     try:
         images = divide(parse(DataConfig, raw["data"], "data"))

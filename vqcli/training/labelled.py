@@ -87,6 +87,7 @@ def row_data(rows: Rows, share: float | None, plan: TrainPlan) -> Data:
             rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
         ),
         images=len(training),
+        held=len(held_out),
         identity=identity(rows.key(i) for i in training) | {"tokens": rows.digest},
     )
 
