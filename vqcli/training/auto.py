@@ -20,11 +20,11 @@ from vqcli.registry import TokenizerConfig, build
 from vqcli.types import grid_length
 
 AUTO = "auto"
-SIZES, SAMPLED = (32, 64, 128), 16
+SIZES, SAMPLED = (32, 64), 16
 """Sides in pixels that are chosen from, such that two CPU cores train in minutes; and images looked at."""
 CODES, TOKENS_A_CODE = (256, 16_384), 64
 """Fewest and most codes that are chosen, and how many tokens of training images there are for each."""
-UNKNOWN = {"data.size": 128, "tokenizer.codebook.size": 4096}
+UNKNOWN = {"data.size": 64, "tokenizer.codebook.size": 1024}
 """Where there are no images to choose by: what 500 photographs come to."""
 
 
