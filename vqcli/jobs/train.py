@@ -216,9 +216,11 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
     data: Data = kind.open_data(recipe, plan, models)
     if not batches_per_epoch(data.images, plan):
+        passes = recipe.training.accumulate * world
+        largest = data.images // passes * passes
         raise VqcliError(
             f"{data.images} training images do not fill one batch of {recipe.training.batch_size}",
-            hint="add images, or lower --batch-size",
+            hint="add images" + (f", or lower --batch-size, to {largest} at most" if largest else ""),
             reason="input-empty",
         )
     set_seed(recipe.seed)

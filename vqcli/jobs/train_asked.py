@@ -22,12 +22,22 @@ def recipe_name(options: TrainOptions) -> str:
 
 
 def default_recipe(settings: Sequence[str]) -> str:
-    """``photos`` for whatever images are named, else the demo. Raises VqcliError for tokens and latents."""
-    source = override({}, settings).get("data", {}).get("source")
+    """``photos`` for whatever images are named, else the demo.
+
+    Raises VqcliError for tokens and latents, and for a tokenizer, from which only generators learn.
+    """
+    keys = override({}, settings)
+    source = keys.get("data", {}).get("source")
+    if isinstance(keys.get("tokenizer"), str):
+        raise VqcliError(
+            "--tokenizer is what a generator learns from: name a generator's recipe",
+            hint=f"vqcli train gpt-cifar10 --data {source or 'IMAGES'} --tokenizer {keys['tokenizer']}",
+            reason="option",
+        )
     if source is None or resolve("sources", "demo").claims(str(source)):
         return "demo"
     kind = named(str(source))
-    if kind in ("tokens", "latents"):
+    if kind in ("tokens", "latents") and Path(str(source)).exists():
         raise VqcliError(
             f"{source} holds {kind}, which a generator learns: name its recipe",
             hint=f"vqcli train gpt-cifar10 --data {source} --tokenizer MODEL; vqcli list recipes",

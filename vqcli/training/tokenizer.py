@@ -131,7 +131,7 @@ class TokenizerTask(Task):
         try:
             grid = self.tokenizer.grid(*recipe.data.height_width)
         except ValueError as e:
-            raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
+            raise VqcliError(f"data.size: {e}", hint="choose another --size", reason="config") from e
         self.parts: dict[str, nn.Module] = {"model": self.tokenizer}
         self.device, self.entries = device, len(grid)
         per_epoch = max(1, data.images // recipe.training.batch_size) if data else 1
