@@ -22,7 +22,7 @@ NOT_ALL_USED = 3
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "photos").mkdir()
-    for i in range(3):
+    for i in range(12):
         Image.effect_noise((40, 48), 50).convert("RGB").save(folder / "photos" / f"{i}.jpg")
     return folder
 

@@ -114,10 +114,11 @@ def test_training_one(tmp_path):
     given = [x for setting in (*asked, *few) for x in ("--set", setting)]
     done = vqcli("train", write_recipe(tmp_path), "-o", tmp_path / "run", *given, "--device", "cpu")
     assert done.exit_code == 0, done.output
-    first, second, third = done.stdout.splitlines()
+    first, second, third, fourth = done.stdout.splitlines()
     assert first.startswith(f"{tmp_path}/run/model  2 steps in")
     assert second.startswith("PSNR ")
-    assert third == f"Next: vqcli encode IMAGES -o latents/ --latents float16 -m {tmp_path}/run"
+    assert third.startswith(f"look at {tmp_path}/run/samples/step-")
+    assert fourth == f"Next: vqcli encode IMAGES -o latents/ --latents float16 -m {tmp_path}/run"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "Reconstructions of 8 held-out images of demo:64: PSNR " in card
     assert "Utilization" not in card

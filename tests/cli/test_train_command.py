@@ -104,3 +104,102 @@ def test_resume_names_the_run_in_two_ways(tmp_path, monkeypatch):
     nothing = vqcli("--resume")
     assert nothing.exit_code == 1
     assert "there is no unfinished run under runs/" in nothing.stderr
+
+
+def test_images_alone_are_enough(tmp_path, monkeypatch):
+    """No recipe, plain flags; the resolved numbers are the run's own, told and stored."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(44):
+        path = tmp_path / "photos" / f"class {i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 36), 90).convert("RGB").save(path)
+    done = vqcli("--data", "photos/", "--steps", "2", "-b", "4", "--lr", "2e-3", "--num-workers", "0")
+    assert done.exit_code == 0, done.output
+    stored = read_yaml(tmp_path / "runs" / "photos" / "recipe.yaml")
+    assert (stored["data"]["size"], stored["data"]["source"]) == (32, "photos/")
+    book = stored["tokenizer"]["codebook"]
+    assert (book["name"], book["size"]) == ("bridged", 256)
+    assert (stored["training"]["steps"], stored["training"]["batch_size"]) == (2, 4)
+    assert (stored["optimizer"]["lr"], stored["optimizer"]["lr_batch"]) == (0.002, None)
+    lines = done.stderr.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["recipe", "data", "tokens", "model", "folder"]
+    assert "photos: 2 steps of 4 images" in lines[0]
+    assert "photos/: 44 images of 2 classes found; 33 to train on, 11 held out" in lines[1]
+    assert "8x8 = 64 an image of 32x32 pixels, 256 codes (chosen from the images" in lines[2]
+    assert "parameters; cpu (" in lines[3]
+    assert lines[4].split() == ["folder", "runs/photos"]
+    step = next(line for line in lines if line.startswith("step 2/2"))
+    assert [word for word in ("loss", "l2", "utilization", "images/s") if word in step] == [
+        "loss", "l2", "utilization", "images/s",
+    ]  # fmt: skip
+    counted = "over 1,216 tokens of 11 held-out and 8 training images (uniform use: 99.14%)"
+    assert counted in done.stdout
+    record = json.loads((tmp_path / "runs/photos/model/usage.json").read_text())
+    assert (record["images"], record["tokens"]) == ("11 held-out and 8 training images of photos/", 1216)
+    assert "look at runs/photos/samples/step-00000002.png" in done.stdout
+    again = vqcli("--resume", "photos")
+    assert "runs/photos is finished: 2 steps" in again.stderr
+    assert again.stdout.splitlines()[1:] == done.stdout.splitlines()[1:]
+    assert "measure" not in again.stderr
+    more = vqcli("--resume", "photos", "--steps", "3")
+    assert "resuming runs/photos at step 2 of 3 after " in more.stderr
+    assert "3 steps in" in more.stdout
+    assert "over 2 sittings" in more.stdout
+
+
+def test_what_is_no_recipe_is_told_what_to_type(images, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    assert "hint: vqcli train --data images" in vqcli("images").stderr
+    assert vqcli("dmeo").stderr.endswith("did you mean 'demo'?\n")
+
+
+def test_codes_of_a_codebook_that_has_no_size():
+    for recipe, told in (
+        ("fsq-cifar10", "its codes follow from tokenizer.codebook.levels"),
+        ("open-magvit2-cifar10", "its codes follow from tokenizer.codebook.bits"),
+        ("gpt-cifar10", "a generator has the codes of its tokenizer"),
+    ):
+        done = vqcli(recipe, "--codes", 64)
+        assert (done.exit_code, told in done.stderr) == (1, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--learning-rate", "1e-4"), "it is called --lr"),
+        (("--image_size", "64"), "it is called --size"),
+        (("--epochs", "10"), "write --set 'training.steps=10 epochs'"),
+        (("--embed-dim=8",), "write --set tokenizer.codebook.width=8"),
+        (("--keep", "5"), "for a key of the recipe write --set training.keep=5"),
+        (("fvq-16k", "--disc-start=9"), "for a key of the recipe write --set adversarial.disc_start=9"),
+        (("--augmnt",), "for a key of the recipe write --set data.augment=crop-flip"),
+        (("--batchsize", "4"), "did you mean --batch-size?"),
+        (("--xyzzy",), "any key of the recipe (vqcli new photos) is set by --set key=value"),
+    ],
+)
+def test_unknown_flags_show_what_to_write(flags, told):
+    done = vqcli(*flags)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--steps", "0"), "neither a number of steps"),
+        (("--lr", "-1"), "no learning rate"),
+        (("--size", "native"), "one size for all images"),
+        (("--codes", "0"), "must be at least 1, not"),
+    ],
+)
+def test_values_that_cannot_be(flags, told):
+    done = vqcli(*flags)
+    assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
+
+
+def test_tokens_are_no_photographs(tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "t.npy", np.zeros((4, 2, 2), np.uint8))
+    done = vqcli("--data", tmp_path / "t.npy")
+    assert "holds tokens, which a generator learns: name its recipe" in done.stderr

@@ -52,7 +52,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, name):
     assert newest_checkpoint(run).name == "step-00000002"
     progress = Recorded()
     resume(run, progress=progress)
-    assert progress.said == [f"resuming {run} at step 2 of 5"]
+    assert any(text.startswith(f"resuming {run} at step 2 of 5") for text in progress.said)
     assert_same(run, tmp_path / "whole")
 
 
@@ -311,6 +311,71 @@ def test_a_device_that_is_not_there(tmp_path):
     options = TrainOptions(str(write_recipe(tmp_path)), tmp_path / "run", device="cuda")
     with pytest.raises(VqcliError, match="device 'cuda' cannot be used"):
         train(options)
+
+
+def test_all_sittings_are_counted(tmp_path):
+    run = tmp_path / "run"
+    interrupted(run)
+    with pytest.raises(Interrupted, match=f"continue with --resume {run}"):
+        resume(run, progress=Recorded(5))
+    state = json.loads((newest_checkpoint(run) / "state.json").read_text())
+    assert (state["sittings"], state["seconds"] > 0) == (2, True)
+    result = resume(run)
+    assert result.sittings == 3
+    assert result.total_seconds > result.seconds
+
+
+def test_time_that_was_not_kept_is_not_made_up(tmp_path):
+    """A checkpoint of before, which does not tell."""
+    run = tmp_path / "run"
+    interrupted(run)
+    path = newest_checkpoint(run) / "state.json"
+    state = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("seconds", "sittings")}
+    path.write_text(json.dumps(state))
+    (path.parent / "manifest.json").write_text(json.dumps({"files": files.manifest(path.parent)}))
+    result = resume(run)
+    assert (result.sittings, result.total_seconds) == (2, None)
+    assert resume(run).total_seconds is None
+
+
+def test_a_finished_run_is_not_measured_again(tmp_path):
+    run = tmp_path / "run"
+    first = start(run, *SHORT)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    progress = Recorded()
+    again = resume(run, progress=progress)
+    assert progress.said == [f"{run} is finished: 4 steps; --steps trains it further"]
+    assert (again.measured, again.summary) == (first.measured, first.summary)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_utilization_is_counted_over_enough_images(tmp_path):
+    """Seven held-out images of four tokens do not tell of 16 codes: 72 tokens do."""
+    few = ("data.source=demo:40", "training.validation_images=7")
+    result = start(tmp_path / "run", *few, "training.steps=3")
+    assert {k: result.measured[k] for k in ("images", "training_images", "tokens")} == {
+        "images": 7, "training_images": 11, "tokens": 72,
+    }  # fmt: skip
+    assert "over 72 tokens of 7 held-out and 11 training images" in result.summary[0]
+    assert "dB of those held out" in result.summary[0]
+    alone = start(tmp_path / "alone", "training.validation_images=18", "training.steps=1")
+    assert "training_images" not in alone.measured
+    assert "over 72 tokens of 18 held-out images (uniform use: 99.04%), PSNR" in alone.summary[0]
+    short = ("data.holdout=0", "training.steps=1")
+    nothing = start(tmp_path / "no", f"data.source={blank(tmp_path, 20)}", *short)
+    assert "of 18 training images (" in nothing.summary[0]
+    assert "PSNR" not in nothing.summary[0]
+    fewer = start(tmp_path / "few", f"data.source={blank(tmp_path, 17)}", *short)
+    assert "of 17 training images (uniform use: 98.76%; too few images to tell)" in fewer.summary[0]
+
+
+def blank(folder, count):
+    """A folder of so many images of one colour each."""
+    made = folder / f"blank-{count}"
+    made.mkdir()
+    for i in range(count):
+        Image.new("RGB", (8, 8), (9 * i, 90, 255 - 9 * i)).save(made / f"{i:02}.png")
+    return made
 
 
 def test_the_result_tells_what_was_measured(tmp_path):

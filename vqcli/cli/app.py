@@ -66,9 +66,10 @@ ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 
 
 class _Command(Command):
-    """Says in our words which values a flag takes: Typer has pydantic's."""
+    """Says in our words which values a flag takes, and what stands for a flag that there is not."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as e:
@@ -76,6 +77,13 @@ class _Command(Command):
                 from vqcli.refusals import flag_refusal
 
                 e.message = flag_refusal(e.__cause__)
+            raise
+        except typer.TyperException as e:
+            flag = getattr(e, "option_name", "")
+            if self.name == "train" and flag.startswith("--") and hasattr(e, "possibilities"):
+                from vqcli.cli.train_flags import unknown_flag
+
+                e.message, e.possibilities = unknown_flag(flag, given), None
             raise
 
 

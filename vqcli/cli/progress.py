@@ -11,15 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from vqcli.cli.text import visible
-
-
-def duration(seconds: float) -> str:
-    """``0:07``, ``12:34``, ``3:25:45``, ``2d 1:00:00``."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    text = f"{h}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
-    return f"{days}d {text}" if days else text
+from vqcli.training.words import duration
 
 
 def number(value: Any) -> str:
@@ -86,7 +78,10 @@ class RichProgress:
 
 
 class PlainProgress:
-    """A line at the start, one every few seconds (more rarely the longer it takes), and one at the end."""
+    """A line at the start, one every few seconds (more rarely the longer it takes), and one at the end.
+
+    Work that says how far it is, as training does, is left to speak: then only a minute's silence is broken.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
@@ -96,26 +91,28 @@ class PlainProgress:
         self._done = self._before = 0
         self._shown: dict[str, Any] = {}
         self._began = self._spoke = 0.0
+        self._speaks = False
 
     def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
         self.close()
         self._what, self._total, self._unit = what, total, unit
         self._done = self._before = done
         self._shown = {}
-        self._began = self._spoke = self._clock()
+        self._began = self._clock()
         self._line()
+        self._speaks = False
 
     def advance(self, n: int = 1) -> None:
         self._done += n
         now = self._clock()
-        if now - self._spoke >= min(60.0, max(5.0, (now - self._began) / 20)):
-            self._spoke = now
+        if now - self._spoke >= (60.0 if self._speaks else min(60.0, max(5.0, (now - self._began) / 20))):
             self._line()
 
     def show(self, **numbers: Any) -> None:
         self._shown |= numbers
 
     def say(self, text: str) -> None:
+        self._speaks, self._spoke = True, self._clock()
         print(visible(text), file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -129,4 +126,6 @@ class PlainProgress:
         speed = (self._done - self._before) / seconds if seconds > 0 else None
         state = _state(self._done, self._total, self._unit, speed)
         numbers = _numbers(self._shown)
-        self.say(f"{self._what}: {state}{ending}" + (f", {numbers}" if numbers else ""))
+        self._spoke = self._clock()
+        text = f"{self._what}: {state}{ending}" + (f", {numbers}" if numbers else "")
+        print(visible(text), file=self._stream, flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ from vqcli.cli.options import (
     SplitOpt,
     complete_model,
     option,
+    parse_pixels,
 )
 from vqcli.cli.output import UNCLEAN, Out
 from vqcli.jobs.options import TrainOptions
@@ -35,6 +38,10 @@ KEYS = {
     "split": "data.split",
     "image_column": "data.image_column",
     "label_column": "data.label_column",
+    "size": "data.size",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "lr": "optimizer.lr",
     "num_workers": "data.num_workers",
     "seed": "seed",
     "precision": "training.precision",
@@ -50,14 +57,36 @@ ITS_OWN = "the recipe's"
 def _asked(settings: Sequence[str] = (), **given: Any) -> TrainOptions:
     if given["resume"] and given.get("init"):
         raise typer.BadParameter("--init starts a new run, --resume continues one: leave one away")
+    absolute = ["optimizer.lr_batch=null"] if "lr" in given else []  # the rate as typed, whatever the batch
     keys = [f"{KEYS[name]}={_yaml(given.pop(name))}" for name in KEYS if name in given]
-    return TrainOptions(settings=[*settings, *keys], **given)
+    return TrainOptions(settings=[*settings, *keys, *absolute], **given)
 
 
-def _yaml(value: str | int) -> str:
+def _yaml(value: str | float | tuple[int, int]) -> str:
     from vqcli.config import quoted
 
+    if isinstance(value, tuple):
+        return str(value[0] if value[0] == value[1] else list(value))
     return quoted(value) if value and isinstance(value, str) else str(value).lower()
+
+
+def parse_steps(text: str) -> int | str:
+    """``1000``, or ``40 epochs``. Raises BadParameter."""
+    match = re.fullmatch(r"([1-9]\d*)|(\d+(?:\.\d+)?) ?(steps|epochs)", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is neither a number of steps nor like '40 epochs'")
+    return int(match[1]) if match[1] else f"{match[2]} {match[3]}"
+
+
+def parse_rate(text: str) -> float:
+    """A learning rate: ``5e-4``. Raises BadParameter."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise typer.BadParameter(f"{text!r} is no learning rate: a number above 0, such as 5e-4")
+    return rate
 
 
 ASKED = Group(
@@ -91,6 +120,26 @@ ASKED = Group(
         "split": SplitOpt,
         "image_column": ImageColumnOpt,
         "label_column": LabelColumnOpt,
+        "size": Annotated[
+            Any,
+            option(
+                "--size",
+                parser=parse_pixels,
+                metavar="N|HxW",
+                help="Pixels of the images; as the recipe has it otherwise.",
+            ),
+        ],
+        "codes": Annotated[
+            int | None, option("--codes", min=1, metavar="K", help="Entries of the codebook.")
+        ],
+        "steps": Annotated[
+            Any,
+            option("--steps", parser=parse_steps, metavar="N", help="Optimizer steps, or '40 epochs'."),
+        ],
+        "batch_size": Annotated[
+            int | None, option("--batch-size", "-b", min=1, metavar="N", help="Images of a step.")
+        ],
+        "lr": Annotated[Any, option("--lr", parser=parse_rate, metavar="RATE", help="Peak learning rate.")],
         "out": OutOpt,
         "resume": Annotated[
             bool, option("--resume", help="Continue a run: the one named, or the newest unfinished.")
@@ -138,9 +187,11 @@ ASKED = Group(
 
 
 def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
-    """Train a tokenizer, or a generator on its tokens. Without a recipe: the demo, on drawn images.
+    """Train a tokenizer, or a generator on its tokens. Without a recipe: photos on --data, else the demo.
 
-    Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.steps=800
+    Example: vqcli train --data photos/ --steps 1000
+
+    Example: vqcli train fvq-cifar10 --data 'cifar10/train-*.parquet' --set training.log_every=10
 
     Example: vqcli train gpt-b --data tokens.npy --tokenizer llamagen-vq16
     """
@@ -153,12 +204,20 @@ def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
 
 
 def _text(result: TrainResult) -> str:
-    lines = [f"{result.model}  {result.steps:,} steps in {_minutes(result.seconds)}", *result.summary]
+    lines = [f"{result.model}  {result.steps:,} steps{_time(result)}", *result.summary]
     if result.rejected:
         lines.append(f"{result.rejected} images were rejected")
-    lines.append(f"Next: vqcli {result.use} -m {result.run}")
+    if result.pictures:
+        lines.append(f"look at {' and '.join(map(str, result.pictures))}")
+    lines.append(f"Next: vqcli {result.use} -m {result.run}{result.flags}")
     return "\n".join(lines)
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+def _time(result: TrainResult) -> str:
+    """Of all sittings, as far as it is known."""
+    from vqcli.training.words import minutes
+
+    if result.total_seconds is None:
+        return f", the last of them in {minutes(result.seconds)}" if result.sittings > 1 else ""
+    several = f" over {result.sittings} sittings" if result.sittings > 1 else ""
+    return f" in {minutes(result.total_seconds)}{several}"

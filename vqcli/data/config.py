@@ -33,8 +33,9 @@ class DataConfig(PartConfig):
     augment: Literal["none", "flip", "crop-flip", "crop"] = "crop-flip"
     """``none``: the centre; ``flip``: half of them mirrored; ``crop``: scaled to cover the size, cut anywhere
     (VQGAN); ``crop-flip``: scaled to 1-1.25 times that, cut anywhere, half of them mirrored (LlamaGen)."""
-    holdout: float = Field(0.02, ge=0, lt=1)
-    """Share of the images kept for validation, chosen by hash of the key, where the data has no splits."""
+    holdout: float | None = Field(None, ge=0, lt=1)
+    """Share of the images kept for validation, chosen by hash of the key, where the data has no splits. None:
+    0.02, but at least 64 images, or a quarter where there are few."""
     num_workers: int = Field(2, ge=0)
     """Processes that load images; 0 loads in the training process. Has no influence on results."""
 

@@ -152,6 +152,8 @@ class TrainOptions:
     resume: bool = False
     settings: list[str] = field(default_factory=list)
     """Overrides ``a.b=value``."""
+    codes: int | None = None
+    """Entries of the codebook; an error where the recipe's has no such option."""
     device: str | None = None
     trackers: list[str] = field(default_factory=list)
     accept_changes: bool = False

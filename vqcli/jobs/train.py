@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
+from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
+from vqcli.jobs.train_words import head
 from vqcli.library.references import newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
@@ -25,6 +28,7 @@ from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
 from vqcli.training.run import Run
+from vqcli.training.words import minutes
 from vqcli.types import Progress, silent
 
 RUNS = Path("runs")
@@ -41,15 +45,27 @@ class TrainResult:
     steps: int
     seconds: float
     """Of this process; a resumed run counts from its resumption."""
+    sittings: int
+    """How often the run was taken up until it was finished, this time included."""
+    total_seconds: float | None
+    """Of all sittings; None where an older version did not keep it."""
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
+    flags: str = ""
+    """What a command on the run must say of plugins: `` --plugin mymodule``."""
 
     @property
     def summary(self) -> list[str]:
         """What a user is told of the measurements, a line each."""
         told: list[str] = resolve("tasks", self.task).summary(self.measured)
         return told
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What there is to look at: the last samples, and the curves."""
+        samples = sorted((self.run / "samples").glob("step-*.png"))
+        return [path for path in (*samples[-1:], self.run / "curves.svg") if path.is_file()]
 
     @property
     def use(self) -> str:
@@ -79,23 +95,52 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
     """Train, from the start or from a checkpoint, to the end."""
     start = time.monotonic()
     begin(trainer, options, progress)
-    trainer.onlook = partial(draw_curves, trainer.run, progress)
-    try:
-        measured = {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
-    finally:  # what a run that stopped or diverged came to is worth seeing too
-        if trainer.accelerator.is_main_process:
-            trainer.onlook()
+    run, finished = trainer.run, trainer.finished
+    if finished:
+        progress.say(f"{run.folder} is finished: {trainer.steps:,} steps; --steps trains it further")
+        measured = last_measured(run)
+    else:
+        measured = train_on(trainer, options, progress)
     rejected = len(trainer.rejections())
-    run = trainer.run
+    total = trainer.before if finished else trainer.seconds
     return TrainResult(
         run=run.folder,
         model=run.model,
         task=trainer.recipe.task,
         steps=trainer.steps,
         seconds=time.monotonic() - start,
+        sittings=trainer.sittings,
+        total_seconds=total if math.isfinite(total) else None,
         rejected=rejected,
         measured=measured,
+        flags=trainer.flags,
     )
+
+
+def train_on(trainer: Trainer, options: TrainOptions, progress: Progress) -> dict[str, Any]:
+    """The steps that are left, with first lines before them and curves behind; what was measured."""
+    for line in head(trainer, options):
+        progress.say(line)
+    if trainer.step:
+        so_far = "" if math.isnan(trainer.before) else f" after {minutes(trainer.before)}"
+        progress.say(
+            f"resuming {trainer.run.folder} at step {trainer.step} of {trainer.steps}{so_far}, "
+            f"sitting {trainer.sittings}"
+        )
+    trainer.onlook = partial(draw_curves, trainer.run, progress)
+    try:
+        return {k: v for k, v in trainer.fit().items() if isinstance(v, int | float)}
+    finally:  # what a run that stopped or diverged came to is worth seeing too
+        if trainer.accelerator.is_main_process:
+            trainer.onlook()
+
+
+def last_measured(run: Run) -> dict[str, Any]:
+    """What a run's log says of its last measurement; empty where nothing was measured."""
+    lines = list(files.read_lines(run.metrics_file)) if run.metrics_file.exists() else []
+    told = [{k.removeprefix("validation/"): v for k, v in x.items() if k != "step"} for x in lines[-1:]
+            if any(k.startswith("validation/") for k in x)]  # fmt: skip
+    return told[0] if told else {}
 
 
 def draw_curves(run: Run, progress: Progress) -> None:
@@ -112,14 +157,9 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run folder and the recipe that holds for it."""
     if options.resume:
         return resumed(options)
-    name = options.recipe or "demo"
-    if Path(name).is_dir() and Run(Path(name)).exists():
-        raise VqcliError(
-            f"{name} is a run, not a recipe",
-            hint=f"continue it: vqcli train --resume {name}; or train {name}/recipe.yaml anew, with --out",
-            reason="config",
-        )
-    recipe = read_recipe(name, options.settings, options.lpips_weights)
+    name = recipe_name(options)
+    check_is_recipe(name)
+    recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe
@@ -142,7 +182,8 @@ def check_free(run: Run) -> None:
 def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
     """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
-    return run, read_recipe(str(run.recipe_file), options.settings, options.lpips_weights)
+    name = str(run.recipe_file)
+    return run, read_recipe(name, with_codes(name, options), options.lpips_weights)
 
 
 def find_run(options: TrainOptions) -> Run:
@@ -175,9 +216,11 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
     data: Data = kind.open_data(recipe, plan, models)
     if not batches_per_epoch(data.images, plan):
+        passes = recipe.training.accumulate * world
+        largest = data.images // passes * passes
         raise VqcliError(
             f"{data.images} training images do not fill one batch of {recipe.training.batch_size}",
-            hint="add images, or lower training.batch_size",
+            hint="add images" + (f", or lower --batch-size, to {largest} at most" if largest else ""),
             reason="input-empty",
         )
     set_seed(recipe.seed)
@@ -196,7 +239,6 @@ def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     checkpoint = newest_checkpoint(run.folder) if options.resume else None
     if checkpoint:
         restore(trainer, checkpoint, accept_changes=options.accept_changes)
-        progress.say(f"resuming {run.folder} at step {trainer.step} of {trainer.steps}")
     elif main:
         run.forget_after(-1)
     if main:

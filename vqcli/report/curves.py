@@ -42,7 +42,7 @@ ORDER = (
     ("validation/utilization", "validation/uniform_expectation"),
 )
 """Panels behind the losses; other numbers of a validation follow."""
-COUNTED = {"utilization_tokens", "validation/tokens", "validation/images"}
+COUNTED = {"utilization_tokens", "validation/tokens", "validation/images", "validation/training_images"}
 """Over how much something was measured: nothing to see in a curve."""
 MARKS = (
     ("discriminator/loss", "discriminator starts"),

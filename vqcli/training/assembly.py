@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
+from vqcli.data.images.open import claimant
 from vqcli.errors import VqcliError
+from vqcli.plugins import flags
 from vqcli.training.data import Data
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
@@ -37,8 +40,13 @@ class Assembly:
                 f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
             )
         self.step, self.window = 0, Window()
+        self.began, self.before, self.sittings = time.monotonic(), 0.0, 1
         self.rejected: set[str] = set()
         self.measured: dict[str, Any] = {}
+        self.flags = flags(recipe, claimant(recipe.data.source))
+        """What a command on the run must say of plugins."""
+        self.left: Callable[[], float | None] = lambda: None
+        """Seconds until the last step, as far as they are known."""
         self.onlook: Callable[[], None] = lambda: None
         """Called on the first process when samples have been drawn."""
         self.modules = dict(task.parts)
@@ -56,6 +64,16 @@ class Assembly:
             optimizer = make_optimizer(module, task.tuning(name)[0], config.batch_size)
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
                 task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken until now, all its sittings together; NaN where that was not kept."""
+        return self.before + time.monotonic() - self.began
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, and its model is there."""
+        return self.step == self.steps and self.run.finished()
 
     def rejections(self) -> list[str]:
         """Names of all images rejected so far, on any process. A collective call."""

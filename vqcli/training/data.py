@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from vqcli.data.config import DataConfig, eval_transform, train_transform
 from vqcli.data.divide import Division, divide
-from vqcli.data.images.base import identity
-from vqcli.data.loader import TrainPlan, eval_batches, train_batches
+from vqcli.data.images.base import Source, identity
+from vqcli.data.loader import TrainPlan, data_order, eval_batches, train_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Grid
 
@@ -35,12 +37,17 @@ class Data:
     """Most images, over all processes -> batches of this process's share."""
     images: int
     """Training images."""
+    held: int
+    """Images held out."""
     identity: dict[str, Any]
     """Tells whether a resumed run has the same."""
     classes: Sequence[str] = ()
     """Names of the labels; empty where nobody told them."""
     grid: Grid | None = None
     """Of tokens; None for images."""
+    again: Callable[[int], Iterator[Any]] = lambda most: iter(())
+    """Most training images, over all processes -> batches of this process's share, as held-out ones come to
+    size: any of them, always the same. None where there are no images."""
 
 
 def image_data(config: DataConfig, plan: TrainPlan) -> Data:
@@ -51,18 +58,22 @@ def image_data(config: DataConfig, plan: TrainPlan) -> Data:
 def data_of(images: Division, config: DataConfig, plan: TrainPlan) -> Data:
     """Batches of images that are divided already."""
     evaluate, workers = eval_transform(config), config.num_workers
+
+    def as_measured(source: Source, indices: np.ndarray) -> Iterator[Any]:
+        return eval_batches(source, indices[plan.rank :: plan.world], evaluate, plan.batch_size, workers)
+
+    def again(most: int) -> Iterator[Any]:
+        some = data_order(plan.seed, 0, len(images.training))[:most]
+        return as_measured(images.source, np.sort(images.training[some]))
+
     return Data(
         train=partial(train_batches, images.source, images.training, train_transform(config), plan),
-        held_out=lambda most: eval_batches(
-            images.held_out_source,
-            images.held_out[:most][plan.rank :: plan.world],
-            evaluate,
-            plan.batch_size,
-            workers,
-        ),
+        held_out=lambda most: as_measured(images.held_out_source, images.held_out[:most]),
         images=len(images.training),
+        held=len(images.held_out),
         identity=identity(images.source.key(i) for i in images.training),
         classes=images.source.classes,
+        again=again,
     )
 
 

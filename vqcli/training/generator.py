@@ -46,7 +46,7 @@ from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
 from vqcli.training.standard import measure_standard
 from vqcli.training.task import Losses, Task
-from vqcli.types import Grid, Latents, Made, Progress, Standard, TokenizerSpec, Tokens
+from vqcli.types import Grid, Latents, Made, Progress, Standard, TokenizerSpec, Tokens, grid_length
 
 MEASURED = 4096
 """Training images at most over which mean and deviation of latents are measured, in whole batches: the
@@ -191,6 +191,15 @@ class GeneratorTask(Task):
 
     def numbers(self) -> dict[str, float]:
         return {}
+
+    def outline(self) -> str:
+        spec, makes = self.generator.spec, self.generator.makes
+        sides = "x".join(map(str, self.generator.grid[-1]))
+        if makes == "tokens":
+            each = f"{grid_length(self.generator.grid):,} an image, of {spec.codebook_size:,} codes"
+        else:
+            each = f"none: latents of {sides} an image"
+        return f"{each}, as {self.recipe.tokenizer} makes them"  # type: ignore[attr-defined]
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """Mean losses over held-out images, without dropout; perplexity is exp of the cross-entropy."""

@@ -78,8 +78,8 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
     return replace(data, identity=data.identity | {"tokenizer": wanted.spec.fingerprint})
 
 
-def row_data(rows: Rows, share: float, plan: TrainPlan) -> Data:
-    """Batches of tokens or latents; ``share`` of the images is held out."""
+def row_data(rows: Rows, share: float | None, plan: TrainPlan) -> Data:
+    """Batches of tokens or latents; ``share`` of the images is held out, as ``holdout`` says."""
     training, held_out = holdout(rows, share)
     return Data(
         train=partial(row_batches, rows, training, plan),
@@ -87,6 +87,7 @@ def row_data(rows: Rows, share: float, plan: TrainPlan) -> Data:
             rows, held_out[:most][plan.rank :: plan.world], plan.batch_size
         ),
         images=len(training),
+        held=len(held_out),
         identity=identity(rows.key(i) for i in training) | {"tokens": rows.digest},
     )
 

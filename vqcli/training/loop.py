@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -21,11 +22,10 @@ from vqcli.training.schedules import rate_factor
 from vqcli.training.shard import fill, whole_tensor
 from vqcli.training.stop import stop_signals
 from vqcli.training.task import Losses
+from vqcli.training.words import TOTAL, log_line, time_left
 
 DRAWN = 8
 """Held-out images, of each process, that a grid may show."""
-HIDDEN = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity", "real", "fake", "lecam")
-"""What is logged and not shown on the way."""
 
 
 class Trainer(Assembly):
@@ -40,6 +40,8 @@ class Trainer(Assembly):
             with self.window.paused():
                 self.task.begin(self.data, self.progress)
         self.progress.start("train", self.steps, "steps", self.step)
+        first, since = self.step, time.monotonic()
+        self.left = lambda: time_left(self.step - first, self.steps - self.step, time.monotonic() - since)
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
             while self.step < self.steps:
@@ -100,7 +102,7 @@ class Trainer(Assembly):
         total = torch.stack([x.float() for x in losses.values()]).sum()
         named = {of(part, name): x for name, x in losses.items()}
         self.require_finite(part, total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in named.items()))
-        self.window.add(named)
+        self.window.add(named | ({TOTAL: total} if part == "model" else {}))
         return total
 
     def require_finite(self, part: str, value: Tensor, what: Callable[[], str]) -> None:
@@ -149,7 +151,7 @@ class Trainer(Assembly):
                 save(self)
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step}; continue with --resume",
+                f"stopped at step {self.step}; continue with --resume {self.run.folder}{self.flags}",
                 stopped[0] if stopped else signal.SIGTERM,
             )
 
@@ -160,6 +162,9 @@ class Trainer(Assembly):
                 self.draw()
             if self.due(self.recipe.training.validate_every):
                 self.measured = self.measure()
+                if self.step < self.steps:  # the last is the result
+                    for text in self.task.summary(self.measured):
+                        self.progress.say(f"step {self.step:,}: {text}")
 
     def log(self) -> None:
         """Write and show means since the last line."""
@@ -170,7 +175,8 @@ class Trainer(Assembly):
         if self.accelerator.is_main_process:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
-        self.progress.show(**{name: x for name, x in numbers.items() if name.split("/")[-1] not in HIDDEN})
+        at, losses = (self.step, self.steps), tuple(getattr(self.recipe, "losses", ()))
+        self.progress.say(log_line(at, numbers, losses, self.left()))
         for text in self.task.warnings(numbers):
             self.progress.say(f"step {self.step}: {text}")
 
@@ -191,16 +197,39 @@ class Trainer(Assembly):
         return self.task.load(loaded)
 
     def measure(self) -> dict[str, Any]:
-        """Measurements on held-out images, logged."""
-        loaded = self.data.held_out(self.recipe.training.validation_images)
+        """Measurements on held-out images, logged; the last ones complete."""
+        most, last = self.recipe.training.validation_images, self.step == self.steps
+        if last:
+            self.progress.start("measure on held-out images", self.share(min(most, self.data.held)), "images")
+        batches = self.to_measure(self.data.held_out(most), last)
         with evaluating(self.best()) as model:
-            batches = (self.load_eval(b) for b in loaded if len(b))
             measured = self.task.validate(model, self.in_step(model, batches) if self.sharded else batches)
+            if last:
+                measured = self.task.complete(model, measured, self.again)
         numbers = {f"validation/{k}": v for k, v in measured.items() if isinstance(v, int | float)}
         if self.accelerator.is_main_process and numbers:
             self.run.log({"step": self.step} | numbers)
             self.accelerator.log(numbers, step=self.step)
         return measured
+
+    def again(self, most: int) -> Iterator[Any]:
+        """Batches of so many training images, this process's share, to be measured."""
+        share = self.share(min(most, self.data.images))
+        self.progress.start("count codes of training images", share, "images")
+        yield from self.to_measure(self.data.again(most), True)
+
+    def share(self, images: int) -> int:
+        """How many of so many images this process is given."""
+        return len(range(self.accelerator.process_index, images, self.accelerator.num_processes))
+
+    def to_measure(self, loaded: Iterator[Loaded], shown: bool) -> Iterator[Any]:
+        """Batches on the device, without what was rejected; ``shown`` tells how far they have come."""
+        for batch in loaded:
+            self.reject(batch)
+            if len(batch):
+                yield self.task.load(batch)
+            if shown:
+                self.progress.advance(len(batch) + len(batch.rejected))
 
     def in_step(self, model: nn.Module, batches: Iterator[Any]) -> Iterator[Any]:
         """The batches of this process; while only others have more, the model is called along with theirs."""

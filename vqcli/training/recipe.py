@@ -16,6 +16,7 @@ from vqcli.errors import VqcliError
 from vqcli.plugins import require
 from vqcli.recipes import recipe_text
 from vqcli.registry import part_name, resolve
+from vqcli.training.auto import settled
 
 
 def _check_duration(value: int | str) -> int | str:
@@ -139,6 +140,16 @@ class Recipe(PartConfig):
 def read_recipe(reference: str, assignments: Sequence[str] = (), lpips_weights: Path | None = None) -> Recipe:
     """The recipe of a shipped name or a YAML file, with overrides. Raises VqcliError naming the wrong key.
 
+    Sizes that it leaves open are chosen from its images, where they are here.
+    """
+    return parse_recipe(settled(recipe_keys(reference, assignments, lpips_weights)), reference)
+
+
+def recipe_keys(
+    reference: str, assignments: Sequence[str] = (), lpips_weights: Path | None = None
+) -> dict[str, Any]:
+    """The keys of a recipe, with overrides, unchecked. Raises VqcliError if there is no such recipe.
+
     ``lpips_weights`` is where the perceptual loss's network lies; it is an error without such a loss.
     """
     raw = override(_keys(reference), map(_of_weight, assignments))
@@ -152,7 +163,7 @@ def read_recipe(reference: str, assignments: Sequence[str] = (), lpips_weights: 
                 reason="config",
             )
         raw = override(raw, [f"losses.perceptual.weights={quoted(str(lpips_weights.absolute()))}"])
-    return parse_recipe(raw, reference)
+    return raw
 
 
 def _of_weight(assignment: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -64,6 +65,8 @@ def _write(trainer: Assembly, folder: Path, tensors: dict[str, Tensor], rejected
         "environment": environment(trainer.accelerator),
         "data": trainer.data.identity,
         "networks": trainer.task.identity(),
+        "sittings": trainer.sittings,
+        "seconds": trainer.seconds if math.isfinite(trainer.seconds) else None,
     }
     files.write_json(folder / "state.json", state)
 
@@ -85,6 +88,8 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
         )
     trainer.task.recall(folder, trainer.progress)
     trainer.step, trainer.rejected = state["step"], set(state["rejected"])
+    seconds = state.get("seconds")  # older ones do not tell
+    trainer.before, trainer.sittings = math.nan if seconds is None else seconds, state.get("sittings", 1)
     for part, module in trainer.modules.items():
         if not (folder / f"{part}.safetensors").exists():
             raise VqcliError(
@@ -105,6 +110,9 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
     trainer.window.load_tensors(own, accelerator.device)
     if accelerator.scaler:
         accelerator.scaler.load_state_dict(state["scaler"])
+    if trainer.finished:
+        return
+    trainer.sittings += 1
     if accelerator.is_main_process:
         trainer.run.forget_after(trainer.step)
     load_rng(own)

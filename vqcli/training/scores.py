@@ -14,7 +14,8 @@ from vqcli.metrics.lpips import LpipsDistance
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
-from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.counts import UsageCounts, UsageReport
+from vqcli.metrics.usage.diagnosis import ENOUGH, tokens_needed
 from vqcli.metrics.usage.record import UsageRecord
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.lpips import Lpips
@@ -26,6 +27,8 @@ PROTOCOL = PROTOCOLS["plain"]
 """How reconstructions are compared with their images."""
 QUALITY = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
 """What a record has of how near they are, as far as it was measured."""
+MOST_COUNTED = 20_000
+"""Training images at most that are encoded for the sake of counting: minutes, of small images on a CPU."""
 
 
 def score(
@@ -56,15 +59,65 @@ def score(
         return {}
     quality = {name: total / images_seen for name, total in zip(metrics, totals)}
     measured = {**quality, "images": int(images_seen)}
-    if not report:
-        return measured
-    return measured | {
+    return measured | counted(report) if report else measured
+
+
+def counted(report: UsageReport) -> dict[str, Any]:
+    """What ``score`` says of the use of the codebook."""
+    return {
         "utilization": report.utilization,
         "tokens": report.tokens,
         "uniform_expectation": report.uniform_expectation,
         "perplexity": report.perplexity,
         "usage": report,
     }
+
+
+def missing_images(codes: int, tokens: int, each: int) -> int:
+    """Further images, of ``each`` tokens, that uniform use of the codes needs to show ``ENOUGH`` of them.
+
+    ``MOST_COUNTED`` at most.
+    """
+    return min(MOST_COUNTED, max(0, -(-(tokens_needed(codes) - tokens) // each)))
+
+
+def count_further(
+    model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts, measured: dict[str, Any]
+) -> dict[str, Any]:
+    """What ``score`` measured, with the use of the codebook over training images too.
+
+    ``usage`` is what this process counted there; quality stays that of held-out images. A collective call.
+    """
+    baked, device = copy.deepcopy(model), model.last_layer.device
+    baked.bake()
+    for images in batches:
+        count(usage, baked.encode(images))
+    report, held = summed(usage, device).report(), measured.get("images", 0)
+    if not report.images:
+        return measured
+    return measured | counted(report) | {"images": held, "training_images": report.images - held}
+
+
+def images_in_words(measured: dict[str, Any]) -> str:
+    """``64 held-out images``, ``64 held-out and 32 training images``."""
+    held, training = measured.get("images", 0), measured.get("training_images", 0)
+    parts = [f"{held:,} held-out"] if held or not training else []
+    return " and ".join([*parts, *([f"{training:,} training"] if training else [])]) + " images"
+
+
+def in_words(measured: dict[str, Any]) -> str:
+    """One line on what ``score``, and ``count_further``, measured."""
+    psnr = f"PSNR {measured['psnr']:.2f} dB" if "psnr" in measured else ""
+    if "utilization" not in measured:
+        return f"{psnr} over {images_in_words(measured)}"
+    uniform = measured["uniform_expectation"]
+    used = (
+        f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
+        f"{images_in_words(measured)} (uniform use: {uniform:.2%}"
+        f"{'; too few images to tell' if uniform < ENOUGH else ''})"
+    )
+    alone = " of those held out" if measured.get("training_images") else ""
+    return f"{used}, {psnr}{alone}" if psnr else used
 
 
 def pair_metrics(side: int, network: Lpips | None, device: torch.device) -> dict[str, PairMetric]:
@@ -85,7 +138,7 @@ def usage_record(measured: dict[str, Any], source: str) -> UsageRecord | None:
     report = measured.get("usage")
     if not report:
         return None
-    images = f"{report.images:,} held-out images of {source}"
+    images = f"{images_in_words({'images': report.images} | measured)} of {source}"
     quality = {name: measured[name] for name in QUALITY if name in measured}
     return UsageRecord.of(report, images, PROTOCOL.name, **quality)
 

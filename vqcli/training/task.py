@@ -6,7 +6,7 @@ Shape letters: B images of a pass.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,6 +119,19 @@ class Task(ABC):
     @abstractmethod
     def validate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, Any]:
         """Measurements on held-out images; every process is given its share and returns those of all."""
+
+    def complete(
+        self, model: nn.Module, measured: dict[str, Any], again: Callable[[int], Iterator[Any]]
+    ) -> dict[str, Any]:
+        """The last measurements, with what held-out images are too few for.
+
+        ``again`` gives batches of so many training images, this process's share. A collective call.
+        """
+        return measured
+
+    def outline(self) -> str:
+        """What of an image is learned, for the first lines of a run: its tokens, of how many codes."""
+        return ""
 
     @classmethod
     def summary(cls, measured: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ Shape letters: B images, K codes, L tokens an image.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,10 +33,20 @@ from vqcli.training.initial import freeze, start_from
 from vqcli.training.models import Models
 from vqcli.training.objective import Objective
 from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
-from vqcli.training.scores import PROTOCOL, count, score, summed, usage_record
+from vqcli.training.scores import (
+    PROTOCOL,
+    count,
+    count_further,
+    in_words,
+    missing_images,
+    score,
+    summed,
+    usage_record,
+)
 from vqcli.training.task import Losses, Task
 from vqcli.training.watch import UsageWatch
-from vqcli.types import Progress
+from vqcli.training.words import tokens_in_words
+from vqcli.types import Progress, grid_length
 
 PICTURED = 8
 """Images of a grid at most."""
@@ -121,7 +131,7 @@ class TokenizerTask(Task):
         try:
             grid = self.tokenizer.grid(*recipe.data.height_width)
         except ValueError as e:
-            raise VqcliError(f"data.size: {e}", hint="choose another data.size", reason="config") from e
+            raise VqcliError(f"data.size: {e}", hint="choose another --size", reason="config") from e
         self.parts: dict[str, nn.Module] = {"model": self.tokenizer}
         self.device, self.entries = device, len(grid)
         per_epoch = max(1, data.images // recipe.training.batch_size) if data else 1
@@ -131,6 +141,8 @@ class TokenizerTask(Task):
             self.parts["discriminator"] = self.adversary.discriminator
             self.adversary.check_hears(self.tokenizer.last_layer)
         self.usage, self.watch = self.nothing_counted(), UsageWatch(self.tokenizer.spec.codebook_size)
+        self.validated: UsageCounts | None = None
+        """Counts of this process over the held-out images, last measured."""
 
     def tuning(self, part: str) -> tuple[OptimizerConfig, ScheduleConfig]:
         own = self.recipe.adversarial if part == "discriminator" else None  # type: ignore[attr-defined]
@@ -234,19 +246,30 @@ class TokenizerTask(Task):
         """PSNR, LPIPS where the loss has its network here, and the usage of the codebook: ``score``."""
         assert isinstance(model, Tokenizer)
         images = (batch.images for batch in batches)
-        return score(model, images, self.nothing_counted(), self.objective.lpips)
+        self.validated = self.nothing_counted()
+        return score(model, images, self.validated, self.objective.lpips)
+
+    def complete(
+        self, model: nn.Module, measured: dict[str, Any], again: Callable[[int], Iterator[Batch]]
+    ) -> dict[str, Any]:
+        assert isinstance(model, Tokenizer)
+        if self.validated is None:
+            return measured
+        each = grid_length(self.tokenizer.grid(*self.recipe.data.height_width))
+        missing = missing_images(self.tokenizer.spec.codebook_size, measured.get("tokens", 0), each)
+        if not missing:
+            return measured
+        return count_further(model, (batch.images for batch in again(missing)), self.validated, measured)
+
+    def outline(self) -> str:
+        sides, codes = self.recipe.data.height_width, self.tokenizer.spec.codebook_size
+        return tokens_in_words(self.tokenizer.grid(*sides), sides, codes)
 
     @classmethod
     def summary(cls, measured: dict[str, Any]) -> list[str]:
         if not measured:
             return []
-        if "utilization" not in measured:
-            return [f"PSNR {measured['psnr']:.2f} dB over {measured['images']:,} held-out images"]
-        return [
-            f"utilization {measured['utilization']:.2%} over {measured['tokens']:,} tokens of "
-            f"{measured['images']:,} held-out images "
-            f"(uniform use: {measured['uniform_expectation']:.2%}), PSNR {measured['psnr']:.2f} dB"
-        ]
+        return [in_words(measured)]
 
     def picture(self, model: nn.Module, batch: Batch | None) -> Image | None:
         """Images, and below them what the model makes of them."""
