@@ -6,6 +6,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from shlex import quote
 from typing import Any
 
 import torch
@@ -149,7 +150,7 @@ class Trainer(Assembly):
                 save(self)
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step}; continue with --resume",
+                f"stopped at step {self.step}; to go on: vqcli train --resume {quote(str(self.run.folder))}",
                 stopped[0] if stopped else signal.SIGTERM,
             )
 
