@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli import __version__
+from vqcli import __version__, launcher, signals
 from vqcli.cli import (
     build_codebook,
     catalog,
@@ -39,7 +37,10 @@ from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.help import Command, Group
 from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import UNCLEAN, Out, leads
-from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.cli.streams import settle_streams
+from vqcli.cli.surroundings import settle_surroundings
+from vqcli.cli.verdict import verdict
+from vqcli.errors import Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
@@ -63,6 +64,16 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 
 ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
+
+
+SHARED = ("train", "encode", "generate", "evaluate", "build_codebook")
+"""Functions of commands that the processes of a launcher share; others work alone."""
+_SAME = "the same command goes on with what is finished"
+GO_ON = {
+    "train": "give the same command again, with --resume where the run's folder is there already",
+    **dict.fromkeys(("encode", "decode", "generate", "evaluate", "build_codebook", "pull"), _SAME),
+}
+"""What is said of a command that was stopped; a run that has taken steps says more itself."""
 
 
 class _Command(Command):
@@ -140,9 +151,12 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
         out = Out(json, quiet, verbose)
         out.plugins = [*(context.obj or ()), *(plugin or ())]
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
-        with _explained(out):
+        with _explained(out, GO_ON.get(function.__name__, "")):
+            for sentence in settle_surroundings():
+                out.say(sentence)
             from vqcli.plugins import allow, named_in_environment  # not for --help
 
+            _settle_launcher(shared=function.__name__ in SHARED)
             allow(*named_in_environment(), *out.plugins)
             built = {name: group.build(arguments) for name, group in groups.items()}
             function(out, **built, **arguments)
@@ -155,9 +169,21 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _settle_launcher(*, shared: bool) -> None:
+    """Find this process's place among those of a launcher, or work alone; an error is every process's own."""
+    try:
+        if shared:
+            launcher.settle()
+            return
+    except VqcliError:
+        launcher.work_alone()
+        raise
+    launcher.work_alone()
+
+
 @contextmanager
-def _explained(out: Out) -> Iterator[None]:
-    """Turn what a command raises into a sentence, a hint and an exit code."""
+def _explained(out: Out, go_on: str) -> Iterator[None]:
+    """Turn what a command raises into a sentence, a hint and an exit code; ``go_on`` is said of a stop."""
     try:
         yield
         _flush()
@@ -171,11 +197,11 @@ def _explained(out: Out) -> Iterator[None]:
         with suppress(OSError):
             _flush()
         raise typer.Exit(141) from None
-    except (Exception, KeyboardInterrupt) as e:
+    except (Exception, KeyboardInterrupt, Interrupted) as e:
         if os.environ.get("VQCLI_DEBUG") == "1":
             out.close()
             traceback.print_exc()
-        code, message, hint, reason = _verdict(e)
+        code, message, hint, reason = verdict(e, go_on)
         out.error(message, hint, reason)
         with suppress(OSError):
             _flush()
@@ -194,30 +220,6 @@ def _flush() -> None:
             raise
 
 
-def _verdict(e: BaseException) -> tuple[int, str, str, str]:
-    """Exit code, message, hint and reason word of an exception."""
-    match e:
-        case VqcliError():
-            return 1, str(e), e.hint, e.reason
-        case BadImage():
-            return 1, str(e), "without --strict such inputs are rejected and counted", e.reason
-        case Interrupted():
-            return 128 + e.signal, str(e), "", "interrupted"
-        case KeyboardInterrupt():
-            return 130, "stopped; what was finished is kept", "", "interrupted"
-        case OSError():
-            return 1, str(e), "check the path, its rights and the room on the disk", "os"
-    if type(e).__name__ == "OutOfMemoryError":
-        return (
-            1,
-            str(e).partition("\n")[0],
-            "try a smaller --batch-size (train: --set training.batch_size)",
-            "memory",
-        )
-    hint = "set VQCLI_DEBUG=1 to see where; please report it with the output of vqcli doctor"
-    return 1, f"internal error: {type(e).__name__}: {e}", hint, "internal"
-
-
 for _panel, _name, _function in COMMANDS:
     app.command(_name, cls=_Command, rich_help_panel=_panel)(speaking(_function))
 for _alias, _name in ALIASES.items():
@@ -226,19 +228,18 @@ for _alias, _name in ALIASES.items():
     )
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Interrupted("stopped; what was finished is kept, and the same command continues", number)
-
-
 def main() -> None:
-    """Entry of the ``vqcli`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # no file name can break a message
+    """What the ``vqcli`` command does."""
+    signals.stop_at_once()
+    settle_streams()
     try:
         app(prog_name="vqcli")
+    except Interrupted as e:  # outside of commands
+        Out(json="--json" in sys.argv).error(str(e), reason="interrupted")
+        sys.exit(128 + e.signal)
     except OSError as e:  # outside of commands: a help text that cannot be written
         with suppress(OSError):
             _flush()
         sys.exit(f"error: {e}")
+    finally:
+        signals.end_quietly()

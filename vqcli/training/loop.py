@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from shlex import quote
 from typing import Any
 
 import torch
@@ -151,7 +152,8 @@ class Trainer(Assembly):
                 save(self)
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step}; continue with --resume {self.run.folder}{self.flags}",
+                f"stopped at step {self.step}; "
+                f"to go on: vqcli train --resume {quote(str(self.run.folder))}{self.flags}",
                 stopped[0] if stopped else signal.SIGTERM,
             )
 
