@@ -31,7 +31,7 @@ from vqcli.types import silent
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 ROOT = PACKAGE.parent
 COMMANDS = typer.main.get_command(app).commands
-SAID = re.compile(r"\bvqcli ([a-z][a-z-]*)((?: [^\s;,`\"]+)*)")
+SAID = re.compile(r"\bvqcli ([a-z][a-z-]*)((?: [^\s;,)`\"]+)*)")
 PROSE = {"installs", "needs", "none", "process", "reads", "would", "wrote"}
 """What follows the name where no command is meant."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -222,6 +222,7 @@ def test_a_name_that_is_none_gets_no_list_of_sixty():
         ("stopped; continue with --resume", "stopped; continue with --resume --plugin 'my m'"),
         ("look at the data: vqcli encode lists what is wrong", None),
         ("name one: vqcli list models", None),
+        ("Next: vqcli usage-report -m runs/a --plugin 'my m'", None),
     ],
 )
 def test_what_comes_next_names_the_plugins(text, wanted):

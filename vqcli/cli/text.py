@@ -127,9 +127,11 @@ def counted(number: int, what: str) -> str:
 
 TO_TYPE = re.compile(
     r"\bvqcli (?:train|encode|decode|generate|evaluate|usage-report|prune|info|check|push|build-codebook)"
-    r"(?= [^;\n]*(?:(?<= )-|/|\.yaml))|(?<=with )--resume\b"
+    r"(?= [^;\n]*(?:(?<= )-|/|\.yaml))(?![^;\n]*--plugin)"
+    r"|(?<=with )--resume\b(?![^;\n]*--plugin)"
 )
-"""A command in a text that a reader would type: with a flag or a path, or the flag that continues a run."""
+"""What a reader would type: a command with a flag or a path, or the flag that continues a run; without those
+that name their plugins already."""
 
 
 def with_plugins(text: str, plugins: Sequence[str]) -> str:

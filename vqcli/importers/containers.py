@@ -148,12 +148,13 @@ def weights_in(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """All places in what a file holds that have tensors by key, with their names."""
     places: list[tuple[str, Any, int]] = [("", found, 0)]
     seen = set()
-    for where, value, depth in places:
-        if isinstance(value, list | tuple):
-            value = {f"{i}": inside for i, inside in enumerate(value[:MOST_LISTED])}
-        if not isinstance(value, Mapping) or id(value) in seen:
+    for where, place, depth in places:
+        value = place
+        if isinstance(place, list | tuple):
+            value = {f"{i}": inside for i, inside in enumerate(place[:MOST_LISTED])}
+        if not isinstance(value, Mapping) or id(place) in seen:
             continue
-        seen.add(id(value))  # many names may lead to one place
+        seen.add(id(place))  # many names may lead to one place
         if any(isinstance(key, str) and isinstance(inside, Tensor) for key, inside in value.items()):
             yield where, value
         if depth < DEEPEST:
