@@ -30,7 +30,8 @@ def _recipe(trainer: Trainer, options: TrainOptions) -> str:
     name = trainer.run.recipe_file if options.resume else recipe_name(options)
     batch = trainer.recipe.training.batch_size
     times = trainer.steps * batch / trainer.data.images
-    return f"{name}: {trainer.steps:,} steps of {batch:,} images, each image about {times:.3g} times"
+    steps = f"{trainer.steps:,} step{'s' * (trainer.steps > 1)}"
+    return f"{name}: {steps} of {batch:,} images, each image about {times:.3g} times"
 
 
 def _data(trainer: Trainer) -> str:
