@@ -14,7 +14,7 @@ FLAGS = {"data.size": "--size", "tokenizer.codebook.size": "--codes"}
 
 
 def head(trainer: Trainer, options: TrainOptions) -> list[str]:
-    """Recipe, data, tokens, model and folder, a line each."""
+    """Recipe, data, tokens, model and folder, a line each; behind them what is to be known of the images."""
     lines = {
         "recipe": _recipe(trainer, options),
         "data": _data(trainer),
@@ -22,14 +22,16 @@ def head(trainer: Trainer, options: TrainOptions) -> list[str]:
         "model": _model(trainer),
         "folder": str(trainer.run.folder),
     }
-    return [f"{name:8}{text}" for name, text in lines.items() if text]
+    told = [f"{trainer.recipe.data.source}: {line}" for line in trainer.data.told.lines()]
+    return [*(f"{name:8}{text}" for name, text in lines.items() if text), *told]
 
 
 def _recipe(trainer: Trainer, options: TrainOptions) -> str:
     name = trainer.run.recipe_file if options.resume else recipe_name(options)
     batch = trainer.recipe.training.batch_size
     times = trainer.steps * batch / trainer.data.images
-    return f"{name}: {trainer.steps:,} steps of {batch:,} images, each image about {times:.3g} times"
+    steps = f"{trainer.steps:,} step{'s' * (trainer.steps > 1)}"
+    return f"{name}: {steps} of {batch:,} images, each image about {times:.3g} times"
 
 
 def _data(trainer: Trainer) -> str:
@@ -37,8 +39,10 @@ def _data(trainer: Trainer) -> str:
     bad = len(trainer.rejected)
     classes = f" of {len(data.classes):,} classes" if data.classes else ""
     rejected = f", {bad:,} rejected so far" if bad else ""
+    left = sum(data.told.left_out.values())
+    left_out = f", {left:,} left out" if left else ""
     return (
-        f"{config.source}: {data.images + data.held:,} images{classes} found{rejected}; "
+        f"{config.source}: {data.images + data.held:,} images{classes} found{left_out}{rejected}; "
         f"{data.images:,} to train on, {data.held:,} held out"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vqcli.data.config import DataConfig, eval_transform, train_transform
 from vqcli.data.divide import Division, divide
-from vqcli.data.images.base import Source, identity
+from vqcli.data.images.base import Source, Told, identity
 from vqcli.data.loader import TrainPlan, data_order, eval_batches, train_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Grid
@@ -45,6 +45,8 @@ class Data:
     """Names of the labels; empty where nobody told them."""
     grid: Grid | None = None
     """Of tokens; None for images."""
+    told: Told = field(default_factory=Told)
+    """What a user should know of how images were read."""
     again: Callable[[int], Iterator[Any]] = lambda most: iter(())
     """Most training images, over all processes -> batches of this process's share, as held-out ones come to
     size: any of them, always the same. None where there are no images."""
@@ -73,6 +75,7 @@ def data_of(images: Division, config: DataConfig, plan: TrainPlan) -> Data:
         held=len(images.held_out),
         identity=identity(images.source.key(i) for i in images.training),
         classes=images.source.classes,
+        told=images.source.told,
         again=again,
     )
 

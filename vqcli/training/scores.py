@@ -78,7 +78,7 @@ def missing_images(codes: int, tokens: int, each: int) -> int:
 
     ``MOST_COUNTED`` at most.
     """
-    return min(MOST_COUNTED, max(0, -(-(tokens_needed(codes) - tokens) // each)))
+    return min(MOST_COUNTED, max(0, -(-(tokens_needed(codes) - tokens) // each))) if codes else 0
 
 
 def count_further(

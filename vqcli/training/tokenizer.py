@@ -253,11 +253,9 @@ class TokenizerTask(Task):
         self, model: nn.Module, measured: dict[str, Any], again: Callable[[int], Iterator[Batch]]
     ) -> dict[str, Any]:
         assert isinstance(model, Tokenizer)
-        if self.validated is None:
-            return measured
         each = grid_length(self.tokenizer.grid(*self.recipe.data.height_width))
         missing = missing_images(self.tokenizer.spec.codebook_size, measured.get("tokens", 0), each)
-        if not missing:
+        if self.validated is None or not missing:
             return measured
         return count_further(model, (batch.images for batch in again(missing)), self.validated, measured)
 
