@@ -108,6 +108,7 @@ def test_what_is_no_picture_is_told(column: list[Any], told: str, hint: str, tmp
     ("column", "labels", "classes"),
     [
         (["dog", "cat", None, ""], [1, 0, None, None], ["cat", "dog"]),
+        ([b"dog", b"cat", None, b"-1"], [1, 0, None, None], ["cat", "dog"]),
         (pa.array(["dog", "cat", "dog", "cat"]).dictionary_encode(), [1, 0, 1, 0], ["cat", "dog"]),
         (pa.array(["b", "a", None, "a"], pa.large_string()), [1, 0, None, 0], ["a", "b"]),
         ([2, None, -1, 0], [2, None, None, 0], []),
@@ -119,8 +120,9 @@ def test_what_is_no_picture_is_told(column: list[Any], told: str, hint: str, tmp
     ids=str,
 )
 def test_labels(column: Any, labels: list[int | None], classes: list[str], tmp_path: Path) -> None:
-    source = read(table(tmp_path / "a.parquet", {"image": PICTURES, "label": column}))
-    assert ([source.label(i) for i in range(4)], source.classes) == (labels, classes)
+    for name in ("label", "Label", "class"):
+        source = read(table(tmp_path / "a.parquet", {"image": PICTURES, name: column}))
+        assert ([source.label(i) for i in range(4)], source.classes) == (labels, classes)
 
 
 def test_label_columns(tmp_path: Path) -> None:
@@ -230,6 +232,13 @@ def test_files_beside(tmp_path: Path) -> None:
             with pytest.raises(BadImage, match=told) as caught:
                 source[i]
             assert caught.value.reason == "missing"
+
+
+def test_text_that_is_called_parquet(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("image,label\na.png,3\n")
+    with pytest.raises(VqcliError, match=r"a\.parquet is no Parquet file") as caught:
+        read(str(tmp_path / "a.parquet"))
+    assert caught.value.reason == "format"
 
 
 def test_a_file_without_rows(tmp_path: Path) -> None:

@@ -119,13 +119,28 @@ def test_compressed_archives_are_named(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "what"), [(gzip.compress(b"x"), "gzip"), (b"PK\3\4" + b"x" * 600, "a zip file")]
+    ("data", "what"),
+    [
+        (b"PK\3\4" + b"x" * 600, "a zip file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+    ],
 )
-def test_other_files_called_tar_are_named(data: bytes, what: str, tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(data)
-    with pytest.raises(VqcliError, match=rf"a\.tar is no tar, but .*{what}") as caught:
-        open_source(str(tmp_path / "a.tar"))
+@pytest.mark.parametrize("name", ["a.tar", "a.parquet"])
+def test_other_files_of_the_same_ending_are_named(data: bytes, what: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(VqcliError, match=rf"{name} is not a (tar|Parquet file), but {what}") as caught:
+        open_source(str(tmp_path / name))
     assert caught.value.reason == "format"
+
+
+def test_the_hint_for_a_packed_archive_works(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "it's.tar", 3)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(VqcliError, match="but compressed by gzip") as caught:
+        open_source(str(path))
+    subprocess.run(caught.value.hint, shell=True, check=True)
+    assert len(open_source(str(path))) == 3
 
 
 def test_the_hint_for_a_missing_end_marker_works(tmp_path: Path) -> None:

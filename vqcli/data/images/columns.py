@@ -55,16 +55,17 @@ def find_pictures(file: Any, place: Location, wanted: str | None) -> Pictures:
         if kind is None:
             raise _no_column(schema, place, wanted)
         return Pictures(wanted, _form(kind) or _path(file, place, wanted, kind))
-    fitting = {field.name: form for field in schema if (form := _form(field.type))}
+    others = {field.name: field.type for field in schema if field.name.lower() not in LABEL_NAMES}
+    fitting = {name: form for name, kind in others.items() if (form := _form(kind))}
     named = [name for wanted in IMAGE_NAMES for name in fitting if name.lower() == wanted]
     if len(fitting) > 1 and not named:
         message = f"{place} has several columns that may hold pictures: {', '.join(fitting)}"
         raise VqcliError(message, hint=f"choose: --image-column {next(iter(fitting))}", reason="option")
     if fitting:
         name = (named or list(fitting))[0]
-        others = ", ".join(other for other in fitting if other != name)
-        told = f"pictures are those of column {name} (not {others}); --image-column chooses another"
-        return Pictures(name, fitting[name], told if others else "")
+        rest = ", ".join(other for other in fitting if other != name)
+        told = f"pictures are those of column {name} (not {rest}); --image-column chooses another"
+        return Pictures(name, fitting[name], told if rest else "")
     return _files_beside(file, place)
 
 
@@ -81,7 +82,8 @@ def _files_beside(file: Any, place: Location) -> Pictures:
     if wrong:
         raise wrong[0]
     hint = "an image data set has a column 'image' of {bytes, path}, as on the Hub"
-    message = f"{place} holds no images, but {', '.join(columns)}"
+    there = ", ".join(f"{name} ({kind})" for name, kind in columns.items())
+    message = f"{place} holds no images, but {there[:300]}"
     raise VqcliError(message, hint=hint, reason="input-empty")
 
 
@@ -95,13 +97,13 @@ def find_label(schema: Any, place: Location, wanted: str | None) -> LabelColumn:
             message = f"{place}: column {wanted} holds {kind}, no label for each picture"
             raise VqcliError(message, hint="name another, or --no-labels", reason="labels")
         return LabelColumn(wanted)
-    there = [name for name in LABEL_NAMES if name in schema.names]
+    there = [name for known in LABEL_NAMES for name in schema.names if name.lower() == known]
     usable = [name for name in there if _is_label(schema.field(name).type)]
     if usable:
         name, *others = usable
         also = f" (not {', '.join(others)})" if others else ""
         told = f"labels are those of column {name}{also}; --label-column chooses another"
-        return LabelColumn(name, told if others or name not in USUAL_LABELS else "")
+        return LabelColumn(name, told if others or name.lower() not in USUAL_LABELS else "")
     if there:
         kind = f"column {there[0]} holds {schema.field(there[0]).type}, no label for each picture"
         return LabelColumn("", f"{kind}: images have none; --label-column chooses another")
@@ -184,7 +186,7 @@ def _is_label(kind: Any) -> bool:
 
     kind = _plain(kind)
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    return numbers or _is_text(kind) or types.is_null(kind)
+    return numbers or _is_text(kind) or _form(kind) == "binary" or types.is_null(kind)
 
 
 def _path(file: Any, place: Location, name: str, kind: Any) -> Form:

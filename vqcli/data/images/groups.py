@@ -13,6 +13,7 @@ from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from vqcli.data.images.foreign import BEGINNING, check_kind
 from vqcli.data.images.written import field_of
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
@@ -21,6 +22,7 @@ CACHE_BYTES = 256 << 20
 """Row groups and windows that a process keeps: reading in random order is fast where they all fit."""
 WHOLE_BYTES, WINDOW_BYTES = 128 << 20, 32 << 20
 """Of pictures: a row group with more than the first is read in windows of about the second."""
+PARQUET = b"PAR1"
 BUFFER_BYTES = 1 << 20
 """Of a file that is read at a time where a row group is not read at once."""
 
@@ -133,6 +135,13 @@ def opened(place: Location, buffer: int = 0) -> Iterator[Any]:
     except Exception as e:
         message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
         raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
+    with translated(place), place.open() as raw:
+        beginning = raw.read(BEGINNING)
+        if not beginning.startswith(PARQUET):
+            check_kind(place, beginning, "a Parquet file")
+            if len(beginning) == BEGINNING:
+                hint = "write it as Parquet, or download it again"
+                raise VqcliError(f"{place} is no Parquet file", hint=hint, reason="format")
     with (
         translated(place),
         place.open() as raw,

@@ -62,6 +62,7 @@ class ParquetSource(StoredSource, ShardSource):
         names = names or shard_names([str(file) for file in files])
         shards = [_inspect(file, reading, reader) for file in files]
         self._groups = Groups([group for shard in shards for group in shard.groups])
+        self._kept = Groups([g._replace(columns=reading.keep, size=0) for g in self._groups.groups])
         self._places = Places([group.rows for group in self._groups.groups])
         starts = np.cumsum([0, *(sum(group.rows for group in shard.groups) for shard in shards)])
         rows = [start + np.array(shard.rows, np.int64) for start, shard in zip(starts, shards)]
@@ -91,7 +92,7 @@ class ParquetSource(StoredSource, ShardSource):
         if not self.reading.keep:
             return {}
         group, row = self._places[int(self._rows[i])]
-        found = {name: _json(self._groups.value(group, row, name)) for name in self.reading.keep}
+        found = {name: _json(self._kept.value(group, row, name)) for name in self.reading.keep}
         return {name: value for name, value in found.items() if value is not None}
 
     def read(self, i: int) -> bytes | Location:
@@ -124,7 +125,7 @@ def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
         path = pictures.name if pictures.form == "path" else f"{pictures.name}.path"
         path = path if has_field(schema, path) else ""
         read = {each: _values(file, each) for each in {name, key, status, path} if each}
-        groups = _groups(file, place, pictures, path, reading.keep)
+        groups = _groups(file, place, pictures, path)
         paths = read.get(path)
         rows = _with_picture(file, groups, pictures, paths, read.get(status))
     if by_folder:
@@ -151,9 +152,9 @@ def _values(file: Any, name: str) -> list[Any]:
     return values if top == name else [field_of({top: value}, name) for value in values]
 
 
-def _groups(file: Any, place: Location, pictures: Pictures, path: str, keep: Sequence[str]) -> list[Group]:
+def _groups(file: Any, place: Location, pictures: Pictures, path: str) -> list[Group]:
     """The row groups of a file, and how large their pictures are."""
-    columns = tuple(dict.fromkeys([pictures.leaf, *([path] if path else []), *keep]))
+    columns = tuple(dict.fromkeys([pictures.leaf, *([path] if path else [])]))
     result = []
     for number in range(file.num_row_groups):
         told = file.metadata.row_group(number)

@@ -103,7 +103,7 @@ class Shard:
         base = name.rfind("/") + 1
         first, last = name.find(".", base), name.rfind(".")
         if first < 0:
-            self.left_out["without an ending"] += 1
+            self.left_out["no ending"] += 1
         elif (suffix := name[last:].lower()) in IMAGE_SUFFIXES:
             ending = suffix[1:] if first == last else name[first + 1 :].lower()
             if name in self.pictures:

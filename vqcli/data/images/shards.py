@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from vqcli.data.images.base import Source
-from vqcli.data.images.splits import SPELLINGS, by_file_name, by_first_folder, check_split, present
+from vqcli.data.images.splits import SPLITS, by_file_name, by_first_folder, check_split, present, split_name
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
@@ -109,7 +109,7 @@ def _without_ending(name: str) -> str:
 def folder_of(name: str) -> str | None:
     """The first folder of a name that is no split."""
     folders = name.split("/")[:-1]
-    if folders and folders[0].lower() in SPELLINGS:
+    if folders and split_name(folders[0]) in SPLITS:
         folders = folders[1:]
     return folders[0] if folders else None
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from vqcli.data.images.archive import Damaged
 from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.foreign import BEGINNING, check_kind
 from vqcli.data.images.labels import Written, numbered
 from vqcli.data.images.samples import Picture, Place, Shard, chosen, parsed
 from vqcli.data.images.shards import ANYHOW, FOLDER, ShardSource, folder_of, shard_names
@@ -30,16 +31,6 @@ COMPRESSED = {
     ".tar.zst": "unzstd",
 }
 """How names of compressed archives end, and what unpacks them."""
-OTHERS = {
-    b"\x1f\x8b": ("compressed by gzip", "gunzip -c FILE > NAME.tar unpacks it"),
-    b"BZh": ("compressed by bzip2", "bunzip2 -c FILE > NAME.tar unpacks it"),
-    b"\xfd7zXZ\0": ("compressed by xz", "unxz -c FILE > NAME.tar unpacks it"),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unzstd -c FILE > NAME.tar unpacks it"),
-    b"PK\3\4": ("a zip file", "unzip it into a folder, and name that"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z file", "unpack it into a folder, and name that"),
-    b"PAR1": ("a Parquet file", "give it the ending .parquet"),
-}
-"""What else files called ``.tar`` begin with, what that is, and what to do."""
 
 
 class TarSource(StoredSource, ShardSource):
@@ -102,8 +93,9 @@ class TarSource(StoredSource, ShardSource):
             return {}
         fields = parsed(self._bytes(i, self._jsons))
         found = {name: field_of(fields, name) for name in self.reading.keep}
-        if "caption" in found and self._texts[i][1] >= 0:
-            found["caption"] = self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip()
+        caption = self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip()
+        if "caption" in found and caption:
+            found["caption"] = caption
         return {name: value for name, value in found.items() if value is not None}
 
     def read(self, i: int) -> bytes:
@@ -127,10 +119,7 @@ def _indexed(shard: Shard) -> Shard:
     place = shard.place
     try:
         with place.open() as file:
-            begin = file.read(8)
-            for mark, (what, hint) in OTHERS.items():
-                if begin.startswith(mark):
-                    raise VqcliError(f"{place} is no tar, but {what}", hint=hint, reason="format")
+            check_kind(place, file.read(BEGINNING), "a tar")
             shard.fill(file)
     except Damaged as e:
         message = f"{place} is damaged after {len(shard.pictures)} good images: {e}"
