@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from sys import intern
 from typing import Any, BinaryIO, NamedTuple
 
 from vqcli.data.images.archive import MAX_EXTRA, Kind, Member, members, read_at, resolved
@@ -36,10 +37,14 @@ class Picture(NamedTuple):
 
     shard: int
     name: str
-    sample: str
     ending: str
     offset: int
     size: int
+
+    @property
+    def sample(self) -> str:
+        """Its name without all endings: what its sample's members share."""
+        return self.name[: self.name.find(".", self.name.rfind("/") + 1)]
 
     @property
     def stem(self) -> str:
@@ -110,7 +115,7 @@ class Shard:
                 message = f"{self.place} has two members called {name}"
                 hint = "pack it again, every picture under a name of its own"
                 raise VqcliError(message, hint=hint, reason="input-duplicate")
-            self.pictures[name] = Picture(self.number, name, name[:first], ending, member.offset, member.size)
+            self.pictures[name] = Picture(self.number, name, intern(ending), member.offset, member.size)
         else:
             self._take_text(file, member, first, last)
 

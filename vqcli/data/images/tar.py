@@ -58,7 +58,7 @@ class TarSource(StoredSource, ShardSource):
         remarks = [*choice.remarks, *reader.remarks(), *_about(pictures, written, reading, remark)]
         if left_out["sparse member"]:
             remarks.append("sparse members are not read: tar without --sparse packs them whole")
-        self.told = Told(left_out, tuple(remarks))
+        self.told = Told(dict(left_out), tuple(remarks))
         self._keys = Names(f"{names[picture.shard]}/{picture.name}" for picture in pictures)
         self._shards = np.array([picture.shard for picture in pictures], np.int32)
         self._places = _array(Place(picture.offset, picture.size) for picture in pictures)
