@@ -152,7 +152,9 @@ def test_label_columns(tmp_path: Path) -> None:
 
 def test_folders_of_paths_are_labels_where_that_is_asked(tmp_path: Path) -> None:
     rows = [{"bytes": data, "path": f"train/{'ab'[i % 2]}/{i}.png"} for i, data in enumerate(PICTURES)]
-    source = read(table(tmp_path / "a.parquet", {"image": pa.array(rows, STRUCT)}), label_column="folder")
+    path = table(tmp_path / "a.parquet", {"image": pa.array(rows, STRUCT)})
+    assert "--label-column folder takes the 2 folders" in read(path).told.lines()[0]
+    source = read(path, label_column="folder")
     assert (labelled(source)["a/train/b/1.png"], source.classes) == (1, ["a", "b"])
 
 
@@ -169,7 +171,7 @@ def test_shards_that_name_their_classes_differently(tmp_path: Path) -> None:
     source = read(str(tmp_path))
     assert source.classes == ["cat", "dog", "bird", "eel"]
     assert [source.label(i) for i in range(9)] == [0, 1, None, 2, 0, None, 1, 3, None]
-    (line,) = source.told.lines()
+    line = source.told.lines()[0]
     assert "shards list different classes: taken together by name, 4 classes" in line
     assert "labels beyond the list of classes are taken as none (1)" in line
     shard(tmp_path / "d.parquet", [1])

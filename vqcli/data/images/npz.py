@@ -85,6 +85,9 @@ class NpzSource(ShardSource):
     def label(self, i: int) -> int | None:
         return self._labels[i]
 
+    def unlabelled(self) -> int:
+        return int((self._labels.values < 0).sum())
+
     def __getitem__(self, i: int) -> Sample:
         key = self.key(i)
         pixels = self._compressed()[i] if self._images.offset is None else self._stored(int(i), key)

@@ -25,7 +25,7 @@ from vqcli.data.images.columns import (
 )
 from vqcli.data.images.groups import Group, Groups, opened
 from vqcli.data.images.labels import Written
-from vqcli.data.images.shards import ANYHOW, FOLDER, Places, ShardSource, folder_of, shard_names
+from vqcli.data.images.shards import ANYHOW, FOLDER, Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.images.written import LabelReader, Listed, field_of, merged
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
@@ -77,6 +77,8 @@ class ParquetSource(StoredSource, ShardSource):
         left_out = len(self._places) - len(self._rows)
         remarks = [remark for shard in shards for remark in shard.remarks] + reader.remarks()
         remarks += [remark] if remark else []
+        if reading.labels and self.unlabelled() == len(self):
+            remarks += offered(key for shard in shards for key in shard.keys)
         self.told = Told({WITHOUT: left_out} if left_out else {}, tuple(dict.fromkeys(remarks)))
 
     def __len__(self) -> int:
@@ -87,6 +89,9 @@ class ParquetSource(StoredSource, ShardSource):
 
     def label(self, i: int) -> int | None:
         return self._labels[i]
+
+    def unlabelled(self) -> int:
+        return int((self._labels.values < 0).sum())
 
     def extras(self, i: int) -> dict[str, Any]:
         if not self.reading.keep:

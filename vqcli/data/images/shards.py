@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -112,6 +112,15 @@ def folder_of(name: str) -> str | None:
     if folders and split_name(folders[0]) in SPLITS:
         folders = folders[1:]
     return folders[0] if folders else None
+
+
+def offered(names: Iterable[str]) -> list[str]:
+    """A sentence on the folders of images without labels, where there are several."""
+    folders = {folder_of(name) for name in names}
+    if len(folders) < 2:
+        return []
+    taken = f"--label-column {FOLDER} takes the {len(folders):,} folders that they lie in"
+    return [f"images have no labels; {taken}"]
 
 
 class Places:

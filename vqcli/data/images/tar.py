@@ -17,7 +17,7 @@ from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.foreign import BEGINNING, check_kind
 from vqcli.data.images.labels import Written, numbered
 from vqcli.data.images.samples import Picture, Place, Shard, chosen, parsed
-from vqcli.data.images.shards import ANYHOW, FOLDER, ShardSource, folder_of, shard_names
+from vqcli.data.images.shards import ANYHOW, FOLDER, ShardSource, folder_of, offered, shard_names
 from vqcli.data.images.written import LabelReader, field_of
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
@@ -26,6 +26,8 @@ from vqcli.types import Reading
 COMPRESSED = {
     ".tar.gz": "gunzip",
     ".tgz": "gunzip",
+    ".tbz2": "bunzip2",
+    ".txz": "unxz",
     ".tar.bz2": "bunzip2",
     ".tar.xz": "unxz",
     ".tar.zst": "unzstd",
@@ -87,6 +89,9 @@ class TarSource(StoredSource, ShardSource):
 
     def label(self, i: int) -> int | None:
         return self._labels[i]
+
+    def unlabelled(self) -> int:
+        return int((self._labels.values < 0).sum())
 
     def extras(self, i: int) -> dict[str, Any]:
         if not self.reading.keep:
@@ -154,10 +159,7 @@ def _about(pictures: list[Picture], written: list[Written], reading: Reading, re
     if remark:
         yield remark
     if reading.labels and all(label is None for label in written):
-        folders = {folder_of(picture.name) for picture in pictures}
-        if len(folders) > 1:
-            there = "no labels stand beside the pictures"
-            yield f"{there}; --label-column {FOLDER} takes the {len(folders):,} folders that they lie in"
+        yield from offered(picture.name for picture in pictures)
 
 
 def _beside(pictures: Sequence[Picture], shards: Sequence[Shard]) -> tuple[np.ndarray, np.ndarray]:
