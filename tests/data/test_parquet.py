@@ -197,19 +197,23 @@ def test_what_img2dataset_writes(tmp_path: Path) -> None:
         "url": ["http://x"] * 4,
         "status": ["success", "failed_to_download", "success", "failed_to_resize"],
     }
-    for dropped in ((), ("status",)):
-        left = {name: column for name, column in columns.items() if name not in dropped}
-        path = table(tmp_path / "00000.parquet", left, row_group_size=3)
-        source = read(path, keep=("caption", "url"))
-        assert labelled(source) == dict.fromkeys(["00000/000000000", "00000/000000002"])
-        assert reds(source) == [0, 2]
-        assert [source[i].extras for i in range(2)] == [
-            {"caption": "a", "url": "http://x"},
-            {"url": "http://x"},
-        ]
-        assert source.told.left_out == {"rows without a picture": 2}
+    path = table(tmp_path / "00000.parquet", columns, row_group_size=3)
+    source = read(path, keep=("caption", "url"))
+    assert labelled(source) == dict.fromkeys(["00000/000000000", "00000/000000002"])
+    assert reds(source) == [0, 2]
+    assert [source[i].extras for i in range(2)] == [{"caption": "a", "url": "http://x"}, {"url": "http://x"}]
+    assert source.told.left_out == {"rows without a picture": 2}
     with pytest.raises(VqcliError, match="has no column captions"):
         read(path, keep=("captions",))
+
+
+def test_rows_that_turn_out_to_be_empty_are_rejected(tmp_path: Path) -> None:
+    columns = {"image": [PICTURES[0], None, b""], "status": ["new", "old", "new"]}
+    source = read(table(tmp_path / "a.parquet", columns))
+    assert (len(source), source.told.left_out) == (3, {})
+    for i in (1, 2):
+        with pytest.raises(BadImage, match="empty-file"):
+            source[i]
 
 
 def test_extras_are_json_values(tmp_path: Path) -> None:
@@ -225,10 +229,16 @@ def test_files_beside(tmp_path: Path) -> None:
     (tmp_path / "d" / "x.png").write_bytes(png(7))
     names = ["d/x.png", "d/gone.png", str(tmp_path / "d" / "x.png"), "d/../../x.png", None]
     rows = [{"bytes": None, "path": name} for name in names]
-    for columns in ({"file_name": names}, {"image": pa.array(rows, STRUCT)}):
+    for columns, first in (
+        ({"file_name": names}, "a/d/x.png"),
+        ({"image": pa.array(rows, STRUCT)}, "a/00000000"),
+    ):
         source = read(table(tmp_path / "a.parquet", columns))
-        assert (len(source), source.told.left_out) == (4, {"rows without a picture": 1})
-        assert source.key(0) == "a/d/x.png"
+        assert source.key(0) == first
+        by_name = "file_name" in columns
+        assert (len(source), source.told.left_out) == (
+            (4, {"rows without a picture": 1}) if by_name else (5, {})
+        )
         assert source[0].image.getpixel((0, 0)) == (7, 0, 0)
         for i, told in ((1, "missing"), (2, "not below the folder"), (3, "not below the folder")):
             with pytest.raises(BadImage, match=told) as caught:
@@ -244,8 +254,10 @@ def test_text_that_is_called_parquet(tmp_path: Path) -> None:
 
 
 def test_a_file_without_rows(tmp_path: Path) -> None:
-    for count in (0, 1):
-        path = table(tmp_path / "a.parquet", {"image": pa.array([None] * count, pa.binary())})
+    for columns in ({}, {"status": ["failed_to_download"]}):
+        path = table(
+            tmp_path / "a.parquet", {"image": pa.array([None] * len(columns), pa.binary()), **columns}
+        )
         with pytest.raises(VqcliError, match=r"a\.parquet holds no images") as caught:
             read(path)
         assert caught.value.reason == "input-empty"

@@ -21,7 +21,7 @@ from vqcli.errors import VqcliError
 CACHE_BYTES = 256 << 20
 """Row groups and windows that a process keeps: reading in random order is fast where they all fit."""
 WHOLE_BYTES, WINDOW_BYTES = 128 << 20, 32 << 20
-"""Of pictures: a row group with more than the first is read in windows of about the second."""
+"""A row group of more bytes than the first is read in windows of about the second."""
 PARQUET = b"PAR1"
 BUFFER_BYTES = 1 << 20
 """Of a file that is read at a time where a row group is not read at once."""
@@ -34,7 +34,7 @@ class Group(NamedTuple):
     number: int
     rows: int
     size: int
-    """Bytes of its pictures, unpacked."""
+    """Bytes of all its columns, unpacked."""
     columns: tuple[str, ...]
     """What is read of it."""
 
@@ -86,7 +86,10 @@ class Groups:
         group = self.groups[number]
         if not group.large:
             with opened(group.place) as file:
-                return file.read_row_group(group.number, columns=[*group.columns], use_threads=False)
+                table = file.read_row_group(group.number, columns=[*group.columns], use_threads=False)
+                if table.num_rows != group.rows:
+                    raise ValueError(f"a row group has {table.num_rows} rows, not {group.rows}")
+                return table
         if self._cursor is None or not self._cursor.leads_to(number, window):
             self._in_order = self._in_order and window == 0
             self._cursor = _Cursor(number, group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -31,8 +31,8 @@ from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Reading
 
-STATUS, SUCCESS = "status", "success"
-"""img2dataset's column, and what it says of rows with a picture."""
+STATUS, FAILED = "status", "failed"
+"""img2dataset's column, and how what it says of rows without a picture begins."""
 WITHOUT = "rows without a picture"
 
 
@@ -132,7 +132,10 @@ def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
         read = {each: _values(file, each) for each in {name, key, status, path} if each}
         groups = _groups(file, place, pictures, path)
         paths = read.get(path)
-        rows = _with_picture(file, groups, pictures, paths, read.get(status))
+        count = sum(group.rows for group in groups)
+        if any(len(values) != count for values in read.values()):
+            raise ValueError("its columns differ in their rows")
+        rows = _with_picture(count, paths if pictures.form == "path" else None, read.get(status))
     if by_folder:
         written: list[Written] = [folder_of(paths[row] or "") if paths else None for row in rows]
     else:
@@ -158,50 +161,26 @@ def _values(file: Any, name: str) -> list[Any]:
 
 
 def _groups(file: Any, place: Location, pictures: Pictures, path: str) -> list[Group]:
-    """The row groups of a file, and how large their pictures are."""
-    columns = tuple(dict.fromkeys([pictures.leaf, *([path] if path else [])]))
-    result = []
-    for number in range(file.num_row_groups):
-        told = file.metadata.row_group(number)
-        size = sum(chunk.total_uncompressed_size for chunk in _chunks(told, pictures.leaf))
-        result.append(Group(place, number, told.num_rows, size, columns))
-    return result
+    """The row groups of a file, and how large they are.
+
+    What it tells of single columns stays unread: where that is damaged, Arrow ends the process.
+    """
+    columns = (pictures.leaf, path) if path and path != pictures.leaf else (pictures.leaf,)
+    told = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+    return [
+        Group(place, number, group.num_rows, group.total_byte_size, columns)
+        for number, group in enumerate(told)
+    ]
 
 
-def _chunks(group: Any, name: str) -> Iterator[Any]:
-    """What a row group's metadata tell of a column."""
-    chunks = (group.column(i) for i in range(group.num_columns))
-    return (chunk for chunk in chunks if chunk.path_in_schema == name)
-
-
-def _with_picture(
-    file: Any, groups: Sequence[Group], pictures: Pictures, paths: list[Any] | None, status: list[Any] | None
-) -> list[int]:
-    """The rows of a file that hold a picture; it is read only where statistics and status leave that open."""
-    count = sum(group.rows for group in groups)
-    if pictures.form == "path" and paths:
-        return [row for row in range(count) if paths[row]]
-    told = [list(_chunks(file.metadata.row_group(i), pictures.leaf)) for i in range(len(groups))]
-    empty = [sum(c.statistics.null_count or 0 for c in chunks if c.statistics) for chunks in told]
-    if not any(empty) or (paths and None not in paths):
-        return list(range(count))
-    done = [row for row in range(count) if status and status[row] == SUCCESS]
-    if status and len(done) == count - sum(empty):
-        return done
-    rows, start = [], 0
-    for group, missing in zip(groups, empty):
-        absent = set(_nulls(group, pictures)) if missing else ()
-        rows += [start + i for i in range(group.rows) if i not in absent or (paths and paths[start + i])]
-        start += group.rows
-    return rows
-
-
-def _nulls(group: Group, pictures: Pictures) -> Iterator[int]:
-    """Rows of a row group whose picture has no bytes."""
-    alone = Groups([group._replace(columns=(pictures.leaf,))])
-    for row in range(group.rows):
-        if alone.value(0, row, pictures.leaf) is None:
-            yield row
+def _with_picture(rows: int, paths: list[Any] | None, status: list[Any] | None) -> list[int]:
+    """The rows of a file that may hold a picture; ``paths`` where they are all there is."""
+    found: Sequence[int] = range(rows)
+    if paths is not None:
+        found = [row for row in found if paths[row]]
+    if status is not None:
+        found = [row for row in found if not str(status[row]).startswith(FAILED)]
+    return list(found)
 
 
 def _keys(rows: Sequence[int], names: list[Any] | None, paths: list[Any] | None) -> list[str]:
