@@ -29,6 +29,8 @@ class LabelReader:
 
     def take(self, value: Any) -> Written:
         """The label that a value is; None for nothing, and for what can be none."""
+        if type(value) is int and -1 <= value < 1 << 31:
+            return value  # nearly always
         match value:
             case None:
                 return None
