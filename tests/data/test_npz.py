@@ -21,6 +21,7 @@ from vqcli.data.location import Disk
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.npz import write_npz
 from vqcli.pixels import to_tensor
+from vqcli.types import Reading
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (7, 6, 9, 3), dtype=np.uint8)
@@ -172,22 +173,44 @@ def test_arrays_that_are_no_images(tmp_path: Path, case: str) -> None:
     assert "uint8 (N, H, W, 3)" in caught.value.hint
 
 
+@pytest.mark.parametrize("labels", [np.arange(6), np.eye(7, dtype=np.int64), np.zeros(7, complex)])
+def test_labels_that_are_none(tmp_path: Path, labels: np.ndarray) -> None:
+    np.savez(tmp_path / "x.npz", IMAGES, labels)
+    with pytest.raises(VqcliError, match=r"x\.npz: arr_1 is .*no label for each of 7 images") as caught:
+        NpzSource([Disk(tmp_path / "x.npz")])
+    assert caught.value.reason == "labels"
+    assert NpzSource([Disk(tmp_path / "x.npz")], Reading(labels=False)).label(0) is None
+
+
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "known", "classes"),
     [
-        (np.arange(7.0), r"arr_1 is float64 \(7,\), no whole number for each of 7 images"),
-        (np.arange(6), "no whole number"),
-        (np.eye(7, dtype=np.int64), "no whole number"),
-        (np.array(["cat"] * 7), "no whole number"),
-        (np.array([-2] * 7), "no labels"),
-        (np.array([2**31] * 7), "no labels"),
-        (np.array([2**64 - 1] * 7, np.uint64), "no labels"),
+        (np.array(["dog", "cat", ""] + ["cat"] * 4), [1, 0, None], ["cat", "dog"]),
+        (np.array([b"dog", b"cat", b"-1"] + [b"cat"] * 4), [1, 0, None], ["cat", "dog"]),
+        (np.array([2.0, 0, np.nan, 0, 0, 0, 0]), [2, 0, None], []),
+        (np.array([True, False, True] * 2 + [True]), [1, 0, 1], []),
+        (np.array([0, 2**63, 7, 7, 7, 7, 7], np.uint64), [0, 2, 1], ["0", "7", str(2**63)]),
+        (np.array([-2, 2, -1, 0, 0, 0, 0]), [None, 2, None], []),
     ],
 )
-def test_labels_that_are_none(tmp_path: Path, labels: np.ndarray, told: str) -> None:
+def test_labels_of_all_kinds(
+    tmp_path: Path, labels: np.ndarray, known: list[int | None], classes: list[str]
+) -> None:
     np.savez(tmp_path / "x.npz", IMAGES, labels)
-    with pytest.raises(VqcliError, match=told):
-        NpzSource([Disk(tmp_path / "x.npz")])
+    source = open_source(str(tmp_path / "x.npz"))
+    assert ([source.label(i) for i in range(3)], source.classes) == (known, classes)
+    assert ("something else" in "".join(source.told.lines())) == (labels[0] == -2)
+
+
+def test_arrays_of_other_names_are_chosen(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x_train=IMAGES, y_train=np.arange(7))
+    with pytest.raises(VqcliError, match="no arr_0, but x_train, y_train") as caught:
+        open_source(str(tmp_path / "x.npz"))
+    assert "--image-column" in caught.value.hint
+    source = open_source(str(tmp_path / "x.npz"), Reading(image_column="x_train", label_column="y_train"))
+    assert (np.array(source[3].image).tolist(), source.label(3)) == (IMAGES[3].tolist(), 3)
+    with pytest.raises(VqcliError, match="labels is not there"):
+        open_source(str(tmp_path / "x.npz"), Reading(image_column="x_train", label_column="labels"))
 
 
 @pytest.mark.parametrize("kind", ["u1", ">i2", "<i4", ">u8"])

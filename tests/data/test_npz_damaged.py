@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.data.test_npz import IMAGES, RNG, WRITERS, archive, directory, member, statistics
 from tests.images import save
-from vqcli.data.images import npz
+from vqcli.data.images import arrays
 from vqcli.data.images.npz import NpzSource, read_statistics
 from vqcli.data.images.open import open_source
 from vqcli.data.location import Disk
@@ -33,7 +33,6 @@ OBJECTS = io.BytesIO()
 np.save(OBJECTS, np.array([Evil()], object), allow_pickle=True)
 GOOD = member(IMAGES)
 LIES = {
-    "pickle": (OBJECTS.getvalue(), "Python objects"),
     "bare pickle": (pickle.dumps(IMAGES), "magic"),
     "empty": (b"", "EOF"),
     "cut header": (GOOD[:40], "EOF"),
@@ -71,6 +70,16 @@ def test_members_that_lie(tmp_path: Path, monkeypatch, case: str, method: int) -
         with pytest.raises(VqcliError, match=rf"x\.npz is damaged: .*{told}") as caught:
             NpzSource([Disk(path)]) if name == "arr_0" else read_statistics(Disk(path))
         assert_told(caught.value)
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_objects_are_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("arr_0", "sigma"):
+        path = archive(tmp_path / "x.npz", {f"{name}.npy": OBJECTS.getvalue()})
+        with pytest.raises(VqcliError, match=rf"x\.npz: {name} holds Python objects") as caught:
+            NpzSource([Disk(path)]) if name == "arr_0" else read_statistics(Disk(path))
+        assert caught.value.reason == "unsafe"
     assert not (tmp_path / "unpickled").exists()
 
 
@@ -120,7 +129,7 @@ def test_rubbish(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npz, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(arrays, "MOST_BYTES", 1 << 20)
     zeros = np.zeros((400, 32, 32, 3), np.uint8)
     np.savez_compressed(tmp_path / "x.npz", zeros)
     tracemalloc.start()

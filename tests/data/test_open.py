@@ -69,7 +69,9 @@ def test_shards_in_a_folder_win_over_images(tmp_path: Path) -> None:
     make_parquet(tmp_path / "data" / "val-00000-of-00001.parquet", 3, start=10)
     everything = open_source(str(tmp_path))
     assert (len(everything), everything.splits) == (7, ("train", "validation"))
-    assert keys(open_source(str(tmp_path), Reading(split="validation"))) == ["10.png", "11.png", "12.png"]
+    assert keys(open_source(str(tmp_path), Reading(split="validation"))) == [
+        f"data/val-00000-of-00001/{i}.png" for i in (10, 11, 12)
+    ]
     assert len(open_source(str(tmp_path / "data" / "*.parquet"), Reading(split="train"))) == 4
     with pytest.raises(VqcliError, match="no split 'test'") as caught:
         open_source(str(tmp_path), Reading(split="test"))

@@ -54,7 +54,7 @@ class GreySource(ShardSource):
     FORM = ".grey shards"
     SUFFIX = ".grey"
 
-    def __init__(self, files: Sequence[Location], reading: Reading) -> None:
+    def __init__(self, files: Sequence[Location], reading: Reading, names: Sequence[str]) -> None:
         self.classes, self.pixels = [], b"".join(file.read(0, file.size()) for file in files)
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import vqcli
+from tests.data.test_sources import make_tar
 from tests.data.toys import SolidSource
 from tests.images import picture, save
 from tests.jobs.encoded import options
@@ -124,3 +126,14 @@ def test_the_page_s_code_reads_what_is_written(native, model, tmp_path, monkeypa
     ]
     assert said[3] == "0.png (4, 4)"
     assert len(said) == 6
+
+
+def test_what_a_shard_leaves_out_stands_with_its_tokens(model, tmp_path):
+    make_tar(tmp_path / "a.tar", 3)
+    with tarfile.open(tmp_path / "a.tar", "a") as tar:
+        tar.addfile(tarfile.TarInfo("._0.png"))
+        tar.addfile(tarfile.TarInfo("0.seg"))
+    encode(options(tmp_path / "a.tar", model), tmp_path / "t.npy")
+    beside = json.loads((tmp_path / "t.json").read_text())
+    assert beside["told"]["left_out"] == {"hidden": 1, ".seg": 1}
+    assert beside["keys"] == ["a/0000.png", "a/0001.png", "a/0002.png"]

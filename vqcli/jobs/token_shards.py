@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ class TokenShards(Work[dict[str, Any]]):
         out, folder = self.place.out, self.place.folder
         index = store.totals(folder, self.shards, self.info)
         if self.told != NOTHING:
-            index["told"] = asdict(self.told)
+            index["told"] = {"left_out": dict(self.told.left_out), "remarks": list(self.told.remarks)}
         if not index["encoded"]:
             reasons = sorted({r["reason"] for r in index["rejected"]})
             raise VqcliError(

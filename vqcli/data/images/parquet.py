@@ -1,42 +1,51 @@
-"""Parquet shards in the Hub's layout: ``image`` or ``img`` {bytes, path}, ``label``, names in the schema.
-
-Nothing stays open: a row group is read when one of its images is wanted, and the newest ones are kept.
-"""
+"""Parquet shards: the Hub's layout (``image`` {bytes, path}, ``label``), img2dataset's, and their kin."""
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any
+import os
+from collections.abc import Sequence
+from datetime import date, time
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqcli.data.images.base import Labels, StoredSource
-from vqcli.data.images.shards import ANYHOW, Places, ShardSource, unique_keys
-from vqcli.data.location import Location
-from vqcli.errors import VqcliError
+from vqcli.data.images.archive import plain_name
+from vqcli.data.images.base import Labels, Names, StoredSource, Told
+from vqcli.data.images.columns import (
+    LabelColumn,
+    Pictures,
+    check_columns,
+    class_names,
+    find_key,
+    find_label,
+    find_pictures,
+    has_field,
+)
+from vqcli.data.images.groups import Group, Groups, opened
+from vqcli.data.images.labels import Written
+from vqcli.data.images.shards import ANYHOW, FOLDER, Places, ShardSource, folder_of, offered, shard_names
+from vqcli.data.images.written import LabelReader, Listed, field_of, merged
+from vqcli.data.location import Location, location
+from vqcli.errors import BadImage, VqcliError
 from vqcli.types import Reading
 
-LABELS = ("label", "labels", "fine_label")
-CACHE_BYTES = 256 << 20
-"""Row groups that a process keeps: reading in random order is fast where they all fit."""
+STATUS, FAILED = "status", "failed"
+"""img2dataset's column, and how what it says of rows without a picture begins."""
+WITHOUT = "rows without a picture"
 
 
-@dataclass(frozen=True)
-class _Shard:
+class _Shard(NamedTuple):
     """What is known of a file without its images."""
 
-    column: str
-    """Dotted name of the bytes."""
+    pictures: Pictures
+    groups: list[Group]
     rows: list[int]
-    """Images in each row group."""
+    """Those with a picture."""
     keys: list[str]
-    labels: list[int | None]
-    classes: list[str]
+    labels: Listed
+    remarks: list[str]
 
 
 class ParquetSource(StoredSource, ShardSource):
@@ -45,29 +54,32 @@ class ParquetSource(StoredSource, ShardSource):
     FORM = ".parquet shards"
     SUFFIX = ".parquet"
 
-    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None:
+    def __init__(
+        self, files: Sequence[Location], reading: Reading = ANYHOW, names: Sequence[str] = ()
+    ) -> None:
         """Raises VqcliError that names the file that is damaged or holds no images."""
-        shards = [_inspect(file, reading) for file in files]
-        self.reading, self.files, self._columns = reading, list(files), [shard.column for shard in shards]
-        self.classes = shards[0].classes
-        if any(shard.classes != self.classes for shard in shards):
-            hint = "name shards of one data set only"
-            raise VqcliError(
-                f"{files[0]} and its neighbours differ in their classes", hint=hint, reason="damaged"
-            )
-        groups = [(shard, group) for shard, known in enumerate(shards) for group in range(len(known.rows))]
-        self._groups = np.array(groups, np.int32).reshape(-1, 2)
-        self._places = Places([count for shard in shards for count in shard.rows])
-        self._keys = unique_keys(self.files, [shard.keys for shard in shards])
-        self._labels = Labels(label for shard in shards for label in shard.labels)
-        self._cache: OrderedDict[int, Any] = OrderedDict()
-        if not len(self._keys):
-            raise VqcliError(
-                f"{files[0]} holds no images", hint="is it an image data set?", reason="input-empty"
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": OrderedDict()}
+        self.files, self.reading, reader = list(files), reading, LabelReader()
+        names = names or shard_names([str(file) for file in files])
+        shards = [_inspect(file, reading, reader) for file in files]
+        self._groups = Groups([group for shard in shards for group in shard.groups])
+        self._kept = Groups([g._replace(columns=reading.keep, size=0) for g in self._groups.groups])
+        self._places = Places([group.rows for group in self._groups.groups])
+        starts = np.cumsum([0, *(sum(group.rows for group in shard.groups) for shard in shards)])
+        rows = [start + np.array(shard.rows, np.int64) for start, shard in zip(starts, shards)]
+        self._rows = np.concatenate(rows)
+        if not len(self._rows):
+            message = f"{files[0]} holds no images, but {len(self._places):,} {WITHOUT}"
+            raise VqcliError(message, hint="--image-column chooses another column", reason="input-empty")
+        self._columns = [shard.pictures.name for shard in shards for _ in shard.groups]
+        self._keys = Names(f"{name}/{key}" for name, shard in zip(names, shards) for key in shard.keys)
+        labels, self.classes, remark = merged([shard.labels for shard in shards])
+        self._labels = Labels(labels)
+        left_out = len(self._places) - len(self._rows)
+        remarks = [remark for shard in shards for remark in shard.remarks] + reader.remarks()
+        remarks += [remark] if remark else []
+        if reading.labels and self.unlabelled() == len(self):
+            remarks += offered(key for shard in shards for key in shard.keys)
+        self.told = Told({WITHOUT: left_out} if left_out else {}, tuple(dict.fromkeys(remarks)))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -78,90 +90,121 @@ class ParquetSource(StoredSource, ShardSource):
     def label(self, i: int) -> int | None:
         return self._labels[i]
 
-    def read(self, i: int) -> bytes:
-        group, row = self._places[i]
-        return self._read_group(group)[row].as_py() or b""
+    def unlabelled(self) -> int:
+        return int((self._labels.values < 0).sum())
 
-    def _read_group(self, number: int) -> Any:
-        """The image bytes of a row group. Raises VqcliError if it is damaged."""
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
-        shard, group = map(int, self._groups[number])
-        name, _, field = self._columns[shard].partition(".")
-        with _opened(self.files[shard]) as file:
-            column = file.read_row_group(group, columns=[self._columns[shard]], use_threads=False).column(
-                name
-            )
-            values = column.combine_chunks()
-            values = values.field(field) if field else values
-        self._cache[number] = values
-        while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
-            self._cache.popitem(last=False)
-        return values
+    def extras(self, i: int) -> dict[str, Any]:
+        if not self.reading.keep:
+            return {}
+        group, row = self._places[int(self._rows[i])]
+        found = {name: _json(self._kept.value(group, row, name)) for name in self.reading.keep}
+        return {name: value for name, value in found.items() if value is not None}
 
+    def read(self, i: int) -> bytes | Location:
+        group, row = self._places[int(self._rows[i])]
+        value = self._groups.value(group, row, self._columns[group])
+        if isinstance(value, dict):
+            value = value["bytes"] if value["bytes"] is not None else value.get("path")
+        if isinstance(value, str):
+            return self._beside(group, value, self.key(i))
+        return value or b""
 
-@contextmanager
-def _opened(place: Location) -> Iterator[Any]:
-    """A parquet file for reading. Raises VqcliError where pyarrow is missing or the file is damaged."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except Exception as e:
-        message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
-        raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
-    try:
-        with place.open() as raw, pyarrow.parquet.ParquetFile(raw) as file:
-            yield file
-    except FileNotFoundError as e:
-        raise VqcliError(f"{place} does not exist", hint="check the path", reason="input-missing") from e
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as e:
-        reason = str(e).partition("\n")[0]
-        raise VqcliError(f"{place} is damaged: {reason}", hint="download it again", reason="damaged") from e
+    def _beside(self, group: int, name: str, key: str) -> Location:
+        """A file that a row names: below the Parquet's folder. Raises BadImage for one elsewhere."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise BadImage(key, "missing", f"{name} is not below the folder of its Parquet file")
+        return location(os.path.dirname(str(self._groups.groups[group].place))) / name  # noqa: PTH120
 
 
-def _inspect(place: Location, reading: Reading) -> _Shard:
+def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
     """Sizes, keys and labels of a file; its images stay unread. Raises VqcliError."""
-    with _opened(place) as file:
+    with opened(place) as file:
         schema = file.schema_arrow
-        column, names = _columns(schema, place)
-        rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        label = next((name for name in LABELS if name in schema.names and reading.labels), None)
-        table = file.read(columns=[*names, *([label] if label else [])], use_threads=False)
-        labels = table.column(label).to_pylist() if label else [None] * table.num_rows
-        keys = table.column(0).combine_chunks().field("path").to_pylist() if names else []
-    if not keys or None in keys or len(set(keys)) < len(keys):
-        stem, digits = PurePath(str(place)).stem, len(str(sum(rows)))
-        keys = [f"{stem}/{row:0{digits}d}" for row in range(sum(rows))]
-    if not all(label is None or isinstance(label, int) for label in labels):
-        raise VqcliError(
-            f"{place} has labels that are no integers", hint="encode them as a ClassLabel", reason="damaged"
+        pictures = find_pictures(file, place, reading.image_column)
+        by_folder = reading.label_column == FOLDER and not has_field(schema, FOLDER)
+        looked_for = reading.labels and not by_folder
+        label = find_label(schema, place, reading.label_column) if looked_for else LabelColumn("")
+        check_columns(schema, place, reading.keep)
+        name, key, status = label.name, find_key(schema), STATUS if STATUS in schema.names else ""
+        path = pictures.name if pictures.form == "path" else f"{pictures.name}.path"
+        path = path if has_field(schema, path) else ""
+        read = {each: _values(file, each) for each in {name, key, status, path} if each}
+        groups = _groups(file, place, pictures, path)
+        paths = read.get(path)
+        count = sum(group.rows for group in groups)
+        if any(len(values) != count for values in read.values()):
+            raise ValueError("its columns differ in their rows")
+        rows = _with_picture(count, paths if pictures.form == "path" else None, read.get(status))
+    if by_folder:
+        written: list[Written] = [folder_of(paths[row] or "") if paths else None for row in rows]
+    else:
+        written = [reader.take(read[name][row]) if name else None for row in rows]
+    keys = _keys(rows, read.get(key), paths)
+    listed = Listed(written, class_names(schema, name) if name else [])
+    remarks = [remark for remark in (pictures.remark, label.remark) if remark]
+    if any(group.large for group in groups):
+        largest = max(group.size for group in groups) / 2**20
+        remarks.append(
+            f"row groups of up to {largest:,.0f} MiB are quick to read in order, slow in any other;"
+            " for training write smaller ones: pyarrow.parquet.write_table(table, path, row_group_size=256)"
         )
-    return _Shard(column, rows, keys, labels, _classes(schema, label))
+    return _Shard(pictures, groups, rows, keys, listed, remarks)
 
 
-def _columns(schema: Any, place: Location) -> tuple[str, list[str]]:
-    """The column of the images' bytes, and that of their paths if there is one. Raises VqcliError."""
-    from pyarrow import types
-
-    for name in ("image", "img"):
-        if name in schema.names:
-            kind = schema.field(name).type
-            fields = [field.name for field in kind] if types.is_struct(kind) else []
-            if "bytes" in fields:
-                return f"{name}.bytes", [f"{name}.path"] if "path" in fields else []
-            if types.is_binary(kind) or types.is_large_binary(kind):
-                return name, []
-    hint = "an image data set has a column 'image' of {bytes, path}, as on the Hub"
-    raise VqcliError(
-        f"{place} holds no images, but {', '.join(schema.names)}", hint=hint, reason="input-empty"
-    )
+def _values(file: Any, name: str) -> list[Any]:
+    """All values of a column, or of a field ``a.b`` inside of one."""
+    column = file.read(columns=[name], use_threads=False)
+    top = column.column_names[0]
+    values = column.column(top).to_pylist()
+    return values if top == name else [field_of({top: value}, name) for value in values]
 
 
-def _classes(schema: Any, label: str | None) -> list[str]:
-    """Class names from the schema's Hugging Face metadata; empty where it tells none."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[label]["names"]]
-    except (KeyError, TypeError, ValueError):
-        return []
+def _groups(file: Any, place: Location, pictures: Pictures, path: str) -> list[Group]:
+    """The row groups of a file, and how large they are.
+
+    What it tells of single columns stays unread: where that is damaged, Arrow ends the process.
+    """
+    columns = (pictures.leaf, path) if path and path != pictures.leaf else (pictures.leaf,)
+    told = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+    return [
+        Group(place, number, group.num_rows, group.total_byte_size, columns)
+        for number, group in enumerate(told)
+    ]
+
+
+def _with_picture(rows: int, paths: list[Any] | None, status: list[Any] | None) -> list[int]:
+    """The rows of a file that may hold a picture; ``paths`` where they are all there is."""
+    found: Sequence[int] = range(rows)
+    if paths is not None:
+        found = [row for row in found if paths[row]]
+    if status is not None:
+        found = [row for row in found if not str(status[row]).startswith(FAILED)]
+    return list(found)
+
+
+def _keys(rows: Sequence[int], names: list[Any] | None, paths: list[Any] | None) -> list[str]:
+    """Keys of a shard's images: their names if each has its own, else the numbers of their rows."""
+    for column in (names, paths):
+        if column:
+            keys = [plain_name(str(column[row])) if column[row] is not None else "" for row in rows]
+            if len(set(keys)) == len(keys) and "" not in keys:
+                return keys
+    return [f"{row:08d}" for row in rows]
+
+
+def _json(value: Any) -> Any:
+    """A value of a column as JSON has it; None for bytes."""
+    match value:
+        case bytes():
+            return None
+        case date() | time():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+        case list():
+            return [_json(each) for each in value]
+        case dict():
+            return {name: _json(each) for name, each in value.items()}
+        case _:
+            return value

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import PurePath
 from typing import ClassVar
 
 import numpy as np
 
-from vqcli.data.images.base import Names, Source
-from vqcli.data.images.splits import by_file_name, by_first_folder, check_split, present
+from vqcli.data.images.base import Source
+from vqcli.data.images.splits import SPLITS, by_file_name, by_first_folder, check_split, present, split_name
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
@@ -19,6 +20,9 @@ from vqcli.registry import resolve
 from vqcli.types import Reading
 
 ANYHOW = Reading()
+FOLDER = "folder"
+"""As a label column: the folder that a picture lies in, as its name in the shard tells."""
+_MAGIC = re.compile(r"[*?[]")
 
 
 class ShardSource(Source):
@@ -30,7 +34,10 @@ class ShardSource(Source):
     """Whether a folder that holds such files stands for them; it may then hold many."""
 
     @abstractmethod
-    def __init__(self, files: Sequence[Location], reading: Reading = ANYHOW) -> None: ...
+    def __init__(
+        self, files: Sequence[Location], reading: Reading = ANYHOW, names: Sequence[str] = ()
+    ) -> None:
+        """``names`` stand before the keys of each file's images; those of the files where there are none."""
 
     @classmethod
     def claims(cls, text: str) -> bool:
@@ -52,11 +59,12 @@ class ShardSource(Source):
             message = f"{text} mixes {' and '.join(sorted(kinds))} files"
             raise VqcliError(message, hint="name one kind: 'folder/*.tar'", reason="input-mixed")
         splits = by_file_name(names) or by_first_folder(names)
-        known = present(splits)
+        known, below = present(splits), shard_names(names, text)
         if reading.split and splits:
             wanted = check_split(reading.split, known, text)
-            files = [file for file, its in zip(files, splits) if its == wanted]
-        source = cls(files, reading)
+            chosen = [i for i, its in enumerate(splits) if its == wanted]
+            files, below = [files[i] for i in chosen], [below[i] for i in chosen]
+        source = cls(files, reading, below)
         source.splits = known
         return source
 
@@ -79,19 +87,40 @@ def reader_of(names: Collection[str]) -> type[ShardSource] | None:
     return min(found, key=lambda kind: not kind.IN_FOLDERS, default=None)
 
 
-def shard_names(files: Sequence[Location]) -> list[str]:
-    """Distinct short names of shards: their paths below the folder they share, without the ending."""
-    paths = [Path(str(file)) for file in files]
-    common = Path(os.path.commonpath([path.parent for path in paths]))
-    return [path.relative_to(common).with_suffix("").as_posix() for path in paths]
+def shard_names(names: Sequence[str], text: str = "") -> list[str]:
+    """What stands before the keys of shards: their paths below what a user named, without the ending.
+
+    That is below a folder, or below what comes before a glob's first wildcard; of a file alone it is its
+    name. So another shard beside them changes no key.
+    """
+    magic = _MAGIC.search(text)
+    above = text[: text.rfind("/", 0, magic.start()) + 1] if magic else ""
+    alone = not text or list(names) == [text]
+    below = [PurePath(name).name if alone else name.removeprefix(above) for name in names]
+    return [_without_ending(name) for name in below]
 
 
-def unique_keys(files: Sequence[Location], keys: list[list[str]]) -> Names:
-    """The keys of all shards' images; all take their shard's name in front if two are the same."""
-    flat = [key for shard in keys for key in shard]
-    if len(set(flat)) < len(flat):
-        flat = [f"{name}/{key}" for name, shard in zip(shard_names(files), keys) for key in shard]
-    return Names(flat)
+def _without_ending(name: str) -> str:
+    """In capitals it stays: there may be ``a.tar`` and ``a.TAR``."""
+    start, ending = os.path.splitext(name)  # noqa: PTH122 (as suffix_of)
+    return start if ending.islower() else name
+
+
+def folder_of(name: str) -> str | None:
+    """The first folder of a name that is no split."""
+    folders = name.split("/")[:-1]
+    if folders and split_name(folders[0]) in SPLITS:
+        folders = folders[1:]
+    return folders[0] if folders else None
+
+
+def offered(names: Iterable[str]) -> list[str]:
+    """A sentence on the folders of images without labels, where there are several."""
+    folders = {folder_of(name) for name in names}
+    if len(folders) < 2:
+        return []
+    taken = f"--label-column {FOLDER} takes the {len(folders):,} folders that they lie in"
+    return [f"images have no labels; {taken}"]
 
 
 class Places:
@@ -101,7 +130,7 @@ class Places:
         self.ends = np.cumsum(counts, dtype=np.int64)
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return int(self.ends[-1]) if len(self.ends) else 0
 
     def __getitem__(self, i: int) -> tuple[int, int]:
         """(shard, position in it) of item ``i``."""
