@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -106,3 +108,45 @@ def test_json_that_is_missing_or_damaged(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(VqcliError, match="no readable JSON"):
         files.read_json(tmp_path / "a.json")
+
+
+REFUSING = """
+import os, stat, sys
+from pathlib import Path
+from vqcli import files
+flush = os.fsync
+
+def fsync(handle):
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        raise OSError(int(sys.argv[2]), "of a share")
+    flush(handle)
+
+os.fsync = fsync
+files.write_text(Path(sys.argv[1]) / "a.txt", "whole")
+with files.writing_folder(Path(sys.argv[1]) / "folder") as folder:
+    files.write_text(folder / "b.txt", "whole")
+"""
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS])
+def test_folders_that_cannot_be_flushed_are_written_to(tmp_path, number):
+    done = subprocess.run([sys.executable, "-c", REFUSING, tmp_path, str(number)], check=False)
+    assert done.returncode == 0
+    assert names_in(tmp_path) == ["a.txt", "folder"]
+    assert files.verified(tmp_path / "folder")
+
+
+def test_a_disk_that_fails_on_a_folder_is_an_error(tmp_path):
+    script = [sys.executable, "-c", REFUSING, tmp_path, str(errno.EIO)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert f"VqcliError: cannot write {tmp_path}/a.txt: of a share" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser reads everything")
+def test_a_folder_that_cannot_be_read_is_written_to(tmp_path):
+    tmp_path.chmod(0o300)
+    try:
+        files.write_text(tmp_path / "a.txt", "whole")
+    finally:
+        tmp_path.chmod(0o700)
+    assert names_in(tmp_path) == ["a.txt"]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 """What the names of unfinished files and folders start with."""
+UNSUPPORTED = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
+)
+"""What a share says that flushes files and no folders, or a folder that may be written and not read."""
 
 
 def _beside(path: Path) -> Path:
@@ -30,11 +34,16 @@ def _beside(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+    """Flush a folder's names to the disk, where that can be done: its files are whole in any case."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as e:
+        if e.errno not in UNSUPPORTED:
+            raise
 
 
 def _discard(temporary: Path) -> None:
