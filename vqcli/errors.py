@@ -101,8 +101,11 @@ class BadImage(Exception):
         return f"{self.key}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 
-class Interrupted(Exception):
-    """Work stopped by a signal after everything finished was committed; ``signal`` is its number."""
+class Interrupted(BaseException):
+    """Work stopped by a signal after everything finished was committed; ``signal`` is its number.
+
+    No Exception, as KeyboardInterrupt is none: nothing that catches errors may take it for one.
+    """
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli import __version__
+from vqcli import __version__, signals
 from vqcli.cli import (
     build_codebook,
     catalog,
@@ -63,6 +63,14 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 
 ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
+
+
+_SAME = "the same command goes on with what is finished"
+GO_ON = {
+    "train": "give the same command again, with --resume where the run's folder is there already",
+    **dict.fromkeys(("encode", "decode", "generate", "evaluate", "build_codebook", "pull"), _SAME),
+}
+"""What is said of a command that was stopped; a run that has taken steps says more itself."""
 
 
 class _Command(Command):
@@ -140,7 +148,7 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
         out = Out(json, quiet, verbose)
         out.plugins = [*(context.obj or ()), *(plugin or ())]
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
-        with _explained(out):
+        with _explained(out, GO_ON.get(function.__name__, "")):
             from vqcli.plugins import allow, named_in_environment  # not for --help
 
             allow(*named_in_environment(), *out.plugins)
@@ -156,8 +164,8 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _explained(out: Out) -> Iterator[None]:
-    """Turn what a command raises into a sentence, a hint and an exit code."""
+def _explained(out: Out, go_on: str) -> Iterator[None]:
+    """Turn what a command raises into a sentence, a hint and an exit code; ``go_on`` is said of a stop."""
     try:
         yield
         _flush()
@@ -171,11 +179,11 @@ def _explained(out: Out) -> Iterator[None]:
         with suppress(OSError):
             _flush()
         raise typer.Exit(141) from None
-    except (Exception, KeyboardInterrupt) as e:
+    except (Exception, KeyboardInterrupt, Interrupted) as e:
         if os.environ.get("VQCLI_DEBUG") == "1":
             out.close()
             traceback.print_exc()
-        code, message, hint, reason = _verdict(e)
+        code, message, hint, reason = _verdict(e, go_on)
         out.error(message, hint, reason)
         with suppress(OSError):
             _flush()
@@ -194,17 +202,20 @@ def _flush() -> None:
             raise
 
 
-def _verdict(e: BaseException) -> tuple[int, str, str, str]:
+def _verdict(e: BaseException, go_on: str) -> tuple[int, str, str, str]:
     """Exit code, message, hint and reason word of an exception."""
+    if isinstance(e, KeyboardInterrupt):
+        e = Interrupted("stopped", signal.SIGINT)
+    elif signals.received and not isinstance(e, Interrupted):  # raised inside of an import, by C code
+        e = Interrupted("stopped", signals.received[-1])
     match e:
         case VqcliError():
             return 1, str(e), e.hint, e.reason
         case BadImage():
             return 1, str(e), "without --strict such inputs are rejected and counted", e.reason
         case Interrupted():
-            return 128 + e.signal, str(e), "", "interrupted"
-        case KeyboardInterrupt():
-            return 130, "stopped; what was finished is kept", "", "interrupted"
+            told = f"{e}; {go_on}" if str(e) == "stopped" and go_on else str(e)
+            return 128 + e.signal, told, "", "interrupted"
         case OSError():
             return 1, str(e), "check the path, its rights and the room on the disk", "os"
     if type(e).__name__ == "OutOfMemoryError":
@@ -226,19 +237,20 @@ for _alias, _name in ALIASES.items():
     )
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Interrupted("stopped; what was finished is kept, and the same command continues", number)
-
-
 def main() -> None:
-    """Entry of the ``vqcli`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """What the ``vqcli`` command does."""
+    signals.stop_at_once()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no file name can break a message
     try:
         app(prog_name="vqcli")
+    except Interrupted as e:  # outside of commands
+        Out().error(str(e), reason="interrupted")
+        sys.exit(128 + e.signal)
     except OSError as e:  # outside of commands: a help text that cannot be written
         with suppress(OSError):
             _flush()
         sys.exit(f"error: {e}")
+    finally:
+        signals.end_quietly()

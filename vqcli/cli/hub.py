@@ -74,7 +74,7 @@ def push(
     parcel = pack(model, repository, out.progress(), licence=licence)
     if not yes:
         out.say(f"{parcel.folder}: {', '.join(parcel.files)}, {parcel.bytes / 1e6:,.1f} MB")
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise typer.BadParameter("nobody can be asked here: give --yes")
         typer.confirm(f"Upload to {repository}?", abort=True, err=True)
     result = run(parcel, private=private, progress=out.progress())

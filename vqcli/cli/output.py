@@ -130,14 +130,20 @@ class Out:
             raise typer.Exit(UNCLEAN)
 
     def error(self, message: str, hint: str = "", reason: str = "failed") -> None:
-        """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may."""
+        """Why the command failed and what to do: on stderr, or as the one JSON value. Every process may.
+
+        Where it was stopped, that is no error, and the first process alone says it.
+        """
         self.close()
         message, hint = (with_plugins(said, self.plugins) for said in (message, hint))
         if self.json and leads():
             print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
             return
         where = "" if leads() else f" (process {os.environ['RANK']})"
-        _write(f"error{where}: {message}", sys.stderr)
+        if reason != "interrupted":
+            _write(f"error{where}: {message}", sys.stderr)
+        elif leads():
+            _write(message, sys.stderr)
         if hint:
             _write(f"hint: {hint}", sys.stderr)
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from vqcli.data.images.base import Source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.pixels import TooSmall, Transform, to_tensor
+from vqcli.signals import leave_to_parent
 
 ORDER, AUGMENT, VIEW = 0, 1, 2
 """What a random stream is for; two purposes never share one."""
@@ -236,5 +237,5 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Ctrl-C is the main process's to handle; it ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals are the main process's to handle; it ends its workers."""
+    leave_to_parent()

@@ -21,7 +21,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from vqcli import files
-from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.types import Progress, silent
 
@@ -162,8 +162,6 @@ class Engine:
         try:
             value = call()
         except Exception as e:
-            if isinstance(e, Interrupted):
-                raise
             error = e
         told = [e for e in gather_object([error and _sentence(error, self.rank)]) if e]
         if error and not isinstance(error, _Stopped):
@@ -215,7 +213,7 @@ class Engine:
             return self._share(work, mine, progress)
         try:
             self._share(work, mine, _Watching(progress, self._failed))
-        except (_Stopped, Interrupted):
+        except _Stopped:
             raise
         except Exception:
             with suppress(VqcliError):  # a full disk: the others find out when they are done

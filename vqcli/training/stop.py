@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from vqcli.signals import heard
+
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM are put into; the second one acts at once."""
+    """A list that signals to stop are put into; the second one acts at once."""
     caught: list[int] = []
 
     def catch(number: int, frame: FrameType | None) -> None:
@@ -21,7 +23,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     previous: dict[int, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in heard():
             previous[number] = signal.signal(number, catch)
     except ValueError:  # not the main thread: the caller handles signals
         pass

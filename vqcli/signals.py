@@ -1,0 +1,51 @@
+"""Signals that ask to stop: of a keyboard, a scheduler, a terminal that is gone. Imports next to nothing."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from vqcli.errors import Interrupted
+
+STOPPING = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""All are taken alike; other systems than Unix have the first two."""
+GRACE = 20
+"""Seconds that a worker process goes on after it was asked to end, since its parent may need a last batch."""
+received: list[int] = []
+"""Signals that ``stop_at_once`` has heard: what they raise can become another error on its way."""
+
+
+def heard() -> list[signal.Signals]:
+    """Those that are acted on: what the process was started to ignore, as under nohup, stays ignored."""
+    return [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
+def stop_at_once() -> None:
+    """Let a signal raise Interrupted wherever the main thread is."""
+    for number in heard():
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    received.append(number)
+    raise Interrupted("stopped", number)
+
+
+def end_quietly() -> None:
+    """Let a signal end the process without a word, now that its work is done."""
+    for number in heard():
+        signal.signal(number, signal.SIG_DFL)
+
+
+def leave_to_parent() -> None:
+    """In a worker process: stopping is its parent's to do, which a whole group of processes was told."""
+    for number in STOPPING:
+        signal.signal(number, _last_seconds if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def _last_seconds(number: int, frame: FrameType | None) -> None:
+    signal.alarm(GRACE)
