@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import os
 import signal
 import sys
@@ -39,6 +38,7 @@ from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.help import Command, Group
 from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import UNCLEAN, Out, leads
+from vqcli.cli.streams import settle_streams
 from vqcli.errors import BadImage, Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
@@ -240,9 +240,7 @@ for _alias, _name in ALIASES.items():
 def main() -> None:
     """What the ``vqcli`` command does."""
     signals.stop_at_once()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # no file name can break a message
+    settle_streams()
     try:
         app(prog_name="vqcli")
     except Interrupted as e:  # outside of commands

@@ -49,7 +49,7 @@ class ListSource(StoredSource):
     @classmethod
     def open(cls, text: str, reading: Reading) -> Source:
         if text == "-":
-            return cls(names_in(sys.stdin.read()))
+            return cls(names_in(_stdin()))
         names = [text]
         if not location(text).exists():
             names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (absolute ones too)
@@ -90,6 +90,17 @@ def read_list(place: Location) -> list[str]:
             f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
         ) from e
     return names_in(text)
+
+
+def _stdin() -> str:
+    """Standard input; bytes that are no UTF-8 as in names of files. Raises VqcliError if it is closed."""
+    if sys.stdin is None:
+        raise VqcliError(
+            "- reads names from standard input, which is closed",
+            hint="pipe them in, or name a .txt list of them",
+            reason="input-missing",
+        )
+    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
 
 
 def names_in(text: str) -> list[str]:
