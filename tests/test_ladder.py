@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors", "refusals", "parts"},
-    {"config", "files", "recipes", "plugins", "signals"},
+    {"config", "files", "recipes", "launcher", "plugins", "signals"},
     {"registry"},
     {"nn", "pixels"},
     {"codebooks", "losses", "discriminators", "features", "metrics", "data", "importers"},
@@ -33,6 +33,7 @@ LIGHT = [
     "refusals",
     "parts",
     "plugins",
+    "launcher",
     "signals",
     "config",
     "files",

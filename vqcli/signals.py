@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from vqcli.errors import Interrupted
 
@@ -39,6 +43,19 @@ def end_quietly() -> None:
     """Let a signal end the process without a word, now that its work is done."""
     for number in heard():
         signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def by_default() -> Iterator[None]:
+    """Inside, a signal ends the process as it would without handlers: for waits that none interrupts."""
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, signal.SIG_DFL) for number in heard()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def leave_to_parent() -> None:

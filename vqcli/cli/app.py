@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vqcli import __version__, signals
+from vqcli import __version__, launcher, signals
 from vqcli.cli import (
     build_codebook,
     catalog,
@@ -65,6 +65,8 @@ ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 
 
+SHARED = ("train", "encode", "generate", "evaluate", "build_codebook")
+"""Functions of commands that the processes of a launcher share; others work alone."""
 _SAME = "the same command goes on with what is finished"
 GO_ON = {
     "train": "give the same command again, with --resume where the run's folder is there already",
@@ -151,6 +153,7 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
         with _explained(out, GO_ON.get(function.__name__, "")):
             from vqcli.plugins import allow, named_in_environment  # not for --help
 
+            _settle_launcher(shared=function.__name__ in SHARED)
             allow(*named_in_environment(), *out.plugins)
             built = {name: group.build(arguments) for name, group in groups.items()}
             function(out, **built, **arguments)
@@ -161,6 +164,18 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
     added.append(inspect.Parameter("context", KEYWORD, annotation=typer.Context))
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
+
+
+def _settle_launcher(*, shared: bool) -> None:
+    """Find this process's place among those of a launcher, or work alone; an error is every process's own."""
+    try:
+        if shared:
+            launcher.settle()
+            return
+    except VqcliError:
+        launcher.work_alone()
+        raise
+    launcher.work_alone()
 
 
 @contextmanager

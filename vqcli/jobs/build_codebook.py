@@ -54,7 +54,7 @@ def build_codebook(
 
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.source.device)
+    start, engine = time.monotonic(), Engine(options.source.device, progress)
     folder = out.with_name(f"{out.stem}.partial")
     check = partial(check_out, out, folder, force=force)
     engine.first(check)

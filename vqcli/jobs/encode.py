@@ -57,7 +57,7 @@ def encode(
 
     Raises VqcliError where nothing can be encoded or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.device)
+    start, engine = time.monotonic(), Engine(options.device, progress)
     check_form(options, out)
     place = Place(out)
     check = partial(place.check, force=force)

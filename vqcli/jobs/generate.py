@@ -61,7 +61,7 @@ def generate(
 
     Raises VqcliError where models and options do not fit, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.device)
+    start, engine = time.monotonic(), Engine(options.device, progress)
     engine.first(lambda: check_out(out, npz, force=options.force))
     sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
     folder = engine.each(lambda: sampler.add_tokenizer(progress))

@@ -29,7 +29,7 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
 
     Needs no tokenizer. Raises VqcliError where the generator makes no tokens, or ``out`` is taken.
     """
-    start, engine, place = time.monotonic(), Engine(options.device), Place(out)
+    start, engine, place = time.monotonic(), Engine(options.device, progress), Place(out)
     if out.suffix.lower() in IMAGE_SUFFIXES | {".npz"}:
         hint = "give NAME.npy, or a folder"
         raise VqcliError(f"{out} is no name for tokens", hint=hint, reason="output")

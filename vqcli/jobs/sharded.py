@@ -6,7 +6,6 @@ Shards are written whole, with the same bytes whoever makes them: anywhere, in a
 
 from __future__ import annotations
 
-import atexit
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from vqcli import files
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs.devices import pick_device
+from vqcli.jobs.processes import meet
+from vqcli.training.accelerator import starting
 from vqcli.types import Progress, silent
 
 T = TypeVar("T")
@@ -130,17 +129,17 @@ def vacant(folder: Path) -> bool:
 
 
 class Engine:
-    """Has work done by this process, or by all that accelerate knows of: each makes the same calls."""
+    """Has work done by this process, or by all that a launcher has started: each makes the same calls."""
 
-    def __init__(self, device: str | None) -> None:
+    def __init__(self, device: str | None, progress: Progress = silent) -> None:
         """Without being told, accelerate takes processes on CPUs for one process each."""
-        state = PartialState(cpu=pick_device(device).type == "cpu", timeout=PATIENCE)
+        cpu = meet(device, progress, PATIENCE).type == "cpu"
+        with starting():
+            state = PartialState(cpu=cpu)
         self.rank, self.processes = state.process_index, state.num_processes
         self.local_rank = state.local_process_index
         """Number of this process on its machine."""
         self._failed: Path | None = None
-        if self.processes > 1:
-            atexit.register(_leave)
 
     def first(self, call: Callable[[], T]) -> T:
         """Let the first process do something alone; all get what it returns, or end with its error."""
@@ -227,12 +226,6 @@ class Engine:
         share = f" (process {self.rank + 1} of {self.processes})" if several else ""
         progress.start(f"{work.what}{share}", before + work.effort(todo), work.unit, before)
         work.do(todo, progress)
-
-
-def _leave() -> None:
-    """End what connects this process to the others: its threads would abort a process that simply ends."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 class _Stopped(Exception):

@@ -14,9 +14,9 @@ from vqcli import files
 from vqcli.checkpoint.folder import row_of
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import pick_device
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
+from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
 from vqcli.jobs.train_words import head
 from vqcli.library.references import newest_checkpoint
@@ -76,7 +76,7 @@ class TrainResult:
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
     run, recipe = prepare_run(options)
-    device = pick_device(options.device) if options.device else None
+    device = meet(options.device, progress)
     accelerator = make_accelerator(recipe, run, device, options.trackers)
     trainer = None
     try:

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 
 from vqcli.errors import VqcliError, suggestion
 from vqcli.training.recipe import Recipe
 from vqcli.training.run import Run
 
-__all__ = ["Accelerator", "check_fits", "end", "make_accelerator", "set_seed"]
+__all__ = ["Accelerator", "check_fits", "end", "make_accelerator", "set_seed", "starting"]
 TRACKERS = ("tensorboard", "wandb", "trackio")
+ENGINES = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM")
+"""Variables by which a launcher asks for other ways of training."""
 
 
-def make_accelerator(
-    recipe: Recipe, run: Run, device: torch.device | None, trackers: Sequence[str]
-) -> Accelerator:
-    """An accelerator on ``device``, or the best there is. Raises VqcliError where something is not there."""
-    if device and device.type == "cuda":
+def make_accelerator(recipe: Recipe, run: Run, device: torch.device, trackers: Sequence[str]) -> Accelerator:
+    """An accelerator on ``device``. Raises VqcliError where something is not there.
+
+    The recipe alone says how is trained: what ``accelerate launch`` was told of that is refused or not read.
+    """
+    for name in ENGINES:
+        if os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "y", "t", "on"):
+            raise VqcliError(
+                f"the launcher asks for an engine that is not used here: {name}",
+                hint="launch without it; --set training.shard=true divides a generator's weights",
+                reason="environment",
+            )
+    if device.type == "cuda":
         torch.cuda.set_device(device)
     for tracker in trackers:
         check_tracker(tracker)
     precision = {"fp32": "no"}.get(recipe.training.precision, recipe.training.precision)
-    try:
+    with starting():
         return Accelerator(
             mixed_precision=precision,
-            cpu=device is not None and device.type == "cpu",
+            cpu=device.type == "cpu",
             dynamo_backend="inductor" if recipe.training.compile else "no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop does it
             log_with=list(trackers) or None,
             project_dir=run.folder,
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
-    except (ValueError, ImportError) as e:
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Turn what accelerate makes of odd settings in the environment into VqcliError."""
+    try:
+        yield
+    except (ValueError, ImportError, RuntimeError) as e:
         raise VqcliError(
-            f"cannot start: {e}", hint="vqcli doctor lists what is installed", reason="environment"
+            f"cannot start: {e}",
+            hint="does a variable ACCELERATE_* say so? vqcli doctor lists what is installed",
+            reason="environment",
         ) from e
 
 

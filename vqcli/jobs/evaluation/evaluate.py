@@ -74,7 +74,7 @@ def evaluate(
 
     Raises VqcliError where nothing can be measured, weights cannot be had, or ``out`` is taken.
     """
-    engine = Engine(options.device)
+    engine = Engine(options.device, progress)
     engine.first(lambda: check_places(options, out, force=force))
     prepared = engine.each(lambda: prepare(options, engine.local_rank, progress))
     folder = engine.first(lambda: work_folder(prepared.plan))  # clocks of several machines differ
