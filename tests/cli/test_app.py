@@ -132,7 +132,9 @@ def test_exit_codes(error, code, reason):
 
 def test_traceback_only_in_debug(monkeypatch):
     app_ = failing(ZeroDivisionError("odd"))
-    assert runner.invoke(app_, []).stderr.startswith("error: internal error: ZeroDivisionError: odd\nhint: ")
+    said = runner.invoke(app_, []).stderr
+    assert said.startswith(f"error: internal error of vqcli {__version__}: ZeroDivisionError: odd\nhint: ")
+    assert all(what in said for what in ("the command", "vqcli doctor", "VQCLI_DEBUG=1"))
     monkeypatch.setenv("VQCLI_DEBUG", "1")
     assert "Traceback" in runner.invoke(app_, []).stderr
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -39,7 +38,9 @@ from vqcli.cli.help import Command, Group
 from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
 from vqcli.cli.output import UNCLEAN, Out, leads
 from vqcli.cli.streams import settle_streams
-from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.cli.surroundings import settle_surroundings
+from vqcli.cli.verdict import verdict
+from vqcli.errors import Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
@@ -151,6 +152,8 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
         out.plugins = [*(context.obj or ()), *(plugin or ())]
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
         with _explained(out, GO_ON.get(function.__name__, "")):
+            for sentence in settle_surroundings():
+                out.say(sentence)
             from vqcli.plugins import allow, named_in_environment  # not for --help
 
             _settle_launcher(shared=function.__name__ in SHARED)
@@ -198,7 +201,7 @@ def _explained(out: Out, go_on: str) -> Iterator[None]:
         if os.environ.get("VQCLI_DEBUG") == "1":
             out.close()
             traceback.print_exc()
-        code, message, hint, reason = _verdict(e, go_on)
+        code, message, hint, reason = verdict(e, go_on)
         out.error(message, hint, reason)
         with suppress(OSError):
             _flush()
@@ -215,33 +218,6 @@ def _flush() -> None:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
-
-
-def _verdict(e: BaseException, go_on: str) -> tuple[int, str, str, str]:
-    """Exit code, message, hint and reason word of an exception."""
-    if isinstance(e, KeyboardInterrupt):
-        e = Interrupted("stopped", signal.SIGINT)
-    elif signals.received and not isinstance(e, Interrupted):  # raised inside of an import, by C code
-        e = Interrupted("stopped", signals.received[-1])
-    match e:
-        case VqcliError():
-            return 1, str(e), e.hint, e.reason
-        case BadImage():
-            return 1, str(e), "without --strict such inputs are rejected and counted", e.reason
-        case Interrupted():
-            told = f"{e}; {go_on}" if str(e) == "stopped" and go_on else str(e)
-            return 128 + e.signal, told, "", "interrupted"
-        case OSError():
-            return 1, str(e), "check the path, its rights and the room on the disk", "os"
-    if type(e).__name__ == "OutOfMemoryError":
-        return (
-            1,
-            str(e).partition("\n")[0],
-            "try a smaller --batch-size (train: --set training.batch_size)",
-            "memory",
-        )
-    hint = "set VQCLI_DEBUG=1 to see where; please report it with the output of vqcli doctor"
-    return 1, f"internal error: {type(e).__name__}: {e}", hint, "internal"
 
 
 for _panel, _name, _function in COMMANDS:

@@ -59,8 +59,14 @@ def kept_folder(path: Path, name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """``$VQCLI_CACHE``, else vqcli's part of the user's cache folder."""
+    """``$VQCLI_CACHE``, else vqcli's part of the user's cache folder. Raises VqcliError without either."""
     if named := os.environ.get(CACHE):
         return Path(named)
-    usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "vqcli"
+    if common := os.environ.get("XDG_CACHE_HOME"):
+        return Path(common) / "vqcli"
+    try:
+        home = Path.home()
+    except RuntimeError as e:  # a user without a name, as in some containers
+        message = "this user has no home folder, and so no cache"
+        raise VqcliError(message, hint=f"name a folder: {CACHE}=DIR", reason="environment") from e
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "vqcli"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from vqcli.errors import VqcliError
+from vqcli.library.downloads.problems import Away
+from vqcli.library.downloads.settings import hub_trouble
 from vqcli.types import Progress
 
 TOKEN_HOST = "VQCLI_TOKEN_HOST"
@@ -51,7 +53,7 @@ def client(progress: Progress) -> Iterator[None]:
     usual, logger = _http._GLOBAL_CLIENT_FACTORY, logging.getLogger("huggingface_hub")
 
     def watched() -> Any:
-        made = usual()
+        made = _made(usual)
         made.event_hooks = made.event_hooks | {"response": [*made.event_hooks["response"], believable]}
         return made
 
@@ -65,6 +67,18 @@ def client(progress: Progress) -> Iterator[None]:
         logger.handlers, logger.propagate = handlers, propagates
         set_client_factory(usual)
         constants.HF_HUB_DISABLE_XET = xet
+
+
+def _made(factory: Callable[[], Any]) -> Any:
+    """A client of the network. Raises Away where the environment lets none be made."""
+    why = hub_trouble()
+    try:
+        if not why:
+            return factory()
+    except Exception as e:  # of half a dozen kinds, for what certificates and proxies can be
+        why = f"the settings of proxies or certificates cannot be used ({e})"
+    hint = "correct or unset it; NO_PROXY names hosts that need no proxy"
+    raise Away(f"the Hub cannot be asked: {why}", hint=hint, reason="unavailable")
 
 
 def believable(response: Any) -> None:

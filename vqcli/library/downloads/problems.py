@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.downloads.settings import proxy_of
 
 PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet."""
@@ -117,8 +118,10 @@ def _answered(e: Exception, source: Published) -> VqcliError:
         return Away(message, hint=f"try again later; or {go_on(source)}", reason="unavailable")
     slow = "Timeout" in type(e).__name__
     why = "did not answer in time" if slow else "cannot be reached"
-    message = f"{what} is not on this machine, and the Hub {why}"
-    return Away(message, hint=f"check the connection; or {go_on(source)}", reason="unavailable")
+    proxy = proxy_of("huggingface.co")
+    message = f"{what} is not on this machine, and the Hub {why}" + (f" through {proxy}" if proxy else "")
+    check = f"is the proxy that {proxy} names the right one?" if proxy else "check the connection"
+    return Away(message, hint=f"{check}; or {go_on(source)}".replace("?; or", "? or"), reason="unavailable")
 
 
 def _disk(e: OSError, source: Published) -> VqcliError:

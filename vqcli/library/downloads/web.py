@@ -18,6 +18,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from vqcli import __version__, files
 from vqcli.errors import VqcliError
 from vqcli.library.downloads.problems import PASSING
+from vqcli.library.downloads.settings import SECURE, proxy_of, trouble
 from vqcli.library.networks import NetworkFile
 from vqcli.types import Progress, silent
 
@@ -45,6 +46,9 @@ def download(file: NetworkFile, path: Path, progress: Progress = silent) -> None
     nothing is left.
     """
     check_online(file)
+    if why := trouble(SECURE, "which is not used for this download"):
+        message = f"{file.name} cannot be downloaded: {why}"
+        raise VqcliError(message, hint="correct or unset it", reason="unavailable")
     _check_room(file, path)
     with files.writing(path) as out:
         digest = _receive(file, out, progress)
@@ -160,4 +164,6 @@ def _unreached(host: str, e: Exception) -> VqcliError:
     if isinstance(cause, TimeoutError) or getattr(cause, "errno", 0) == errno.ETIMEDOUT:
         return _Passing(f"{host} did not answer in time", hint="check the connection", reason="unavailable")
     said = getattr(cause, "strerror", "") or str(cause) or type(cause).__name__
-    return _Passing(f"{host} cannot be reached ({said})", hint="check the connection", reason="unavailable")
+    proxy = proxy_of(host)
+    through, check = (f" through {proxy}", "is that proxy right?") if proxy else ("", "check the connection")
+    return _Passing(f"{host} cannot be reached{through} ({said})", hint=check, reason="unavailable")

@@ -1,0 +1,65 @@
+"""What becomes of an exception: an exit code, a sentence, a hint and a reason word."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from vqcli import __version__, signals
+from vqcli.errors import BadImage, Interrupted, VqcliError
+
+Verdict = tuple[int, str, str, str]
+"""Exit code, message, hint and reason word."""
+MACHINE = re.compile(
+    r"No space left on device|Cannot allocate memory|Too many open files|unable to mmap|"
+    r"unable to open shared memory|can't start new thread|Resource temporarily unavailable"
+)
+"""How libraries pass on, as an error of another class, what the operating system refused."""
+APART = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|TCPStore")
+"""How torch tells that processes lost each other."""
+
+
+def verdict(e: BaseException, go_on: str) -> Verdict:
+    """What is said of an exception; ``go_on`` where it is a stop that does not say itself how to go on."""
+    if isinstance(e, KeyboardInterrupt):
+        e = Interrupted("stopped", signal.SIGINT)
+    elif signals.received and not isinstance(e, Interrupted):  # raised inside of an import, by C code
+        e = Interrupted("stopped", signals.received[-1])
+    match e:
+        case VqcliError():
+            return 1, str(e), e.hint, e.reason
+        case BadImage():
+            return 1, str(e), "without --strict such inputs are rejected and counted", e.reason
+        case Interrupted():
+            told = f"{e}; {go_on}" if str(e) == "stopped" and go_on else str(e)
+            return 128 + e.signal, told, "", "interrupted"
+    return _of_the_machine(e) or _internal(e)
+
+
+def _of_the_machine(e: BaseException) -> Verdict | None:
+    """The verdict on what hardware, operating system and installed software refuse."""
+    name, text = type(e).__name__, str(e)
+    first = text.partition("\n")[0]
+    match e:
+        case OSError():
+            return 1, text, "check the path, its rights and the room on the disk", "os"
+        case ImportError() if not (e.name or "").startswith("vqcli"):
+            hint = "vqcli doctor lists what is installed"
+            return 1, f"a package cannot be imported: {first}", hint, "environment"
+    if isinstance(e, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
+        hint = "try a smaller --batch-size (train: --set training.batch_size)"
+        return 1, first or "out of memory", hint, "memory"
+    if isinstance(e, RuntimeError) and MACHINE.search(text):
+        return 1, first, "check memory, /dev/shm, the disk and ulimit -a; fewer --num-workers need less", "os"
+    if isinstance(e, RuntimeError) and (name.startswith("Dist") or APART.search(text)):
+        hint = "see what the others said; the same command, or train --resume, goes on"
+        return 1, "another process of this job has ended, or cannot be reached any more", hint, "environment"
+    return None
+
+
+def _internal(e: BaseException) -> Verdict:
+    hint = (
+        "please report it with the command, the output of vqcli doctor, and what is said when the command "
+        "is given again with VQCLI_DEBUG=1"
+    )
+    return 1, f"internal error of vqcli {__version__}: {type(e).__name__}: {e}", hint, "internal"
