@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, set_seed
 
 from vqcli.errors import VqcliError, suggestion
@@ -56,6 +57,7 @@ def starting() -> Iterator[None]:
     try:
         yield
     except (ValueError, ImportError, RuntimeError) as e:
+        AcceleratorState._reset_state(reset_partial_state=True)  # else the next start finds half of one
         raise VqcliError(
             f"cannot start: {e}",
             hint="does a variable ACCELERATE_* say so? vqcli doctor lists what is installed",
