@@ -3,6 +3,8 @@
 import signal
 import sys
 
+JSON, STOPPED = "--json", '{"error": "stopped", "hint": "", "reason": "interrupted"}'
+
 
 def main() -> None:
     """Run the command line; a signal is no traceback, even while modules are still loaded."""
@@ -16,8 +18,9 @@ def main() -> None:
     except BaseException:  # what a signal raises inside of an import can become an ImportError
         if not signals.received:
             raise
-        if sys.stderr:
-            sys.stderr.write("stopped\n")
+        stream = sys.stdout if JSON in sys.argv else sys.stderr
+        if stream:
+            stream.write(f"{STOPPED if JSON in sys.argv else 'stopped'}\n")
         sys.exit(128 + signals.received[-1])
     run()
 

@@ -39,13 +39,13 @@ def model(tmp_path_factory):
 
 
 def shards(folder):
-    return sorted(path.name for path in folder.glob("*.safetensors")) if folder.exists() else []
+    return sorted(path.name for path in folder.glob("tokens-*.safetensors")) if folder.exists() else []
 
 
 def test_a_stopped_job_keeps_its_shards_and_goes_on(tmp_path, model):
     """One signal after the other, the last asked for JSON."""
     out, seen = tmp_path / "tokens", 0
-    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    numbers = (signal.SIGHUP, signal.SIGUSR1)
     for number in numbers:
         last = number == numbers[-1]
         process = launch("encode", *ENCODE, "-o", out, "-m", model, *(["--json"] if last else []))
@@ -77,21 +77,24 @@ def test_what_nohup_ignores_stays_ignored(tmp_path, model):
 
 
 @pytest.mark.parametrize("seconds", [0.15, 0.5, 1.0])
-def test_ctrl_c_while_modules_are_loaded(tmp_path, model, seconds):
-    process = launch("encode", *ENCODE, "-o", tmp_path / "tokens", "-m", model)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_ctrl_c_while_modules_are_loaded(tmp_path, model, seconds, form):
+    process = launch("encode", *ENCODE, "-o", tmp_path / "tokens", "-m", model, *form)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     result, said = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)  # by itself, or by the system in the first moment
-    assert not any(word in said for word in ("Traceback", "rror", "Aborted"))
-    assert result == ""
+    if process.returncode == 130 and form:
+        assert (json.loads(result)["reason"], said) == ("interrupted", "")
+    elif process.returncode == 130:
+        assert (result, said.partition(";")[0].strip()) == ("", "stopped")
 
 
 ENDLESS = ["--set", "training.steps=100000", "--set", "training.checkpoint_every=100000"]
 ENDLESS += ["--set", "training.log_every=1", "--set", "training.validate_every=100000", "--device", "cpu"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
 def test_a_whole_group_that_is_told_to_stop_saves_a_checkpoint(tmp_path, number):
     """As Slurm tells it: to the run and to the processes that read its images, at the same time."""
     run = tmp_path / "run"

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import pwd
 import shutil
 import threading
 from pathlib import Path
@@ -181,3 +182,15 @@ def test_where_the_cache_is(monkeypatch):
     assert cache.cache_folder() == Path("/home/x/.cache/vqcli")
     monkeypatch.setattr("sys.platform", "darwin")
     assert cache.cache_folder() == Path("/home/x/Library/Caches/vqcli")
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch):
+    def nobody(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "VQCLI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(VqcliError, match="has no home folder") as refused:
+        cache.cache_folder()
+    assert refused.value.hint == "name a folder: VQCLI_CACHE=DIR"

@@ -235,7 +235,7 @@ def main() -> None:
     try:
         app(prog_name="vqcli")
     except Interrupted as e:  # outside of commands
-        Out().error(str(e), reason="interrupted")
+        Out(json="--json" in sys.argv).error(str(e), reason="interrupted")
         sys.exit(128 + e.signal)
     except OSError as e:  # outside of commands: a help text that cannot be written
         with suppress(OSError):

@@ -36,6 +36,9 @@ def meet(device: str | None, progress: Progress = silent, patience: timedelta | 
         return pick_device(device, int(os.environ.get(LOCAL_RANK, 0)))
     place = settle()
     found = pick_device(device, place.local_rank)
+    if place.processes > 1 and found.type not in ("cpu", "cuda"):
+        message = f"several processes do not share their work on {found.type}"
+        raise VqcliError(message, hint="--device cpu, or start one alone", reason="environment")
     if place.processes > 1:
         _connect(place, "nccl" if found.type == "cuda" else "gloo", progress, patience)
     return found
