@@ -129,18 +129,20 @@ def test_every_command_works_or_explains(top, environment):
     assert failed == refused | never
 
 
-def test_a_user_without_a_name(top, monkeypatch):
+def test_a_user_without_a_name(top, tmp_path, monkeypatch):
     def nobody(user):
         raise KeyError(f"getpwuid(): uid not found: {user}")
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     for name in ("HOME", "LOGNAME", "USER", "VQCLI_CACHE", "XDG_CACHE_HOME"):
         os.environ.pop(name, None)
+    os.environ["TMPDIR"] = str(tmp_path)
     told = run(*line("evaluate", top))
     assert told.exit_code == 0, told.output
     assert "this user has no home folder: caches are kept in " in told.stderr
     assert works_or_explains(run(*line("train", top)))
     home = Path(os.environ["HOME"])
+    assert home.parent == tmp_path
     assert home.stat().st_mode & 0o777 == 0o700
     assert run(*line("list", top)).stderr == ""
 

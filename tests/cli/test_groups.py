@@ -76,7 +76,7 @@ def test_the_object_is_made_of_what_was_given():
         (tokens.DECODING, set(), set()),
         (groups.COUNTED, {"model", "augment", "crop_range", "latents", "keep"}, set()),
         (build_codebook.FEATURES, set(), set()),
-        (evaluate.ASKED, {"save_every"}, set()),
+        (evaluate.ASKED, {"save_every", "few_images"}, set()),
         (generate.ASKED, set(), set(generate.SAMPLING)),
         (train.ASKED, set(), set(train.KEYS)),
         (importing.UNTOLD, {"settings", "tokenizer", "bring"}, set()),
