@@ -10,7 +10,7 @@ import pytest
 from tests.data.test_sources import make_folder, make_npz, make_parquet, make_tar, png
 from tests.data.toys import Memory
 from vqcli.data.images.base import Source
-from vqcli.data.images.files import ListSource, read_list
+from vqcli.data.images.files import ListSource
 from vqcli.data.images.folder import FolderSource
 from vqcli.data.images.npz import NpzSource
 from vqcli.data.images.parquet import ParquetSource
@@ -44,7 +44,7 @@ def test_folders_and_lists_are_read_from_any_place(tmp_path: Path) -> None:
     files |= {"top/list.txt": b"dog/01.png\r\n# no\ncat/02.png\ncat/gone.png", "a.png": png(9)}
     top = Memory(files) / "top"
     assert everything(FolderSource(top)) == everything(FolderSource(Disk(tmp_path)))
-    listed = ListSource(read_list(top / "list.txt"), top)
+    listed = ListSource.of_list(top / "list.txt", top)
     assert [listed[i].image.getpixel((0, 0)) for i in range(2)] == [(1, 0, 0), (2, 0, 0)]
     with pytest.raises(BadImage, match="missing"):
         listed[2]
@@ -85,10 +85,40 @@ def test_a_listing(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "b" / "2.png")
     (tmp_path / "folder.png").mkdir()
-    assert Disk(tmp_path).listing({".png"}) == ["a/x.y/3.png", "b/1.PNG", "b/2.png"]
-    assert Disk(tmp_path / "b").listing({".png", ".gz"}) == ["1.PNG", "2.png"]
+    assert Disk(tmp_path).listing({".png", ".mp4"}) == (
+        {".png": ["a/x.y/3.png", "b/1.PNG", "b/2.png", "link.png"]},
+        {"hidden": 2, ".txt": 1, ".gz": 1, "no ending": 1},
+    )
+    assert Disk(tmp_path / "b").listing({".png", ".gz"}) == ({".png": ["1.PNG", "2.png"]}, {"hidden": 1})
     with pytest.raises(VqcliError, match="cannot read"):
         Disk(tmp_path / "absent").listing({".png"})
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "1.png").write_bytes(b"")
+    (tmp_path / "top" / "cat" / "deep").mkdir(parents=True)
+    links = {
+        "top/one.png": "../pool/1.png",
+        "top/named otherwise": "../pool/1.png",
+        "top/gone.png": "../pool/2.png",
+        "top/dog": "../pool",
+        "top/self.png": "self.png",
+        "top/cat/deep/up": "../../cat",
+        "top/above": "..",
+        "pool/back": "../top/dog",
+    }
+    for name, to in links.items():
+        (tmp_path / name).symlink_to(to)
+    os.mkfifo(tmp_path / "top" / "pipe.png")
+    (tmp_path / "top" / "folder.png").mkdir()
+    (tmp_path / "top" / "@eaDir").mkdir()
+    (tmp_path / "top" / "@eaDir" / "2.png").write_bytes(b"")
+    (tmp_path / "top" / "Thumbs.db").write_bytes(b"")
+    assert Disk(tmp_path / "top").listing({".png"}) == (
+        {".png": ["dog/1.png", "one.png"]},
+        {"link in a loop": 4, "link to nothing": 1, "no ending": 1, "no file": 1, "hidden": 2},
+    )
 
 
 def test_rows_of_a_shard_that_is_cut_are_rejected(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What a text names: one answer for all commands, and sources that speak for themselves."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from tests.data.test_sources import make_folder, make_list, make_npz, make_parquet, make_tar
 from tests.data.toys import SOURCES, GreySource, SolidSource
+from tests.streams import piped
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.images.files import ListSource
 from vqcli.data.images.folder import FolderSource
@@ -143,6 +143,6 @@ def test_shards_of_a_kind_from_outside(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_names_on_stdin_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{tmp_path}/cat/00.png\n"))
+    monkeypatch.setattr(sys, "stdin", piped(f"{tmp_path}/cat/00.png\n"))
     assert named("-") == "images"
     assert len(open_source("-")) == 1

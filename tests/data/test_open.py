@@ -1,4 +1,3 @@
-import io
 import json
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_sources import make_folder, make_list, make_npz, make_parquet, make_tar, png
+from tests.streams import piped
 from vqcli.data.holdout import holdout
 from vqcli.data.images.base import Names, Source
 from vqcli.data.images.open import open_source
@@ -35,7 +35,7 @@ def test_files_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(open_source(str(tmp_path / "*" / "*.png"))) == 6
     assert len(open_source(str(tmp_path / "**" / "*"))) == 6
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO("cat/00.png\r\ndog/03.png\n"))
+    monkeypatch.setattr("sys.stdin", piped("cat/00.png\r\ndog/03.png\n"))
     source = open_source("-")
     assert keys(source) == ["cat/00.png", "dog/03.png"]
     assert source[1].image.getpixel((0, 0)) == (3, 0, 0)
@@ -52,7 +52,7 @@ def test_files_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (lambda root: "", "input-empty"),
         (lambda root: (root / "model.bin").write_text("x") and "model.bin", "input-empty"),
         (lambda root: (root / "list.txt").write_text("\n") and "list.txt", "input-empty"),
-        (lambda root: [make_tar(root / "a.tar"), make_parquet(root / "a.parquet")][0].parent, "input-mixed"),
+        (lambda root: [make_tar(root / "a.tar"), make_parquet(root / "b.parquet")][0].parent, "input-mixed"),
     ],
 )
 def test_nothing_usable(make, reason: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

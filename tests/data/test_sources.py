@@ -127,7 +127,7 @@ def test_images_and_labels_belong_together(kind: str, tmp_path: Path) -> None:
         assert source.label(i) == red[0] % 2
 
 
-def test_folder_is_sorted_and_leaves_out_what_is_no_image(tmp_path: Path) -> None:
+def test_folder_is_sorted_and_counts_what_is_no_image(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "data", 3)
     (root / "notes.txt").write_text("x")
     (root / "cat" / ".hidden.png").write_bytes(png(9))
@@ -139,12 +139,16 @@ def test_folder_is_sorted_and_leaves_out_what_is_no_image(tmp_path: Path) -> Non
     assert [source.key(i) for i in range(len(source))] == [
         "cat/00.png",
         "cat/02.png",
+        "cat/link.png",
         "dog/01.png",
         "dog/deep/A.JPEG",
     ]
     assert source.classes == NAMES
+    assert source.told.lines() == ["3 files were left out: 1 .txt, 1 hidden, 1 link in a loop"]
     (root / "loose.png").write_bytes(png(9))
-    assert open_source(str(root)).classes == []
+    source = open_source(str(root))
+    assert [source.label(i) for i in range(6)] == [0, 0, 0, 1, 1, None]
+    assert source.told.remarks == ("1 of 6 images has no label",)
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -12,7 +13,7 @@ from PIL import Image
 
 from vqcli.data.images.base import Source
 from vqcli.data.images.shards import ShardSource
-from vqcli.data.location import Location
+from vqcli.data.location import Listing, Location, kind_of, suffix_of
 from vqcli.types import Reading, Sample
 
 
@@ -102,10 +103,12 @@ class Memory(Location):
     def read(self, offset: int, length: int) -> bytes:
         return self._data()[offset : offset + length]
 
-    def listing(self, suffixes: Collection[str]) -> list[str]:
+    def listing(self, suffixes: Collection[str]) -> Listing:
         below = f"{self.name}/" if self.name else ""
-        names = [name.removeprefix(below) for name in self.files if name.startswith(below)]
-        return sorted(name for name in names if Memory({}, name).suffix in suffixes)
+        names = sorted(name.removeprefix(below) for name in self.files if name.startswith(below))
+        found = {suffix: [name for name in names if suffix_of(name) == suffix] for suffix in suffixes}
+        others = Counter(kind_of(name) for name in names if suffix_of(name) not in suffixes)
+        return Listing({suffix: its for suffix, its in found.items() if its}, dict(others))
 
     def _data(self) -> bytes:
         if self.name not in self.files:

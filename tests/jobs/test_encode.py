@@ -21,6 +21,7 @@ from tests.jobs.encoded import Stop, contents, options, pictures
 from tests.locks import held_elsewhere
 from tests.models import make_model
 from tests.processes import two_processes
+from tests.streams import piped
 from vqcli import files
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
@@ -126,7 +127,6 @@ def test_native_tokens_keep_the_order_of_inputs(tmp_path, model):
 
 
 def test_sources_limit_and_split(tmp_path, model, monkeypatch):
-    import io
 
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -139,7 +139,7 @@ def test_sources_limit_and_split(tmp_path, model, monkeypatch):
             tar.add(folder / name, name)
     rows = [{"bytes": (folder / name).read_bytes(), "path": name} for name in names]
     pq.write_table(pa.table({"image": rows, "label": [0, 1, 1]}), tmp_path / "in.parquet")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(str(folder / name) for name in names)))
+    monkeypatch.setattr(sys, "stdin", piped("\n".join(str(folder / name) for name in names)))
     arrays = {}
     for source in (folder, "-", *(tmp_path / f"in.{kind}" for kind in ("txt", "tar", "parquet"))):
         out = tmp_path / f"from-{Path(str(source)).suffix or len(arrays)}.npy"

@@ -1,6 +1,5 @@
 """One grammar for all commands: a source from outside, names on stdin, tokens in the wrong place."""
 
-import io
 import json
 import sys
 
@@ -13,6 +12,7 @@ from tests.jobs.evaluations import CHEAP
 from tests.jobs.evaluations import options as to_evaluate
 from tests.jobs.features import build
 from tests.models import make_model
+from tests.streams import piped
 from tests.training import test_generator_task as generators
 from tests.training.tiny import start
 from vqcli.data.images.open import open_source
@@ -45,7 +45,7 @@ def listed(tmp_path, monkeypatch):
     names = [str(tmp_path / f"{i:02d}.png") for i in range(11)]
     for i, name in enumerate(names):
         source[i].image.save(name)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(names)))
+    monkeypatch.setattr(sys, "stdin", piped("\n".join(names)))
     return names
 
 

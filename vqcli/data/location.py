@@ -6,16 +6,29 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vqcli.errors import VqcliError
+
+HIDDEN = frozenset({"Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX"})
+"""What systems leave in people's folders under names without a dot in front."""
 
 
 class NotAFile(OSError):
     """A pipe or a device where a file should be."""
+
+
+class Listing(NamedTuple):
+    """The files below a folder, each of them either named or counted."""
+
+    names: dict[str, list[str]]
+    """Ending that was sought -> relative names, sorted; an ending that no file has is left away."""
+    left_out: dict[str, int]
+    """How many others there are, by kind: ``.mp4``, ``no ending``, ``hidden``, ``link to nothing`` ..."""
 
 
 class Location(ABC):
@@ -50,10 +63,10 @@ class Location(ABC):
         """Bytes at a place of the file; fewer where it ends. Never waits for a pipe. Raises OSError."""
 
     @abstractmethod
-    def listing(self, suffixes: Collection[str]) -> list[str]:
-        """Sorted relative names of the files below with these endings, but hidden ones and links.
+    def listing(self, suffixes: Collection[str]) -> Listing:
+        """The files below this folder: names of those with these endings, and how many others there are.
 
-        Raises VqcliError.
+        What is hidden is counted, a folder once. Raises VqcliError.
         """
 
     @property
@@ -102,23 +115,55 @@ class Disk(Location):
         finally:
             os.close(handle)
 
-    def listing(self, suffixes: Collection[str]) -> list[str]:
-        found, pending = [], [""]
+    def listing(self, suffixes: Collection[str]) -> Listing:
+        found: dict[str, list[str]] = {suffix: [] for suffix in suffixes}
+        left_out: Counter[str] = Counter()
+        pending = [""]
         while pending:
             below = pending.pop()
             try:
                 with os.scandir(self.path / below) as entries:
                     for entry in entries:
-                        if entry.name.startswith("."):
+                        name = entry.name
+                        if name.startswith("."):
+                            left_out["hidden"] += 1
                             continue
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(f"{below}{entry.name}/")
-                        elif suffix_of(entry.name) in suffixes and entry.is_file(follow_symlinks=False):
-                            found.append(f"{below}{entry.name}")
+                        kind = self._kind(below, entry)
+                        if kind == "folder":
+                            pending.append(f"{below}{name}/")
+                        elif kind in found:
+                            found[kind].append(f"{below}{name}")
+                        else:
+                            left_out[kind] += 1
             except OSError as e:
                 message = f"cannot read {self.path / below}: {e.strerror}"
                 raise VqcliError(message, hint="check the folder's rights", reason="input-missing") from e
-        return sorted(found)
+        return Listing({suffix: sorted(names) for suffix, names in found.items() if names}, dict(left_out))
+
+    def _kind(self, below: str, entry: os.DirEntry[str]) -> str:
+        """A file's ending, ``folder``, or why it is neither; links count as what they lead to."""
+        if entry.is_file(follow_symlinks=False):
+            return "hidden" if entry.name in HIDDEN else kind_of(entry.name)
+        if entry.is_symlink():
+            return self._linked(below, entry)
+        if not entry.is_dir():
+            return "no file"
+        return "hidden" if entry.name in HIDDEN else "folder"
+
+    def _linked(self, below: str, entry: os.DirEntry[str]) -> str:
+        try:
+            to = entry.stat()
+        except FileNotFoundError:
+            return "link to nothing"
+        except OSError as e:
+            if e.errno != errno.ELOOP:
+                raise
+            return "link in a loop"
+        if not stat.S_ISDIR(to.st_mode):
+            return kind_of(entry.name) if stat.S_ISREG(to.st_mode) else "no file"
+        here = self.path.resolve() / below
+        loop = any(os.path.samestat(to, path.stat()) for path in (here, *here.parents))
+        return "link in a loop" if loop else "folder"
 
 
 def location(text: str) -> Location:
@@ -129,3 +174,8 @@ def location(text: str) -> Location:
 def suffix_of(name: str) -> str:
     """How a name ends, in small letters: ``.png``."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a folder's listing asks for every file)
+
+
+def kind_of(name: str) -> str:
+    """A file's kind, as it is counted: its ending, or ``no ending``."""
+    return suffix_of(name) or "no ending"

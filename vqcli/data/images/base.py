@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -22,6 +23,10 @@ IMAGE_SUFFIXES = frozenset({
 """How names of image files end, in small letters, whatever this Pillow can read."""
 
 
+KINDS = 8
+"""Kinds of files left out that are named; the rare ones beyond are counted together."""
+
+
 @dataclass(frozen=True)
 class Told:
     """What a user is told of how images were read."""
@@ -32,14 +37,20 @@ class Told:
     """A sentence for each choice where two readings were possible."""
 
     def lines(self) -> list[str]:
-        """All of it as sentences, what was left out in one: most first."""
+        """All of it as sentences, what was left out in one: most first, ``KINDS`` of them by name."""
         if not self.left_out:
             return list(self.remarks)
         total = sum(self.left_out.values())
         kinds = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
-        by_kind = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+        by_kind = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:KINDS])
+        if kinds[KINDS:]:
+            by_kind += f", {sum(count for _, count in kinds[KINDS:]):,} of {len(kinds) - KINDS} other kinds"
         files = "file was" if total == 1 else "files were"
         return [*self.remarks, f"{total:,} {files} left out: {by_kind}"]
+
+    def __add__(self, other: Told) -> Told:
+        """Both: remarks one after the other, counts of a kind added up."""
+        return Told(Counter(self.left_out) + Counter(other.left_out), self.remarks + other.remarks)
 
 
 class Source(ABC):
@@ -162,6 +173,10 @@ class Labels:
     def __getitem__(self, i: int) -> int | None:
         value = int(self.values[i])
         return None if value < 0 else value
+
+    def unknown(self) -> int:
+        """How many are."""
+        return int((self.values < 0).sum())
 
 
 def identity(keys: Iterable[str]) -> dict[str, Any]:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from io import TextIOWrapper
+from typing import Any
 
-from vqcli.data.images.base import IMAGE_SUFFIXES, Names, Source, StoredSource
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.beside import BESIDE, Beside, asks_fields
 from vqcli.data.images.forms import forms
-from vqcli.data.images.shards import reader_of
-from vqcli.data.location import Location, location, suffix_of
+from vqcli.data.images.labels import Written, numbered
+from vqcli.data.images.layout import FIRST_FOLDER, beside_others
+from vqcli.data.images.lists import Listed, listed, text_of
+from vqcli.data.images.shards import reader_of, shard_sources
+from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
 
+ANYHOW = Reading()
 LIST_SUFFIX = ".txt"
+BOTH = Listing({suffix: [] for suffix in BESIDE}, {})
+"""Captions and fields may lie beside any image that is named."""
 
 
 class ListSource(StoredSource):
@@ -23,19 +32,29 @@ class ListSource(StoredSource):
 
     FORM = "an image, a quoted glob, a .txt list, - for names on stdin"
 
-    def __init__(self, names: Sequence[str], folder: Location | None = None) -> None:
+    def __init__(
+        self,
+        listed: Listed,
+        folder: Location | None = None,
+        reading: Reading = ANYHOW,
+        where: str = "the list",
+    ) -> None:
         """Relative names are looked up in ``folder``, then where the command runs. Raises VqcliError."""
+        names = listed.names
         if not names:
-            raise VqcliError("the list names no images", hint="one path a line", reason="input-empty")
+            raise VqcliError(f"{where} names no images", hint="one path a line", reason="input-empty")
         seen = set()
         for name in names:
             if name in seen:
                 raise VqcliError(
-                    f"the list names {name} twice", hint="list every image once", reason="input-duplicate"
+                    f"{where} names {name} twice", hint="list every image once", reason="input-duplicate"
                 )
             seen.add(name)
-        self._names, self.folder = Names(names), folder
-        self.classes = []
+        self._names, self.folder, self.reading = Names(names), folder, reading
+        self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
+        labels = numbered(self._written(listed, where) if reading.labels else [None] * len(names))
+        self._labels, self.classes = Labels(labels.labels), labels.classes
+        self.told = Told({}, (*listed.remarks, labels.remark) if labels.remark else listed.remarks)
 
     @classmethod
     def claims(cls, text: str) -> bool:
@@ -49,20 +68,51 @@ class ListSource(StoredSource):
     @classmethod
     def open(cls, text: str, reading: Reading) -> Source:
         if text == "-":
-            return cls(names_in(_stdin()))
+            where = "standard input"
+            return cls(_listed(_stdin(), None, where), None, reading, where)
         names = [text]
         if not location(text).exists():
             names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (absolute ones too)
         files = [name for name in names if not location(name).is_folder()]
         if len(files) == 1 and suffix_of(files[0]) == LIST_SUFFIX:
-            return cls(read_list(location(files[0])), location(os.path.dirname(files[0])))  # noqa: PTH120
+            return cls.of_list(location(files[0]), location(os.path.dirname(files[0])), reading)  # noqa: PTH120
+        if names and not files:
+            hint = f"name one of them, or '{text}/*'"
+            raise VqcliError(f"{text} matches folders only", hint=hint, reason="input-empty")
+        source, read = cls._of_files(files, reading, text)
+        left_out = Counter(map(kind_of, set(files) - set(read)))
+        if "**" not in text:
+            left_out["folder"] = len(names) - len(files)
+        source.told += Told(+left_out)
+        return source
+
+    @classmethod
+    def of_list(cls, place: Location, folder: Location, reading: Reading = ANYHOW) -> ListSource:
+        """The images of a list, whose relative names are looked up in ``folder`` first. Raises VqcliError."""
+        try:
+            with place.open() as file:
+                data = file.read()
+        except OSError as e:
+            message = f"cannot read {place}: {e.strerror}"
+            raise VqcliError(message, hint="check the path", reason="input-missing") from e
+        where = str(place)
+        return cls(_listed(data, folder, where), folder, reading, where)
+
+    @classmethod
+    def _of_files(cls, files: Sequence[str], reading: Reading, text: str) -> tuple[Source, Sequence[str]]:
+        """The images of the files that a glob matches, and those of the files that are read."""
+        pictures = [name for name in files if suffix_of(name) in IMAGE_SUFFIXES]
         reader = reader_of(files)
-        if reader:
-            return reader.of_files([location(name) for name in files], files, reading, text)
-        images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
-        if not images:
+        if reader is None and not pictures:
             raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
-        return cls(images)
+        if reader is None:
+            return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
+        suffixes = {kind.SUFFIX for kind in shard_sources()}
+        shards = [name for name in files if suffix_of(name) in suffixes]
+        read = sorted({*shards, *pictures} - set(beside_others(shards, pictures)))
+        fixed = os.path.dirname(re.split(r"[*?[]", text)[0])  # noqa: PTH120
+        below = [name[len(fixed) :].lstrip("/") for name in read]
+        return reader.of_files([location(name) for name in read], below, reading, text), read
 
     def __len__(self) -> int:
         return len(self._names)
@@ -71,39 +121,45 @@ class ListSource(StoredSource):
         return self._names[i]
 
     def label(self, i: int) -> int | None:
-        return None
+        return self._labels[i]
+
+    def unlabelled(self) -> int:
+        return self._labels.unknown()
+
+    def extras(self, i: int) -> dict[str, Any]:
+        return self._beside.kept(i, self.key(i)) if self._beside else {}
 
     def read(self, i: int) -> Location:
-        name = self._names[i]
-        if self.folder and (beside := self.folder / name).exists():
-            return beside
-        return location(name)
+        return self._at(self._names[i])
+
+    def _at(self, name: str) -> Location:
+        return _at(name, self.folder)
+
+    def _written(self, listed: Listed, where: str) -> Sequence[Written]:
+        """What tells the images' labels. Raises VqcliError."""
+        column = self.reading.label_column
+        if column == FIRST_FOLDER:
+            return [name.rpartition("/")[0].rpartition("/")[2] for name in listed.names]
+        return self._beside.labels(column, listed.names, where) if self._beside and column else listed.labels
 
 
-def read_list(place: Location) -> list[str]:
-    """The names in a list file, one a line; blank lines and ``#`` lines are left out. Raises VqcliError."""
-    try:
-        with TextIOWrapper(place.open(), encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-    except OSError as e:
-        raise VqcliError(
-            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
-        ) from e
-    return names_in(text)
+def _listed(data: bytes, folder: Location | None, where: str) -> Listed:
+    return listed(text_of(data, where), lambda name: _at(name, folder).exists(), where)
 
 
-def _stdin() -> str:
-    """Standard input; bytes that are no UTF-8 as in names of files. Raises VqcliError if it is closed."""
+def _at(name: str, folder: Location | None) -> Location:
+    """Where a name of a list points."""
+    if folder and (beside := folder / name).exists():
+        return beside
+    return location(name)
+
+
+def _stdin() -> bytes:
+    """What comes on standard input. Raises VqcliError if it is closed."""
     if sys.stdin is None:
         raise VqcliError(
             "- reads names from standard input, which is closed",
             hint="pipe them in, or name a .txt list of them",
             reason="input-missing",
         )
-    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-
-
-def names_in(text: str) -> list[str]:
-    """The names in a list's text."""
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+    return sys.stdin.buffer.read()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource
+import numpy as np
+
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, tables
+from vqcli.data.images.labels import Numbered, numbered
+from vqcli.data.images.layout import FIRST_FOLDER, Layout, beside_others, layout
 from vqcli.data.images.shards import reader_of, shards_in_folders
-from vqcli.data.images.splits import by_first_folder, check_split, present
-from vqcli.data.location import Location, location, suffix_of
+from vqcli.data.images.splits import check_split, present
+from vqcli.data.location import Listing, Location, location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
 
@@ -19,24 +27,29 @@ class FolderSource(StoredSource):
 
     FORM = "a folder"
 
-    def __init__(self, folder: Location, names: list[str] | None = None, reading: Reading = ANYHOW) -> None:
-        """``names`` are the images' relative paths, if they were found already. Raises VqcliError."""
-        names = folder.listing(IMAGE_SUFFIXES) if names is None else names
-        if not names:
-            hint = f"known: {' '.join(sorted(IMAGE_SUFFIXES))}"
-            raise VqcliError(f"{folder} holds no images", hint=hint, reason="input-empty")
-        self.folder, self.reading, splits = folder, reading, by_first_folder(names)
-        self.splits = present(splits)
-        classes = [_class(name, inside_split=splits is not None) for name in names]
-        labelled = reading.labels and None not in classes
-        self.classes = sorted({c for c in classes if c}) if labelled else []
-        number = {name: i for i, name in enumerate(self.classes)}
-        chosen: Sequence[int] = range(len(names))
-        if reading.split and splits:
+    def __init__(self, folder: Location, found: Listing | None = None, reading: Reading = ANYHOW) -> None:
+        """``found`` is what lies in the folder, if it was listed already. Raises VqcliError."""
+        found = found or folder.listing(_sought(reading))
+        names = _named(found, IMAGE_SUFFIXES)
+        places = layout(names, reading.label_column)
+        inside = [name for name in names if _folder(name) in places.splits] if places.splits else names
+        if not inside:
+            raise _empty(folder, found)
+        self.folder, self.reading, self.splits = folder, reading, present(places.splits.values())
+        self._names, self._chosen = Names(inside), np.arange(len(inside))
+        self._beside = Beside(folder.__truediv__, inside, found, reading) if asks_fields(reading) else None
+        labels = self._numbered(inside, places) if reading.labels else Numbered([None] * len(inside), [])
+        self._labels, self.classes = Labels(labels.labels), labels.classes
+        if reading.split and self.splits:
             wanted = check_split(reading.split, self.splits, str(folder))
-            chosen = [i for i in chosen if splits[i] == wanted]
-        self._names = Names(names[i] for i in chosen)
-        self._labels = Labels(number[classes[i] or ""] if labelled else None for i in chosen)
+            self._chosen = np.array(
+                [i for i, name in enumerate(inside) if places.splits[_folder(name)] == wanted]
+            )
+        outside = len(names) - len(inside)
+        remarks = (*places.remarks, labels.remark) if reading.labels else ()
+        self.told = _not_read(found, self._used(found, names), IMAGE_SUFFIXES) + Told(
+            {"outside of the splits": outside} if outside else {}, tuple(filter(None, remarks))
+        )
 
     @classmethod
     def claims(cls, text: str) -> bool:
@@ -45,28 +58,92 @@ class FolderSource(StoredSource):
     @classmethod
     def open(cls, text: str, reading: Reading) -> Source:
         """The shards in a folder if there are any, else its images."""
-        folder, sought = location(text), shards_in_folders()
-        names = folder.listing(IMAGE_SUFFIXES | sought)
-        shards = [name for name in names if suffix_of(name) in sought]
+        folder = location(text)
+        found = folder.listing(_sought(reading))
+        shards, pictures = _named(found, shards_in_folders()), _named(found, IMAGE_SUFFIXES)
+        beside = beside_others(shards, pictures)
+        shards = [name for name in shards if name not in set(beside)] if beside else shards
         reader = reader_of(shards)
-        if reader:
-            return reader.of_files([folder / name for name in shards], shards, reading, str(folder))
-        return cls(folder, names, reading)
+        remarks = []
+        if beside:
+            remarks.append(f"{_some(beside)} lies beside pictures or a shard of that name, and is not read")
+        if reader is None:
+            source: Source = cls(folder, found, reading)
+            source.told += Told({}, tuple(remarks))
+            return source
+        source = reader.of_files([folder / name for name in shards], shards, reading, str(folder))
+        if pictures:
+            remarks.append(f"the {reader.SUFFIX} files are read, the pictures beside them are not")
+        source.told += _not_read(found, set(shards)) + Told({}, tuple(remarks))
+        return source
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._chosen)
 
     def key(self, i: int) -> str:
-        return self._names[i]
+        return self._names[self._chosen[i]]
 
     def label(self, i: int) -> int | None:
-        return self._labels[i]
+        return self._labels[self._chosen[i]]
+
+    def unlabelled(self) -> int:
+        return int((self._labels.values[self._chosen] < 0).sum())
+
+    def extras(self, i: int) -> dict[str, Any]:
+        return self._beside.kept(int(self._chosen[i]), self.key(i)) if self._beside else {}
 
     def read(self, i: int) -> Location:
-        return self.folder / self._names[i]
+        return self.folder / self.key(i)
+
+    def _used(self, found: Listing, names: Sequence[str]) -> set[str]:
+        """What is beside the pictures and read."""
+        if not self._beside:
+            return set()
+        stems = {posixpath.splitext(name)[0] for name in names}
+        fields = (name for name in _named(found, BESIDE) if posixpath.splitext(name)[0] in stems)
+        return {*fields, *tables(found)}
+
+    def _numbered(self, names: Sequence[str], places: Layout) -> Numbered:
+        """Labels of all pictures, of whichever split. Raises VqcliError."""
+        column = self.reading.label_column
+        if self._beside and column and column != FIRST_FOLDER:
+            return numbered(self._beside.labels(column, names, str(self.folder)))
+        classes = sorted(set(places.classes.values()))
+        found = numbered(classes)
+        number = dict(zip(classes, found.labels))
+        labels = {folder: number[name] for folder, name in places.classes.items()}
+        return found._replace(labels=[labels.get(_folder(name)) for name in names])
 
 
-def _class(name: str, *, inside_split: bool) -> str | None:
-    """The class folder of a relative path; None for an image that lies in none."""
-    parts = name.split("/")[inside_split:]
-    return parts[0] if len(parts) > 1 else None
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
+
+
+def _sought(reading: Reading) -> frozenset[str]:
+    """Endings of what may be used of a folder."""
+    return IMAGE_SUFFIXES | shards_in_folders() | TABLES | (BESIDE if asks_fields(reading) else frozenset())
+
+
+def _named(found: Listing, suffixes: Collection[str]) -> list[str]:
+    """The files with these endings, sorted."""
+    return sorted(name for suffix in suffixes for name in found.names.get(suffix, ()))
+
+
+def _not_read(found: Listing, used: Collection[str], whole: Collection[str] = ()) -> Told:
+    """All that lies in a folder but for these files, and for those of these endings, counted."""
+    others = {
+        suffix: sum(name not in used for name in names)
+        for suffix, names in found.names.items()
+        if suffix not in whole
+    }
+    return Told(Counter(found.left_out) + Counter(others))
+
+
+def _empty(folder: Location, found: Listing) -> VqcliError:
+    there = _not_read(found, ()).lines()
+    known = f"known: {' '.join(sorted(IMAGE_SUFFIXES))}"
+    return VqcliError(f"{folder} holds no images", hint="; ".join([*there, known]), reason="input-empty")

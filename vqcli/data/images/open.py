@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vqcli.data.images.base import Source, Unlabelled
+from vqcli.data.images.base import Source, Told, Unlabelled
 from vqcli.data.images.forms import forms
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
@@ -37,6 +37,17 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
     source = kind.open(text, reading)
     if reading.split and not source.has_splits:
         raise VqcliError(f"{text} has no splits", hint="leave --split away", reason="input-missing")
+    if reading.labels:
+        source.told += _without_label(source)
     for line in source.told.lines():
         progress.say(f"{text}: {line}")
     return source if reading.labels else Unlabelled(source)
+
+
+def _without_label(source: Source) -> Told:
+    """How many images have no label, where others have one."""
+    none, count = source.unlabelled(), len(source)
+    if not none or (none == count and not source.classes):
+        return Told()
+    have = "has" if none == 1 else "have"
+    return Told({}, (f"{none:,} of {count:,} images {have} no label",))

@@ -1,0 +1,121 @@
+"""Fields of pictures from what lies beside them in a folder.
+
+``KEY.txt`` beside ``KEY.jpg`` is its caption, ``KEY.json`` has its fields (img2dataset's layout "files");
+``metadata.csv`` and ``metadata.jsonl`` have a row a picture, told by ``file_name`` (the Hub's ImageFolder).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from vqcli.data.images.base import Names
+from vqcli.data.images.labels import Written
+from vqcli.data.images.layout import FIRST_FOLDER, METADATA
+from vqcli.data.location import Listing, Location
+from vqcli.errors import VqcliError
+from vqcli.types import Reading
+
+CAPTION, FIELDS = ".txt", ".json"
+BESIDE = frozenset({CAPTION, FIELDS})
+TABLES = frozenset({".csv", ".jsonl"})
+FILE_NAME = "file_name"
+MAX_BYTES = 1 << 20
+"""That a caption or the fields of a picture may have."""
+LOOKED_AT = 100
+"""Pictures whose fields are looked at to tell what there is."""
+
+
+class Beside:
+    """Fields of a folder's pictures."""
+
+    def __init__(
+        self, at: Callable[[str], Location], names: Sequence[str], found: Listing, reading: Reading
+    ) -> None:
+        """``at`` finds files by name; ``found`` are captions, fields and tables.
+
+        Raises VqcliError where a table cannot be read.
+        """
+        self.at, self.keep = at, reading.keep
+        self.sought = BESIDE & found.names.keys()
+        rows = dict(row for name in tables(found) for row in _rows(at(name), posixpath.dirname(name)))
+        self._rows = Names(rows.get(name, "") for name in names) if rows else None
+
+    def fields(self, i: int, name: str) -> dict[str, Any]:
+        """All that is told of picture ``i``, which is called ``name``; what cannot be read tells nothing."""
+        stem, told = posixpath.splitext(name)[0], {}
+        if FIELDS in self.sought:
+            told = _fields(self._text(stem + FIELDS))
+        if CAPTION in self.sought and (caption := self._text(stem + CAPTION).strip()):
+            told["caption"] = caption
+        return told | (_fields(self._rows[i]) if self._rows else {})
+
+    def kept(self, i: int, name: str) -> dict[str, Any]:
+        """Those fields that are to be kept and are there."""
+        told = self.fields(i, name) if self.keep else {}
+        return {field: told[field] for field in self.keep if told.get(field) is not None}
+
+    def labels(self, column: str, names: Sequence[str], where: str) -> list[Written]:
+        """What a field tells of every picture. Raises VqcliError where it tells nothing of any."""
+        written = [_written(self.fields(i, name).get(column)) for i, name in enumerate(names)]
+        if all(label is None for label in written):
+            told = {field for i, name in enumerate(names[:LOOKED_AT]) for field in self.fields(i, name)}
+            known = ", ".join(sorted({*told, FIRST_FOLDER}))
+            raise VqcliError(
+                f"no image of {where} has a field '{column}' beside it",
+                hint=f"--label-column takes: {known}",
+                reason="input-missing",
+            )
+        return written
+
+    def _text(self, name: str) -> str:
+        try:
+            return self.at(name).read(0, MAX_BYTES).decode("utf-8-sig", "replace")
+        except OSError:
+            return ""
+
+
+def asks_fields(reading: Reading) -> bool:
+    """Whether fields of pictures are to be read."""
+    column = reading.label_column if reading.labels else None
+    return bool(reading.keep or (column and column != FIRST_FOLDER))
+
+
+def tables(found: Listing) -> list[str]:
+    """The tables of fields among files."""
+    names = [name for suffix in sorted(TABLES) for name in found.names.get(suffix, ())]
+    return [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == METADATA]
+
+
+def _written(value: Any) -> Written:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if value is None or isinstance(value, (str, int)) else json.dumps(value)
+
+
+def _fields(text: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
+    """Relative name and fields, as JSON, of every row of a table that lies in the folder ``below``."""
+    try:
+        with place.open() as file:
+            text = file.read().decode("utf-8-sig", "surrogateescape")
+    except OSError as e:
+        message = f"cannot read {place}: {e.strerror}"
+        raise VqcliError(message, hint="check the file's rights", reason="input-missing") from e
+    rows: Iterator[dict[str, Any]]
+    rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(_fields, text.split("\n"))
+    for row in rows:
+        name = row.pop(FILE_NAME, None)
+        if isinstance(name, str):
+            yield posixpath.normpath(posixpath.join(below, name)), json.dumps(row)

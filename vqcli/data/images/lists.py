@@ -1,0 +1,133 @@
+"""Reading lists of names: how they are encoded, what is a comment, and labels that follow a name."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from vqcli.data.images.base import IMAGE_SUFFIXES
+from vqcli.data.location import suffix_of
+from vqcli.errors import VqcliError
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""In the order they are looked for: UTF-32's begins with UTF-16's."""
+LOOKED_AT = 64
+"""Lines that are looked for as files, where a line may be read in two ways."""
+_ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True))
+_LABELLED = re.compile(rf"(.*(?:{_ENDINGS})[\"']?)( *[,;\t] *| +)(.*)", re.IGNORECASE | re.DOTALL)
+"""A name, which ends as pictures do, a separator, a label."""
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_NUMBERS = re.compile(r"-?[\d.]+(?: +-?[\d.]+)+")
+LOCAL = "file://"
+
+There = Callable[[str], bool]
+"""Whether a file of this name is there."""
+
+
+class Listed(NamedTuple):
+    """What a list names."""
+
+    names: list[str]
+    labels: list[str | None]
+    """What follows each name, as its label."""
+    remarks: tuple[str, ...] = ()
+
+
+def text_of(data: bytes, where: str) -> str:
+    """A list's text; bytes that are no UTF-8 stay as they are in names of files. Raises VqcliError."""
+    mark = next((mark for mark in BYTE_ORDER_MARKS if data.startswith(mark)), b"")
+    encoding = BYTE_ORDER_MARKS.get(mark) or _without_mark(data)
+    text = data.removeprefix(mark).decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+    if "\0" in text or (encoding != "utf-8" and "\ufffd" in text):
+        message = f"{where} is no list: it is text neither in UTF-8 nor in UTF-16"
+        raise VqcliError(message, hint="save it as UTF-8, one path a line", reason="damaged")
+    return text
+
+
+def _without_mark(data: bytes) -> str:
+    """Text of plain letters has a NUL in every other byte in UTF-16, none in UTF-8."""
+    for encoding, first in (("utf-16-le", 1), ("utf-16-be", 0)):
+        if data[first::2].count(0) * 2 > len(data[first::2]) > 0 and not data[1 - first :: 2].count(0):
+            return encoding
+    return "utf-8"
+
+
+def listed(text: str, there: There, where: str) -> Listed:
+    """The names in a list's text, one a line, and labels that follow them. Raises VqcliError.
+
+    Blank lines are left out, and lines that begin with ``#`` unless a file has that name. Blanks around a
+    name, quotes, labels and backslashes are seen as such unless files are there whose names have them.
+    """
+    lines, remarks = _without_comments(re.split(r"\r\n|\n|\r", text), there)
+    for change in (str.strip, _unquoted):
+        lines = _changed(lines, change, there)
+    labels: list[str | None] = [None] * len(lines)
+    names = _changed(lines, lambda line: _labelled(line)[0], there)
+    if names != lines:
+        labels = [_labelled(line)[1] if name != line else None for name, line in zip(names, lines)]
+        count = len(labels) - labels.count(None)
+        remarks += [f"labels of {count:,} images stand after their names"] if count else []
+        without = sum(name != line and label is None for name, line, label in zip(names, lines, labels))
+        remarks += [f"what follows {without:,} names is no single label, not read"] if without else []
+    slashed = [name.replace("\\", "/") for name in names]
+    if names != slashed and any(map(there, slashed[:LOOKED_AT])):
+        names = _changed(names, lambda name: name.replace("\\", "/"), there)
+    return Listed([_here(name, where) for name in names], labels, tuple(remarks))
+
+
+def _without_comments(lines: Sequence[str], there: There) -> tuple[list[str], list[str]]:
+    """The lines that name something, and what is said of the others."""
+    kept, names = [], 0
+    for line in lines:
+        if not line.startswith("#") or there(line) or there(_labelled(line)[0]):
+            kept += [line] if line.strip() else []
+        elif suffix_of(line) in IMAGE_SUFFIXES:
+            names += 1
+    what = "1 line that begins with # is" if names == 1 else f"{names:,} lines that begin with # are"
+    return kept, [f"{what} taken as comment, no picture of that name is there"] if names else []
+
+
+def _changed(lines: list[str], change: Callable[[str], str], there: There) -> list[str]:
+    """All lines changed; none where some of those that would change are names of files as they stand."""
+    changed = [change(line) for line in lines]
+    differ = [line for line, other in zip(lines, changed) if line != other]
+    return lines if any(map(there, differ[:: -(-len(differ) // LOOKED_AT) or 1])) else changed
+
+
+def _unquoted(line: str) -> str:
+    return line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
+
+
+def _labelled(line: str) -> tuple[str, str | None]:
+    """Name and label in a line; the line itself where no label follows. Several values are no label."""
+    found = None if suffix_of(line) in IMAGE_SUFFIXES else _LABELLED.fullmatch(line)
+    if not found:
+        return line, None
+    name, between, label = found.groups()
+    several = between.strip(" ") in label if between.strip(" ") else _NUMBERS.fullmatch(label)
+    return _unquoted(name), None if several else _unquoted(label.strip()) or None
+
+
+def _here(name: str, where: str) -> str:
+    """A path, from a name that may be one's home or a local address. Raises VqcliError."""
+    if name.startswith("~/"):
+        return os.path.expanduser(name)  # noqa: PTH111 (names are text here)
+    if name.startswith(LOCAL):
+        return unquote(name.removeprefix(LOCAL))
+    if _ELSEWHERE.match(name):
+        raise VqcliError(
+            f"{where} names {name}: only files that lie here are read",
+            hint="download them first, and list the files",
+            reason="input-missing",
+        )
+    return name
