@@ -36,6 +36,9 @@ class Told:
     remarks: tuple[str, ...] = ()
     """A sentence for each choice where two readings were possible."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "left_out", dict(self.left_out))  # a Counter is no JSON value to asdict
+
     def lines(self) -> list[str]:
         """All of it as sentences, what was left out in one: most first, ``KINDS`` of them by name."""
         if not self.left_out:
