@@ -102,14 +102,14 @@ class ListSource(StoredSource):
     def _of_files(cls, files: Sequence[str], reading: Reading, text: str) -> tuple[Source, Sequence[str]]:
         """The images of the files that a glob matches, and those of the files that are read."""
         pictures = [name for name in files if suffix_of(name) in IMAGE_SUFFIXES]
-        reader = reader_of(files)
-        if reader is None and not pictures:
-            raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
-        if reader is None:
-            return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
         suffixes = {kind.SUFFIX for kind in shard_sources()}
         shards = [name for name in files if suffix_of(name) in suffixes]
         read = sorted({*shards, *pictures} - set(beside_others(shards, pictures)))
+        if not read:
+            raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
+        reader = reader_of(read)
+        if reader is None:
+            return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
         fixed = os.path.dirname(re.split(r"[*?[]", text)[0])  # noqa: PTH120
         below = [name[len(fixed) :].lstrip("/") for name in read]
         return reader.of_files([location(name) for name in read], below, reading, text), read

@@ -46,9 +46,9 @@ class FolderSource(StoredSource):
                 [i for i, name in enumerate(inside) if places.splits[_folder(name)] == wanted]
             )
         outside = len(names) - len(inside)
-        remarks = (*places.remarks, labels.remark) if reading.labels else ()
         self.told = _not_read(found, self._used(found, names), IMAGE_SUFFIXES) + Told(
-            {"outside of the splits": outside} if outside else {}, tuple(filter(None, remarks))
+            {"outside of the splits": outside} if outside else {},
+            (*self._remarks(found, places), *filter(None, [labels.remark])),
         )
 
     @classmethod
@@ -66,7 +66,7 @@ class FolderSource(StoredSource):
         reader = reader_of(shards)
         remarks = []
         if beside:
-            remarks.append(f"{_some(beside)} lies beside pictures or a shard of that name, and is not read")
+            remarks.append(f"{_some(beside)} not read: what lies beside has the pictures")
         if reader is None:
             source: Source = cls(folder, found, reading)
             source.told += Told({}, tuple(remarks))
@@ -103,6 +103,14 @@ class FolderSource(StoredSource):
         fields = (name for name in _named(found, BESIDE) if posixpath.splitext(name)[0] in stems)
         return {*fields, *tables(found)}
 
+    def _remarks(self, found: Listing, places: Layout) -> tuple[str, ...]:
+        """What is said of how folders and tables are taken for labels."""
+        if self._beside or not self.reading.labels:
+            return ()
+        if not (unread := tables(found)):
+            return places.remarks
+        return *places.remarks, f"{_some(unread)} not read: --label-column takes a column of it for labels"
+
     def _numbered(self, names: Sequence[str], places: Layout) -> Numbered:
         """Labels of all pictures, of whichever split. Raises VqcliError."""
         column = self.reading.label_column
@@ -120,7 +128,8 @@ def _folder(name: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
+    """``a is``, ``a and 2 more are``."""
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more are"
 
 
 def _sought(reading: Reading) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import inf
 from posixpath import basename, splitext
 from typing import NamedTuple
@@ -69,7 +70,7 @@ def _classes(below: Mapping[str, Parts], splits: Mapping[str, str], remarks: lis
         own = {head: rest for head, rest in below.items() if splits.get(head, "") == split}
         others = {rest[0] for head, rest in below.items() if head not in own and rest}
         firsts = {rest[:1] for rest in own.values()}
-        if others and len(firsts) == 1 and () not in firsts and not others & set(min(firsts)):
+        if len(firsts) == 1 and () not in firsts and not others & set(min(firsts)):
             within, through = _below_common(own)
             if through:
                 remarks.append(f"classes of {split} are the folders in {through}")
@@ -103,7 +104,9 @@ def _shards(names: Sequence[str], classes: Mapping[str, str]) -> list[str]:
     )
     if len({len(name) for name in numbers}) != 1:
         return []
-    end: dict[str, float] = dict(zip(numbers, [*map(int, numbers[1:]), inf]))
+    starts = list(map(int, numbers))
+    last = starts[-1] + max((b - a for a, b in pairwise(starts)), default=inf)
+    end: dict[str, float] = dict(zip(numbers, [*starts[1:], last]))
     fit = count = 0
     for name in names:
         head, _, file = name.rpartition("/")

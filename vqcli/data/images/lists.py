@@ -105,7 +105,7 @@ def _changed(lines: list[str], change: Callable[[str], str], there: There) -> li
 
 
 def _unquoted(line: str) -> str:
-    return line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
+    return line[1:-1] if re.fullmatch(r"([\"'])(?:(?!\1).)+\1", line, re.DOTALL) else line
 
 
 def _labelled(line: str) -> tuple[str, str | None]:
