@@ -28,6 +28,7 @@ _LABELLED = re.compile(rf"(.*(?:{_ENDINGS})[\"']?)( *[,;\t] *| +)(.*)", re.IGNOR
 """A name, which ends as pictures do, a separator, a label."""
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NUMBERS = re.compile(r"-?[\d.]+(?: +-?[\d.]+)+")
+_QUOTED = re.compile(r"([\"'])(?:(?!\1).)+\1", re.DOTALL)
 LOCAL = "file://"
 
 There = Callable[[str], bool]
@@ -69,19 +70,19 @@ def listed(text: str, there: There, where: str) -> Listed:
     name, quotes, labels and backslashes are seen as such unless files are there whose names have them.
     """
     lines, remarks = _without_comments(re.split(r"\r\n|\n|\r", text), there)
-    for change in (str.strip, _unquoted):
-        lines = _changed(lines, change, there)
-    labels: list[str | None] = [None] * len(lines)
-    names = _changed(lines, lambda line: _labelled(line)[0], there)
-    if names != lines:
-        labels = [_labelled(line)[1] if name != line else None for name, line in zip(names, lines)]
-        count = len(labels) - labels.count(None)
-        remarks += [f"labels of {count:,} images stand after their names"] if count else []
-        without = sum(name != line and label is None for name, line, label in zip(names, lines, labels))
-        remarks += [f"what follows {without:,} names is no single label, not read"] if without else []
-    slashed = [name.replace("\\", "/") for name in names]
-    if names != slashed and any(map(there, slashed[:LOOKED_AT])):
-        names = _changed(names, lambda name: name.replace("\\", "/"), there)
+    lines = _unless_there(lines, [line.strip() for line in lines], there)
+    if '"' in text or "'" in text:
+        lines = _unless_there(lines, [_unquoted(line) for line in lines], there)
+    parsed = [_labelled(line) for line in lines]
+    names = _unless_there(lines, [name for name, _ in parsed], there)
+    labels = [label if names is not lines else None for _, label in parsed]
+    found = len(labels) - labels.count(None)
+    without = sum(len(name) < len(line) for name, line in zip(names, lines)) - found
+    remarks += [f"labels of {found:,} images stand after their names"] if found else []
+    remarks += [f"what follows {without:,} names is no single label, not read"] if without else []
+    slashed = [name.replace("\\", "/") for name in names] if "\\" in text else names
+    if any(map(there, slashed[:LOOKED_AT])):
+        names = _unless_there(names, slashed, there)
     return Listed([_here(name, where) for name in names], labels, tuple(remarks))
 
 
@@ -97,15 +98,14 @@ def _without_comments(lines: Sequence[str], there: There) -> tuple[list[str], li
     return kept, [f"{what} taken as comment, no picture of that name is there"] if names else []
 
 
-def _changed(lines: list[str], change: Callable[[str], str], there: There) -> list[str]:
-    """All lines changed; none where some of those that would change are names of files as they stand."""
-    changed = [change(line) for line in lines]
+def _unless_there(lines: list[str], changed: list[str], there: There) -> list[str]:
+    """Lines as they were changed; as they stand where some that would change are names of files."""
     differ = [line for line, other in zip(lines, changed) if line != other]
     return lines if any(map(there, differ[:: -(-len(differ) // LOOKED_AT) or 1])) else changed
 
 
 def _unquoted(line: str) -> str:
-    return line[1:-1] if re.fullmatch(r"([\"'])(?:(?!\1).)+\1", line, re.DOTALL) else line
+    return line[1:-1] if _QUOTED.fullmatch(line) else line
 
 
 def _labelled(line: str) -> tuple[str, str | None]:
@@ -124,7 +124,7 @@ def _here(name: str, where: str) -> str:
         return os.path.expanduser(name)  # noqa: PTH111 (names are text here)
     if name.startswith(LOCAL):
         return unquote(name.removeprefix(LOCAL))
-    if _ELSEWHERE.match(name):
+    if "://" in name and _ELSEWHERE.match(name):
         raise VqcliError(
             f"{where} names {name}: only files that lie here are read",
             hint="download them first, and list the files",
