@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 from math import inf
 from posixpath import basename, splitext
 from typing import NamedTuple
 
-from vqcli.data.images.splits import split_level
+from vqcli.data.images.splits import Parts, is_split, split_level
 
-Parts = tuple[str, ...]
 SHARD_DIGITS = 5
 """Digits that a downloader's shard folder has at least: img2dataset's 00000, FFHQ's 01000."""
 FIRST_FOLDER = "folder"
@@ -37,13 +36,14 @@ def layout(names: Sequence[str], label_column: str | None = None) -> Layout:
     folders: dict[str, Parts] = {
         head: tuple(head.split("/")) if head else () for head in {name.rpartition("/")[0] for name in names}
     }
-    depth, known = split_level(folders.values())
+    shared, depth, known = split_level(folders.values())
     splits = {
         head: known[parts[depth]]
         for head, parts in folders.items()
         if parts[depth:] and parts[depth] in known
     }
-    below: Mapping[str, Parts] = {head: folders[head][depth + 1 :] for head in splits} or folders
+    inside: Mapping[str, Parts] = {head: folders[head] for head in splits}
+    below = {head: parts[shared:depth] + parts[depth + 1 :] for head, parts in inside.items()} or folders
     if label_column == FIRST_FOLDER:
         return Layout(splits, {head: rest[0] for head, rest in below.items() if rest}, ())
     remarks: list[str] = []
@@ -62,35 +62,53 @@ def layout(names: Sequence[str], label_column: str | None = None) -> Layout:
 
 def _classes(below: Mapping[str, Parts], splits: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
     """The class of every folder that has one: the first folder below its split, and below what all share."""
-    below, through = _below_common(below)
-    if through:
-        remarks.append(f"classes are the folders in {through}")
+    groups: dict[str, dict[str, Parts]] = {}
+    for head, rest in below.items():
+        groups.setdefault(splits.get(head, ""), {})[head] = rest
+    through = []
+    while (lone := _lone(below)) and any(_only_folders(group) for group in groups.values()):
+        through.append(lone)
+        below, groups = _inside(below), {split: _inside(group) for split, group in groups.items()}
+    remarks += [f"classes are the folders in {'/'.join(through)}"] if through else []
     classes: dict[str, str] = {}
-    for split in sorted(set(splits.values())) or [""]:
-        own = {head: rest for head, rest in below.items() if splits.get(head, "") == split}
-        others = {rest[0] for head, rest in below.items() if head not in own and rest}
-        firsts = {rest[:1] for rest in own.values()}
-        if len(firsts) == 1 and () not in firsts and not others & set(min(firsts)):
-            within, through = _below_common(own)
-            if through:
-                remarks.append(f"classes of {split} are the folders in {through}")
-                own = dict(within)
-            elif len(others) > 1:
-                remarks.append(f"folder {min(firsts)[0]} of {split} is no class: no other split has it")
-                continue
-        classes |= {head: rest[0] for head, rest in own.items() if rest}
+    for split, group in sorted(groups.items()):
+        others = [{rest[:1] for rest in other.values()} for name, other in groups.items() if name != split]
+        lone, alone = _lone(group), (_lone(group),) not in set().union(*others)
+        if lone and alone and _only_folders(group):
+            remarks.append(f"classes of {split} are the folders in {lone}")
+            group = _inside(group)
+        elif lone and _none_of(lone, others):
+            remarks.append(f"folder {lone} of {split} is no class: no split with classes has it")
+            group = {}
+        classes |= {head: rest[0] for head, rest in group.items() if rest}
+    for name in sorted(filter(is_split, set(classes.values()))):
+        remarks.append(f"folder {name} is a class: not all beside it are splits")
     return classes
 
 
-def _below_common(below: Mapping[str, Parts]) -> tuple[Mapping[str, Parts], str]:
-    """What lies below the folder that all are in, and its name, where only further folders lie in it."""
-    first, last = min(below.values(), default=()), max(below.values(), default=())
-    shared = 0
-    while first[shared : shared + 1] == last[shared : shared + 1] != ():
-        shared += 1
-    if not shared or any(len(rest) == shared for rest in below.values()):
-        return below, ""
-    return {head: rest[shared:] for head, rest in below.items()}, "/".join(first[:shared])
+def _none_of(folder: str, splits: Sequence[Set[Parts]]) -> bool:
+    """Whether there are splits with two classes or more, and none of them has this one."""
+    known = set().union(*(classes for classes in splits if len(classes) > 1))
+    return bool(known) and (folder,) not in known
+
+
+def _lone(below: Mapping[str, Parts]) -> str:
+    """The one folder that all lie in; empty where there is none."""
+    firsts = {rest[:1] for rest in below.values()}
+    return "".join(*firsts) if len(firsts) == 1 else ""
+
+
+def _only_folders(below: Mapping[str, Parts]) -> bool:
+    """Whether the folder that all lie in has only folders in it, two or more, there or further down."""
+    while _lone(below):
+        below = _inside(below)
+        if len({rest[:1] for rest in below.values()} - {()}) > 1:
+            return () not in below.values()
+    return False
+
+
+def _inside(below: Mapping[str, Parts]) -> dict[str, Parts]:
+    return {head: rest[1:] for head, rest in below.items()}
 
 
 def _shards(names: Sequence[str], classes: Mapping[str, str]) -> list[str]:

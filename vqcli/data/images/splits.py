@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
+from typing import NamedTuple
 
 from vqcli.errors import VqcliError
 
+Parts = tuple[str, ...]
+"""Names of folders, the outermost first."""
 SPLITS = ("train", "validation", "test")
 SPELLINGS = {
     "train": "train",
@@ -29,31 +32,59 @@ _AMONG = re.compile(rf"(?:^|[-_. \d])({_WORD})(?=[-_. \d]|$)", re.IGNORECASE)
 """A word of a name: ``ILSVRC2012_img_val``, ``cifar10-train-0000.tar``."""
 
 
+def is_split(folder: str) -> bool:
+    """Whether a folder of this name may be a split."""
+    return _ALONE.fullmatch(folder) is not None
+
+
 def split_name(text: str) -> str:
     """The split a user means (``val`` is ``validation``)."""
     found = _ALONE.fullmatch(text)
     return SPELLINGS[found[1].lower()] if found else text
 
 
-def split_level(folders: Collection[tuple[str, ...]]) -> tuple[int, dict[str, str]]:
-    """How deep below a common folder the split folders lie, and the split of each; none where there are none.
+class Level(NamedTuple):
+    """Where split folders lie."""
+
+    shared: int
+    """Folders above that all files are in."""
+    depth: int
+    """Folders above the split folders: those that all share, and perhaps one of each class."""
+    splits: dict[str, str]
+    """Name of a split folder -> split; empty where there are none."""
+
+
+def split_level(folders: Collection[Parts]) -> Level:
+    """Where the split folders lie, below what all files share, or in every folder below that.
 
     Folders are splits where all at a level are, or two different splits are among them. A class may be called
     ``train``.
     """
-    depth = 0
+    shared = 0
     while True:
-        firsts = {parts[depth : depth + 1] for parts in folders}
-        splits = _splits_of({name for first in firsts for name in first}, closed=() not in firsts)
-        if splits or len(firsts) != 1 or () in firsts:
-            return depth, splits
-        depth += 1
+        firsts = {parts[shared : shared + 1] for parts in folders}
+        splits = _splits_of(set().union(*firsts), closed=() not in firsts)
+        if splits:
+            return Level(shared, shared, splits)
+        if len(firsts) != 1 or () in firsts:
+            return Level(shared, shared + 1, _in_each(folders, shared))
+        shared += 1
+
+
+def _in_each(folders: Collection[Parts], depth: int) -> dict[str, str]:
+    """The split folders in those at a depth, if every one of these has some, and there are two splits."""
+    inside: dict[Parts, set[Parts]] = {parts[: depth + 1]: set() for parts in folders}
+    for parts in folders:
+        inside[parts[: depth + 1]].add(parts[depth + 1 : depth + 2])
+    found = [_splits_of(set().union(*names), closed=() not in names) for names in inside.values()]
+    splits = {name: split for each in found for name, split in each.items()}
+    return splits if all(found) and len(set(splits.values())) > 1 else {}
 
 
 def by_first_folder(names: Sequence[str]) -> list[str | None] | None:
     """The split of every relative path, if they lie in split folders; None for one that lies outside."""
     folders = [tuple(name.split("/")[:-1]) for name in names]
-    depth, splits = split_level(set(folders))
+    _, depth, splits = split_level(set(folders))
     if not splits or any(name.startswith("/") for name in names):
         return None
     return [splits.get(parts[depth]) if parts[depth:] else None for parts in folders]
@@ -67,7 +98,7 @@ def by_file_name(names: Sequence[str]) -> list[str | None] | None:
 
 def _splits_of(names: Collection[str], *, closed: bool) -> dict[str, str]:
     """Those of the folders at a level that are splits; ``closed`` if nothing else lies there."""
-    whole = {name: split_name(name) for name in names if _ALONE.fullmatch(name)}
+    whole = {name: split_name(name) for name in names if is_split(name)}
     if len(set(whole.values())) > 1 or (closed and len(whole) == len(names)):
         return whole
     words = {name: split for name, split in zip(names, _in_words(names)) if split}
