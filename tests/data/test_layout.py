@@ -184,6 +184,19 @@ def test_shards_beside_pictures_and_tables_beside_shards(tmp_path: Path) -> None
     assert (len(source), source.told.left_out) == (6, {".json": 1, ".parquet": 1})
 
 
+def test_shards_in_split_folders(tmp_path: Path) -> None:
+    for name in ("train", "Val"):
+        (tmp_path / "top" / name).mkdir(parents=True)
+        make_tar(tmp_path / "top" / name / "0.tar", 4 if name == "train" else 2)
+    for text in (tmp_path, tmp_path / "top" / "*" / "*.tar"):
+        source = open_source(str(text), Reading(split="validation"))
+        assert (len(source), source.splits) == (2, ("train", "validation"))
+    assert open_source(str(tmp_path / "top" / "Val" / "*.tar")).splits == ()
+    (tmp_path / "top" / "train" / "0.tar").rename(tmp_path / "cifar-train-0.tar")
+    (tmp_path / "top" / "Val" / "0.tar").rename(tmp_path / "cifar-DEV-0.tar")
+    assert len(open_source(str(tmp_path), Reading(split="valid"))) == 2
+
+
 def test_a_packed_copy_beside_its_folder_is_not_read(tmp_path: Path) -> None:
     pictures(tmp_path, "photos/cat/0.png", "00000/000000000.jpg")
     make_tar(tmp_path / "photos.tar")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -110,9 +109,7 @@ class ListSource(StoredSource):
         reader = reader_of(read)
         if reader is None:
             return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
-        fixed = os.path.dirname(re.split(r"[*?[]", text)[0])  # noqa: PTH120
-        below = [name[len(fixed) :].lstrip("/") for name in read]
-        return reader.of_files([location(name) for name in read], below, reading, text), read
+        return reader.of_files([location(name) for name in read], read, reading, text), read
 
     def __len__(self) -> int:
         return len(self._names)

@@ -82,10 +82,13 @@ def _in_each(folders: Collection[Parts], depth: int) -> dict[str, str]:
 
 
 def by_first_folder(names: Sequence[str]) -> list[str | None] | None:
-    """The split of every relative path, if they lie in split folders; None for one that lies outside."""
+    """The split of every path, if they lie in split folders; None for one that lies outside.
+
+    What is above a path from the root is a user's own: one folder ``/data/test`` alone is no split.
+    """
     folders = [tuple(name.split("/")[:-1]) for name in names]
     _, depth, splits = split_level(set(folders))
-    if not splits or any(name.startswith("/") for name in names):
+    if not splits or (names[0].startswith("/") and len(set(splits.values())) == 1):
         return None
     return [splits.get(parts[depth]) if parts[depth:] else None for parts in folders]
 
