@@ -56,6 +56,17 @@ def test_a_column_that_nothing_has_is_told(files: Path) -> None:
     assert caught.value.hint == "--label-column takes: folder"
 
 
+@pytest.mark.parametrize("text", [".", "a.png", "*.png"])
+def test_what_image_files_have_not_is_refused(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures(tmp_path, "a.png", "b.png"))
+    with pytest.raises(VqcliError, match="no column 'left'"):
+        open_source(text, Reading(image_column="left"))
+    with pytest.raises(VqcliError, match="lies in a folder"):
+        open_source(text, Reading(label_column="folder"))
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_tables_of_the_hub(ending: str, tmp_path: Path) -> None:
     pictures(tmp_path, "train/a.png", "train/deep/b.png", "test/c.png")

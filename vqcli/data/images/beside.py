@@ -85,6 +85,22 @@ def asks_fields(reading: Reading) -> bool:
     return bool(reading.keep or (column and column != FIRST_FOLDER))
 
 
+def refuse_unused(reading: Reading, labels: Sequence[Written], where: str) -> None:
+    """Raise VqcliError where image files were asked for what they have not: a column, folders as labels."""
+    if reading.image_column:
+        raise VqcliError(
+            f"{where} is image files: they have no column '{reading.image_column}'",
+            hint="leave --image-column away, or choose by name, with a quoted glob",
+            reason="input-missing",
+        )
+    if reading.labels and reading.label_column == FIRST_FOLDER and all(label is None for label in labels):
+        raise VqcliError(
+            f"no image of {where} lies in a folder that could be its class",
+            hint="leave --label-column away",
+            reason="input-missing",
+        )
+
+
 def tables(found: Listing) -> list[str]:
     """The tables of fields among files."""
     names = [name for suffix in sorted(TABLES) for name in found.names.get(suffix, ())]

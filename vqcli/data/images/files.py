@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
-from vqcli.data.images.beside import BESIDE, Beside, asks_fields
+from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import forms
 from vqcli.data.images.labels import Written, numbered
 from vqcli.data.images.layout import FIRST_FOLDER, beside_others
@@ -52,6 +52,7 @@ class ListSource(StoredSource):
         self._names, self.folder, self.reading = Names(names), folder, reading
         self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
         labels = numbered(self._written(listed, where) if reading.labels else [None] * len(names))
+        refuse_unused(reading, labels.labels, where)
         self._labels, self.classes = Labels(labels.labels), labels.classes
         self.told = Told({}, (*listed.remarks, labels.remark) if labels.remark else listed.remarks)
 

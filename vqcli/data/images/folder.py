@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
-from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, tables
+from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, refuse_unused, tables
 from vqcli.data.images.labels import Numbered, numbered
 from vqcli.data.images.layout import FIRST_FOLDER, Layout, beside_others, layout
 from vqcli.data.images.shards import reader_of, shards_in_folders
@@ -39,6 +39,7 @@ class FolderSource(StoredSource):
         self._names, self._chosen = Names(inside), np.arange(len(inside))
         self._beside = Beside(folder.__truediv__, inside, found, reading) if asks_fields(reading) else None
         labels = self._numbered(inside, places) if reading.labels else Numbered([None] * len(inside), [])
+        refuse_unused(reading, labels.labels, str(folder))
         self._labels, self.classes = Labels(labels.labels), labels.classes
         if reading.split and self.splits:
             wanted = check_split(reading.split, self.splits, str(folder))
