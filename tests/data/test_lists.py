@@ -85,6 +85,10 @@ def test_a_line_that_begins_so_is_a_comment_unless_a_file_has_its_name(folder: P
         ("cat/0.png 5\ndog/2.png -1\n", ["5", None]),
         ("my cat.png 5\ndog/2.png 1\n", ["5", "1"]),
         ("cat/0.png -1 1 1\ndog/2.png 1 -1 1\n", [None, None]),
+        ("cat/0.png 10,20,30\ndog/2.png 1,2,3\n", [None, None]),
+        ("cat/0.png 1.000\ndog/2.png 0.0\n", ["1", "0"]),
+        ("path,label\ncat/0.png,cat\ndog/2.png,dog\n", ["cat", "dog"]),
+        ("0\t4.000000\tcat/0.png\n1\t7.000000\tdog/2.png\n", ["4", "7"]),
     ],
 )
 def test_labels_after_names(text: str, wanted: list[str | None], folder: Path) -> None:
@@ -92,8 +96,15 @@ def test_labels_after_names(text: str, wanted: list[str | None], folder: Path) -
     assert list(found.values()) == wanted
     assert all((folder / name).is_file() for name in found)
     told = open_source(str(folder / "list.txt")).told.remarks
-    assert "after" in " ".join(told) or "follows" in " ".join(told)
+    assert "label" in " ".join(told)
     assert set(read(folder, text, labels=False).values()) == {None}
+
+
+def test_names_after_keys_and_pairs(folder: Path) -> None:
+    assert list(read(folder, "utt1 cat/0.png\nutt2 my cat.png\n")) == ["cat/0.png", "my cat.png"]
+    assert "names stand last" in open_source(str(folder / "list.txt")).told.remarks[0]
+    pair = "cat/0.png cat/1.png"
+    assert list(read(folder, f"{pair}\n")) == [pair]
 
 
 def test_blanks_in_names_are_no_labels(folder: Path) -> None:
@@ -134,9 +145,7 @@ def test_a_glob_counts_what_it_leaves_out(folder: Path) -> None:
     assert "/*'" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.lst", "list.jsonl"])
-def test_other_tables_are_told_how_to_become_lists(name: str, folder: Path) -> None:
-    (folder / name).write_text("cat/0.png,1\n")
-    with pytest.raises(VqcliError) as caught:
-        open_source(str(folder / name))
-    assert ".txt" in caught.value.hint
+@pytest.mark.parametrize("name", ["a.csv", "b.TSV", "c.lst", "d.list"])
+def test_lists_under_other_endings(name: str, folder: Path) -> None:
+    (folder / name).write_text("file_name,label\ncat/0.png,1\n")
+    assert labels(open_source(str(folder / name))) == {"cat/0.png": "1"}

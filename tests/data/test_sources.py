@@ -1,8 +1,10 @@
 """The contract, over every registered source, with tiny real data."""
 
 import io
+import json
 import pickle
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,17 @@ def test_contract(kind: str, tmp_path: Path) -> None:
         source[6]
     copy: Source = pickle.loads(pickle.dumps(source))
     assert np.array_equal(np.array(copy[3].image), np.array(forwards[3].image))
+
+
+@pytest.mark.parametrize("kind", PARTS["sources"])
+def test_what_is_told_is_counted_and_can_be_written(kind: str, tmp_path: Path) -> None:
+    source = open_source(make(kind, tmp_path))
+    none = sum(source.label(i) is None for i in range(len(source)))
+    assert source.unlabelled() == none
+    assert json.loads(json.dumps(asdict(source.told)))["left_out"] == dict(source.told.left_out)
+    bare = open_source(make(kind, tmp_path), Reading(labels=False))
+    assert (bare.unlabelled(), bare.classes) == (len(bare), [])
+    assert not any("label" in remark for remark in bare.told.remarks)
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet", "npz"])

@@ -21,7 +21,7 @@ from vqcli.errors import VqcliError
 from vqcli.types import Reading
 
 ANYHOW = Reading()
-LIST_SUFFIX = ".txt"
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".csv", ".tsv"})
 BOTH = Listing({suffix: [] for suffix in BESIDE}, {})
 """Captions and fields may lie beside any image that is named."""
 
@@ -61,7 +61,7 @@ class ListSource(StoredSource):
         if text == "-":
             return True
         place = location(text)
-        if place.suffix in IMAGE_SUFFIXES | {LIST_SUFFIX} and place.holds_file():
+        if place.suffix in IMAGE_SUFFIXES | LIST_SUFFIXES and place.holds_file():
             return True
         return glob.has_magic(text) and not place.exists()
 
@@ -74,7 +74,7 @@ class ListSource(StoredSource):
         if not location(text).exists():
             names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (absolute ones too)
         files = [name for name in names if not location(name).is_folder()]
-        if len(files) == 1 and suffix_of(files[0]) == LIST_SUFFIX:
+        if len(files) == 1 and suffix_of(files[0]) in LIST_SUFFIXES:
             return cls.of_list(location(files[0]), location(os.path.dirname(files[0])), reading)  # noqa: PTH120
         if names and not files:
             hint = f"name one of them, or '{text}/*'"

@@ -27,7 +27,8 @@ _ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES, key=l
 _LABELLED = re.compile(rf"(.*(?:{_ENDINGS})[\"']?)( *[,;\t] *| +)(.*)", re.IGNORECASE | re.DOTALL)
 """A name, which ends as pictures do, a separator, a label."""
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_NUMBERS = re.compile(r"-?[\d.]+(?: +-?[\d.]+)+")
+_NUMBERS = re.compile(r"-?[\d.]+(?:[ ,;\t]+-?[\d.]+)+")
+_WHOLE = re.compile(r"(-?\d+)\.0+")
 _QUOTED = re.compile(r"([\"'])(?:(?!\1).)+\1", re.DOTALL)
 LOCAL = "file://"
 
@@ -76,13 +77,18 @@ def listed(text: str, there: There, where: str) -> Listed:
     parsed = [_labelled(line) for line in lines]
     names = _unless_there(lines, [name for name, _ in parsed], there)
     labels = [label if names is not lines else None for _, label in parsed]
+    if "\\" in text:
+        names = list(map(_slashed, names)) if _helps(_slashed, names, there) else names
+    if _helps(lambda name: _after_key(name)[0], names, there):
+        names, labels = map(list, zip(*map(_after_key, names)))
+        remarks.append("names stand last on their lines: what is before them is not read, but for a label")
+    if len(lines) > 1 and _is_header(names) and not there(lines[0]):
+        remarks.append(f"the first line, {lines[0]}, is taken as the names of columns")
+        lines, names, labels = lines[1:], names[1:], labels[1:]
     found = len(labels) - labels.count(None)
-    without = sum(len(name) < len(line) for name, line in zip(names, lines)) - found
-    remarks += [f"labels of {found:,} images stand after their names"] if found else []
-    remarks += [f"what follows {without:,} names is no single label, not read"] if without else []
-    slashed = [name.replace("\\", "/") for name in names] if "\\" in text else names
-    if any(map(there, slashed[:LOOKED_AT])):
-        names = _unless_there(names, slashed, there)
+    without = sum(name != line and label is None for name, line, label in zip(names, lines, labels))
+    remarks += [f"lines with a label beside the name: {found:,} of {len(names):,}"] if found else []
+    remarks += [f"lines with more than a name, and no single label: {without:,}"] if without else []
     return Listed([_here(name, where) for name in names], labels, tuple(remarks))
 
 
@@ -101,7 +107,22 @@ def _without_comments(lines: Sequence[str], there: There) -> tuple[list[str], li
 def _unless_there(lines: list[str], changed: list[str], there: There) -> list[str]:
     """Lines as they were changed; as they stand where some that would change are names of files."""
     differ = [line for line, other in zip(lines, changed) if line != other]
-    return lines if any(map(there, differ[:: -(-len(differ) // LOOKED_AT) or 1])) else changed
+    return lines if any(map(there, _some(differ))) else changed
+
+
+def _helps(change: Callable[[str], str], lines: Sequence[str], there: There) -> bool:
+    """Whether lines are names of files when they are changed, and not as they stand."""
+    some = [line for line in _some(lines) if change(line) != line]
+    return any(there(change(line)) for line in some) and not any(map(there, some))
+
+
+def _some(lines: Sequence[str]) -> Sequence[str]:
+    """``LOOKED_AT`` at most, from all over the list."""
+    return lines[:: -(-len(lines) // LOOKED_AT) or 1]
+
+
+def _slashed(line: str) -> str:
+    return line.replace("\\", "/")
 
 
 def _unquoted(line: str) -> str:
@@ -114,8 +135,29 @@ def _labelled(line: str) -> tuple[str, str | None]:
     if not found:
         return line, None
     name, between, label = found.groups()
-    several = between.strip(" ") in label if between.strip(" ") else _NUMBERS.fullmatch(label)
-    return _unquoted(name), None if several else _unquoted(label.strip()) or None
+    several = _NUMBERS.fullmatch(label) or (between.strip(" ") and between.strip(" ") in label)
+    return _unquoted(name), None if several else _plain(label)
+
+
+def _plain(label: str) -> str | None:
+    """A label without quotes; ``3.000000`` is 3."""
+    whole = _WHOLE.fullmatch(label.strip())
+    return whole[1] if whole else _unquoted(label.strip()) or None
+
+
+def _after_key(line: str) -> tuple[str, str | None]:
+    """Name and label in a line whose name comes last, after a key (Kaldi), or after key and label (MXNet)."""
+    key, _, name = line.rpartition("\t") if "\t" in line else line.partition(" ")
+    if not key or not name or suffix_of(key) in IMAGE_SUFFIXES:
+        return line, None
+    _, tab, label = key.partition("\t")
+    return name, _plain(label) if tab and "\t" not in label else None
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    """Whether all names but the first end as pictures do."""
+    pictures = (suffix_of(name) in IMAGE_SUFFIXES for name in names)
+    return not next(pictures) and all(pictures)
 
 
 def _here(name: str, where: str) -> str:

@@ -10,8 +10,6 @@ from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress, Reading, silent
 
 ANYHOW = Reading()
-TABLES = frozenset({".csv", ".tsv", ".lst", ".list", ".jsonl"})
-TABLE_HINT = "a list of images is a .txt with a line each: its path, or its path, a comma and its label"
 
 
 def claimant(text: str) -> type[Source] | None:
@@ -33,7 +31,7 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
         found = location(text).exists()
         raise VqcliError(
             f"{text} holds no images" if found else f"{text} does not exist",
-            hint=TABLE_HINT if found and location(text).suffix in TABLES else f"give {forms()}",
+            hint=f"give {forms()}",
             reason="input-empty" if found else "input-missing",
         )
     source = kind.open(text, reading)
