@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from vqcli.errors import VqcliError
+from vqcli.errors import VqcliError, suggestion
 
 Parts = tuple[str, ...]
 """Names of folders, the outermost first."""
@@ -120,6 +120,8 @@ def present(splits: Iterable[str | None] | None) -> tuple[str, ...]:
 def check_split(split: str, known: tuple[str, ...], where: str) -> str:
     """The split's usual name. Raises VqcliError if ``where`` has splits but not this one."""
     if split_name(split) not in known:
-        hint = f"it has: {', '.join(known)}"
+        there = f"it has: {', '.join(known)}"
+        near = suggestion(split, list(known))
+        hint = f"{near} {there}" if near.endswith("?") else there
         raise VqcliError(f"{where} has no split '{split}'", hint=hint, reason="input-missing")
     return split_name(split)
