@@ -203,3 +203,16 @@ def test_tokens_are_no_photographs(tmp_path):
     np.save(tmp_path / "t.npy", np.zeros((4, 2, 2), np.uint8))
     done = vqcli("--data", tmp_path / "t.npy")
     assert "holds tokens, which a generator learns: name its recipe" in done.stderr
+
+
+def test_what_was_left_out_is_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for i in range(12):
+        Image.effect_noise((40, 36), 90).convert("RGB").save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "photos" / "clip.mp4").touch()
+    done = vqcli("--data", "photos/", "--steps", "1", "-b", "4", "--num-workers", "0")
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.splitlines()
+    assert "photos/: 12 images found" in lines[1]
+    assert lines[5] == "photos/: 1 file was left out: 1 .mp4"
