@@ -61,6 +61,8 @@ def build_codebook(
     extractor = engine.each(lambda: Extractor(options.source, engine.local_rank))
     classes = check_classes(options, extractor) if options.per_class else []
     with engine.taking(folder, lambda: make_plan(options, extractor), check, force=force):
+        for line in extractor.source.told.lines():
+            progress.say(f"{options.source.images}: {line}")
         size = f"{extractor.count * extractor.vectors:,} vectors of {extractor.features.width}"
         progress.say(f"features: {size}, {extractor.bytes / 1e6:,.0f} MB in {folder}")
         store = engine.run(FeatureShards(extractor, folder), progress)

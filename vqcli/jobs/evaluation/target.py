@@ -98,7 +98,7 @@ def _open(
         samples = Given(source, "sample", options, options.limit)
         own = {"samples": place(options.target)}
         target = Target("images", [samples], preparation="images as they are", plan=own)
-        return _against(target, options, protocol)
+        return _against(target, options, protocol, progress)
     folder = model_folder(options.target, progress)
     kind = kind_of(folder)
     if not KINDS[kind].evaluate:
@@ -184,10 +184,10 @@ def generator_target(
     how = f"{protocol.labels} classes, {sides}, seed {options.seed}, {settings}"
     own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
     target = Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
-    return _against(target, options, protocol)
+    return _against(target, options, protocol, progress)
 
 
-def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Target:
+def _against(target: Target, options: EvaluateOptions, protocol: Protocol, progress: Progress) -> Target:
     """The target with its reference: images, or what is stored of them."""
     if not options.images:
         return target
@@ -204,7 +204,7 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol) -> Ta
             hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
             raise VqcliError(message, hint=hint, reason="option")
     try:
-        source = open_source(options.images, options.reading())
+        source = open_source(options.images, options.reading(), progress)
         target.stretches.append(Given(source, "reference", options))
     except VqcliError as e:
         if not target.statistics or e.reason != "input-empty":
