@@ -33,8 +33,7 @@ class Kind:
     convert: str = ""
     """``(importer, state, options, path)`` -> what a published file becomes; empty where none is read."""
     evaluate: str = ""
-    """``(folder, options, protocol, device, rank, progress)`` -> what ``vqcli evaluate`` measures; empty
-    where it makes no images."""
+    """``(folder, asked)`` -> what ``vqcli evaluate`` measures; empty where it makes no images."""
 
 
 KINDS: dict[str, Kind] = {

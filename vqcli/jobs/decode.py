@@ -62,6 +62,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     """
     start = time.monotonic()
     found = open_tokens(tokens)
+    check_out(out, force=options.force)
     check_usual(found, tokens, options.model)
     device = pick_device(options.device)
     tokenizer, folder = open_tokenizer(options.model, device, progress)
@@ -88,6 +89,23 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     return DecodeResult(out, folder, written + kept, kept, time.monotonic() - start)
 
 
+def check_out(out: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``out`` is no folder, or holds other files than a job's, unless ``force``."""
+    if out.exists() and not out.is_dir():
+        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    if out.is_dir() and not (force or (out / MARK).is_file() or _vacant(out)):
+        raise _taken(out, "other files")
+
+
+def _vacant(out: Path) -> bool:
+    return all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir())
+
+
+def _taken(out: Path, what: str) -> VqcliError:
+    hint = "give another -o, or --force to write there"
+    return VqcliError(f"{out} holds {what}", hint=hint, reason="exists")
+
+
 def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
     """Whether the images in ``out`` are of this job; those of another must be forced. Raises VqcliError."""
     path = out / MARK
@@ -95,14 +113,11 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
         for left in out.rglob(f"{files.TEMPORARY}*"):
             left.unlink()  # of a writer that was killed
         return True
-    if all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir()):
+    if _vacant(out):
         files.write_json(path, mark)
         return True
     if not force:
-        what = "images of other tokens or another model" if path.is_file() else "other files"
-        raise VqcliError(
-            f"{out} holds {what}", hint="give another -o, or --force to write there", reason="exists"
-        )
+        raise _taken(out, "images of other tokens or another model" if path.is_file() else "other files")
     path.unlink(missing_ok=True)  # until all images are replaced, none of them counts as done
     return False
 

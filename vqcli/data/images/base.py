@@ -72,6 +72,10 @@ class Source(ABC):
         """
         raise NotImplementedError(cls)
 
+    def sized(self, size: tuple[int, int] | None) -> Source:
+        """The same images where (height, width) is only known now; sources that draw theirs draw to it."""
+        return self
+
     @property
     def has_splits(self) -> bool:
         """Whether the data is divided into ``train``, ``validation``, ``test``."""
@@ -120,6 +124,9 @@ class Unlabelled(Source):
     def __init__(self, source: Source) -> None:
         self.source, self.classes = source, []
         self.splits, self.reading, self.told = source.splits, source.reading, source.told
+
+    def sized(self, size: tuple[int, int] | None) -> Unlabelled:
+        return Unlabelled(self.source.sized(size))
 
     def __len__(self) -> int:
         return len(self.source)

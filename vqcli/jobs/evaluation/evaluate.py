@@ -22,7 +22,7 @@ from vqcli.data.decoding.colour import COLOURS_KEPT
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import keep_allocated, pick_device
 from vqcli.jobs.evaluation.blocks import Blocks, left, starts
-from vqcli.jobs.evaluation.checks import check_network, check_places, check_record
+from vqcli.jobs.evaluation.checks import check_given, check_network, check_places, check_record
 from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
@@ -119,6 +119,7 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
     """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
     keep_allocated()
     protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
+    check_given(options)
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
     storing, codes = bool(options.statistics), target.codebook_size > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,16 +193,22 @@ class View:
     """A tokenizer has a codebook."""
 
 
-def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
-    """The metrics that are measured: those a user ``wanted``, else those of the protocol that fit.
-
-    Raises VqcliError where a metric is not known or does not fit, and where none does.
-    """
+def check_known(wanted: Sequence[str]) -> Collection[str]:
+    """All metrics there are. Raises VqcliError where one of ``wanted`` is none of them."""
     known = known_parts("metrics")
     for name in wanted:
         if name not in known:
             hint = suggestion(name, list(known))
             raise VqcliError(f"there is no metric '{name}'", hint=hint, reason="option")
+    return known
+
+
+def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
+    """The metrics that are measured: those a user ``wanted``, else those of the protocol that fit.
+
+    Raises VqcliError where a metric is not known or does not fit, and where none does.
+    """
+    known = check_known(wanted)
     unfit = {name: why for name in known if (why := _unfit(resolve("metrics", name), view))}
     chosen = list(dict.fromkeys(wanted)) or [name for name in protocol.metrics if name not in unfit]
     for name in chosen or protocol.metrics:
