@@ -49,6 +49,7 @@ class DecodeResult:
     out: Path
     model: Path
     images: int
+    """Made by this command."""
     kept: int
     """Images that were there already, from a job that was interrupted."""
     seconds: float
@@ -86,7 +87,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
             written += len(todo)
             progress.advance(len(batch))
         files.write_json(out / MARK, mark)
-    return DecodeResult(out, folder, written + kept, kept, time.monotonic() - start)
+    return DecodeResult(out, folder, written, kept, time.monotonic() - start)
 
 
 def check_out(out: Path, *, force: bool) -> None:
