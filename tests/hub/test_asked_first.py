@@ -17,6 +17,8 @@ AWAY = {
     "decode": ["decode", "away.npy", "-o", "out", "-m", HUB],
     "decode, place taken": ["decode", "tokens.npy", "-o", "photos", "-m", HUB],
     "decode, place is a file": ["decode", "tokens.npy", "-o", "taken.npy", "-m", HUB],
+    "reconstruct": ["reconstruct", "away", "-o", "out", "-m", HUB],
+    "reconstruct, place taken": ["reconstruct", "photos", "-o", "taken", "-m", HUB],
     "usage-report": ["usage-report", HUB, "--images", "away"],
     "usage-report, page of nothing": ["usage-report", HUB, "-o", "usage.html"],
     "usage-report, place is a folder": ["usage-report", HUB, "--images", "photos", "-o", "photos"],

@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
         load="vqcli.checkpoint.tokenizer:load_tokenizer",
         describe="vqcli.jobs.tokenizer_info:describe_tokenizer",
         door="vqcli.door.tokenizer:TokenizerModel",
-        commands="encode, decode and usage-report",
+        commands="encode, decode, reconstruct, evaluate and usage-report",
         use="encode IMAGES -o tokens.npy",
         card="""## Use
 
@@ -87,7 +87,7 @@ pictures = generator.generate(classes=0, count=8).images
 
 AUTOENCODER = replace(
     KINDS["tokenizer"],
-    commands="encode --latents and evaluate",
+    commands="encode --latents, reconstruct and evaluate",
     use="encode IMAGES -o latents/ --latents float16",
     card="""## Use
 

@@ -220,12 +220,23 @@ def default_grid(tokenizer: Tokenizer) -> Grid | None:
 
 
 def _named(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
-    """Rows with the names of their files, all different, whatever case counts: ``a/b.jpg`` is ``a/b.png``."""
-    taken: set[str] = set()
+    """Rows with the names of their files: ``a/b.jpg`` is ``a/b.png``."""
+    name = FileNames()
     for row in rows:
-        name = next(name for name in file_names(row.key) if same_name(name) not in taken)
-        taken.add(same_name(name))
-        yield name, row
+        yield name(row.key), row
+
+
+class FileNames:
+    """Gives every key a relative path of its own, whatever case counts."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def __call__(self, key: str) -> str:
+        """The path of one more key."""
+        name = next(name for name in file_names(key) if same_name(name) not in self.taken)
+        self.taken.add(same_name(name))
+        return name
 
 
 def file_names(key: str) -> Iterator[str]:
