@@ -37,6 +37,14 @@ def check_network(options: EvaluateOptions, target: Target, measuring: Measuring
         raise VqcliError(message, hint="make it anew: --statistics", reason="option")
 
 
+def check_same(measuring: Measuring, names: Sequence[str]) -> None:
+    """Raises VqcliError where this process lacks a network that the first one has, or has one more."""
+    if list(measuring.metrics) != names:
+        message = f"this machine can measure {', '.join(measuring.metrics)}, the first {', '.join(names)}"
+        hint = "name what is measured with --metrics, or bring the same weights to all machines"
+        raise VqcliError(message, hint=hint, reason="environment")
+
+
 def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:
     """Raises VqcliError where what will be found cannot stand in a model's folder."""
     wrong = ""

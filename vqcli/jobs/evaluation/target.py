@@ -21,6 +21,7 @@ from vqcli.data.location import location
 from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.pairs import Pairs
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
 from vqcli.jobs.options import GenerateOptions
 from vqcli.jobs.sampler import Sampler, weights_hash
@@ -52,11 +53,18 @@ class Target:
     """Weights of the network that these come from, where the file tells."""
     codebook_size: int = 0
     """Of a tokenizer."""
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
+    """Keys of images that were to be compared one by one and have no partner, by what named them."""
 
     @property
     def reconstructs(self) -> bool:
         """Whether images are compared with what a model makes of them."""
         return any(isinstance(stretch, Reconstructions) for stretch in self.stretches)
+
+    @property
+    def compares(self) -> bool:
+        """Whether images are compared one by one."""
+        return any(stretch.compares for stretch in self.stretches)
 
     @property
     def samples(self) -> bool:
@@ -66,7 +74,7 @@ class Target:
     @property
     def sides(self) -> frozenset[Side]:
         """Which sets there are."""
-        both = self.reconstructs or len(self.stretches) > 1 or bool(self.statistics)
+        both = self.compares or len(self.stretches) > 1 or bool(self.statistics)
         return frozenset({"reference", "sample"} if both else {"sample"})
 
 
@@ -116,7 +124,13 @@ def _open(asked: Asked) -> Target:
     if what in ("tokens", "latents"):
         message = f"{options.target} names {what}, not images or a model"
         raise VqcliError(message, hint="vqcli decode makes images of tokens", reason="wrong-kind")
+    if what != "images" and options.paired:
+        message = f"--paired compares two sets of images; {options.target} is none"
+        hint = "leave it out: a tokenizer is compared with --images one by one anyway"
+        raise VqcliError(message, hint=hint, reason="option")
     if what == "images":
+        if options.paired:
+            return paired_target(asked)
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
@@ -132,6 +146,25 @@ def _open(asked: Asked) -> Target:
         raise VqcliError(f"{folder} is a {kind}: it makes no images", hint=hint, reason="wrong-kind")
     found: Target = attribute(KINDS[kind].evaluate)(folder, asked)
     return found
+
+
+def paired_target(asked: Asked) -> Target:
+    """Two sets of images, to be compared one by one. Raises VqcliError where no two belong together."""
+    options = asked.options
+    if not asked.images:
+        message = f"--paired compares {options.target} with other images"
+        raise VqcliError(message, hint="name them with --images", reason="option")
+    own = open_source(options.target, replace(options, split=None).reading(), asked.progress)
+    work = Pairs(own, asked.images, options, asked.protocol, asked.device)
+    alone, size = work.matched.alone, options.eval_size
+    if alone[0] and options.strict:
+        message = f"{alone[0][0]} of {options.target} has no partner in {options.images}"
+        raise VqcliError(message, hint="without --strict it is left out and told", reason="input-missing")
+    how = "pairs of the same name, in any folder" if work.matched.by_name else "pairs of the same path"
+    how += f", measured at {size[0]}x{size[1]} (bicubic)" if size else ", as they are"
+    places = {"samples": place(options.target), "reference": place(options.images or "")}
+    unmatched = {options.target: alone[0], f"--images {options.images}": alone[1]}
+    return Target("images", [work], preparation=how, plan=places | {"eval_size": size}, unmatched=unmatched)
 
 
 def place(text: str) -> list[Any]:
