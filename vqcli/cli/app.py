@@ -30,6 +30,7 @@ from vqcli.cli import (
     models,
     prune,
     reconstruct,
+    runs,
     tokens,
     train,
     usage,
@@ -45,6 +46,7 @@ from vqcli.errors import Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
+    ("Train", "runs", runs.runs),
     ("Train", "build-codebook", build_codebook.build_codebook),
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
