@@ -21,6 +21,7 @@ import typer
 from vqcli import __version__, launcher, signals
 from vqcli.cli import (
     build_codebook,
+    cache,
     catalog,
     doctor,
     evaluate,
@@ -59,6 +60,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Models", "import", importing.import_file),
     ("Models", "pull", hub.pull),
     ("Models", "push", hub.push),
+    ("Models", "cache", cache.cache),
     ("Recipes and parts", "list", catalog.list_parts),
     ("Recipes and parts", "new", catalog.new),
     ("Recipes and parts", "check", models.check),
