@@ -52,7 +52,7 @@ def test_bad_images_are_listed(tmp_path, model, photos):
     value = json.loads(done.stdout)
     assert (done.exit_code, value["images"], value["size"]) == (3, 3, [16, 16])
     assert value["rejected"] == [{"key": "2.jpg", "reason": "truncated"}]
-    assert "warning: 1 inputs were rejected" in done.stderr
+    assert "warning: 1 input was rejected" in done.stderr
     assert (
         "rejected (1):\n  2.jpg: truncated" in reconstruct(photos, "-m", model, "-o", tmp_path / "b").stdout
     )

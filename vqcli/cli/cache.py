@@ -21,10 +21,10 @@ def cache(
         Literal["ls", "rm"], typer.Argument(metavar="ls|rm", help="List what is kept, or remove some of it.")
     ] = "ls",
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="What to remove, as ls calls it.")
+        list[str] | None, typer.Argument(metavar="NAME", help="What to remove, as ls calls it.")
     ] = None,
     everything: Annotated[bool, option("--all", help="Remove all of it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, option("--yes", "-y", help="Remove without asking first.")] = False,
 ) -> None:
     """List or remove what vqcli keeps between commands: imported models, networks, unfinished evaluations.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vqcli.cli.groups import CHOOSING, COMPUTING, READING, Before, Group
-from vqcli.cli.options import ForceOpt, ImagesArg, ModelOpt, SizeOpt
+from vqcli.cli.options import ImagesArg, ModelOpt, SizeOpt, forcing, option
 from vqcli.cli.output import Out
-from vqcli.cli.text import rejections
+from vqcli.cli.text import counted, rejections
 from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
@@ -28,10 +26,10 @@ def reconstruct(
     options: Annotated[ImageOptions, RECONSTRUCTED],
     out_dir: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for the images."),
+        option("--out", "-o", metavar="DIR", help="Folder for the images."),
         Before("model"),
     ] = Path("reconstructed"),
-    force: ForceOpt = False,
+    force: Annotated[bool, forcing("Replace images of another job that are there.")] = False,
 ) -> None:
     """Show what a tokenizer makes of images: each beside its original, and alone. The same command continues.
 
@@ -48,7 +46,7 @@ def reconstruct(
 
 
 def _text(result: ReconstructResult) -> str:
-    what = f"{result.images:,} images"
+    what = counted(result.images, "image")
     if result.size:
         what += f", {result.size[0]}x{result.size[1]} pixels"
     if result.kept:
