@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -39,8 +40,8 @@ ALONE, BESIDE, SHEET = "reconstructions", "side-by-side", "sheet.png"
 """Folders of reconstructions, and of originals with these to their right; a picture of some of the latter."""
 MARK = ".reconstruct.json"
 """What decides the images, so that two settings never mix."""
-SHOWN, ACROSS, LARGEST = 24, 3, (1024, 512)
-"""Pairs on the sheet at most, and in a row; width and height of one at most, in pixels."""
+SHOWN, ACROSS, APART, LARGEST = 24, 3, 8, (1024, 512)
+"""Pairs on the sheet at most, and in a row; pixels between these; width and height of one at most."""
 
 
 @dataclass(frozen=True)
@@ -218,4 +219,4 @@ class Reconstructing(Work[list[dict[str, str]]]):
         for at in np.unique(np.linspace(0, len(there) - 1, SHOWN).astype(int)).tolist():
             with Image.open(self.out / BESIDE / self.paths[there[at]]) as pair:
                 pair.thumbnail(LARGEST)
-                yield to_tensor(pair)
+                yield F.pad(to_tensor(pair), (0, APART), value=255)
