@@ -27,6 +27,9 @@ AWAY = {
     "evaluate, no such weights": ["evaluate", HUB, "--images", "photos", "--lpips-weights", "away"],
     "evaluate, no such tokenizer": ["evaluate", HUB, "--images", "photos", "--tokenizer", "away"],
     "evaluate, place taken": ["evaluate", HUB, "--images", "photos", "-o", "taken"],
+    "evaluate, statistics taken": ["evaluate", HUB, "--images", "photos", "--statistics", "taken.npz"],
+    "evaluate, no such split": ["evaluate", HUB, "--images", "photos", "--split", "test"],
+    "evaluate, no such protocol": ["evaluate", HUB, "--images", "photos", "--protocol", "plane"],
     "generate, no such tokenizer": ["generate", "--prompt-class", "0", "-m", HUB, "--tokenizer", "away"],
     "generate, place taken": ["generate", "--prompt-class", "0", "-m", HUB, "-o", "taken.npy"],
     "prune": ["prune", HUB, "-o", "out", "--images", "away"],
@@ -36,6 +39,8 @@ AWAY = {
     "import, place taken": ["import", "weights.pt", "-o", "photos", "--tokenizer", HUB],
     "train, images": ["train", "gpt-demo", "--data", "away", "--tokenizer", HUB],
     "train, tokens": ["train", "gpt-demo", "--data", "away.npy", "--tokenizer", HUB],
+    "train, start and no images": ["train", "demo", "--data", "away", "--init", HUB],
+    "train, place taken": ["train", "gpt-demo", "--data", "photos", "--tokenizer", HUB, "--out", "photos"],
     "train, no such start": ["train", "gpt-demo", "--data", "photos", "--tokenizer", HUB, "--init", "away"],
 }
 """Commands that name a model of the Hub, and something else that is not there or in the way."""
@@ -49,6 +54,7 @@ def here(tmp_path, monkeypatch):
     Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "a.png")
     np.save(tmp_path / "tokens.npy", np.zeros((2, 4, 4), np.uint8))
     np.save(tmp_path / "taken.npy", np.zeros(3))
+    np.savez(tmp_path / "taken.npz", arr_0=np.zeros(3))
     (tmp_path / "taken" / "results.json").write_text("{}")
     (tmp_path / "weights.pt").write_bytes(b"weights")
     return tmp_path

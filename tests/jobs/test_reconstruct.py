@@ -62,7 +62,7 @@ def test_each_image_alone_and_beside_its_original(tmp_path, model, photos):
     out = tmp_path / "out"
     result = reconstruct(options(photos, model), out)
     assert (result.images, result.kept, result.size) == (5, 0, [8, 8])
-    assert result.rejected == [{"key": "bad.jpg", "reason": "not-an-image"}]
+    assert [(bad["key"], bad["reason"]) for bad in result.rejected] == [("bad.jpg", "not-an-image")]
     assert result.images_per_second > 0
     alone, beside = written(out / "reconstructions"), written(out / "side-by-side")
     assert list(alone) == list(beside) == ["a/1.png", "a/2.png", "b/1.png", "b/1.webp.png", "c.png"]
@@ -143,7 +143,7 @@ def test_native_sizes_and_a_model_without_a_codebook(tmp_path, model):
         (folder / name).write_bytes(save(Image.fromarray(picture(*shape)), "PNG"))
     result = reconstruct(options(folder, model, size="native"), tmp_path / "out")
     assert (result.images, result.size) == (2, None)
-    assert result.rejected == [{"key": "c.png", "reason": "too-small"}]
+    assert [(bad["key"], bad["reason"]) for bad in result.rejected] == [("c.png", "too-small")]
     shapes = {name: image.shape[:2] for name, image in written(tmp_path / "out" / "reconstructions").items()}
     assert shapes == {"a.png": (8, 8), "b.png": (4, 12)}
     plain = make_autoencoder(tmp_path / "ae")

@@ -32,7 +32,7 @@ def test_file_and_folder_tell_the_same(tmp_path, model, form):
     rows = dict(found.rows())
     assert rows["tokens"] == tmp_path / form
     assert rows["images"] == "3 in 2 views, 4x4 tokens of 300 codes"
-    assert rows["preprocessing"] == "resize (bicubic) and centre crop to 8x8, also mirrored"
+    assert rows["preprocessing"].endswith("resize (bicubic) and centre crop to 8x8, also mirrored")
     assert rows["classes"] == "2: cat (2), dog (1)"
     assert rows["rejected"] == "1 inputs"
     assert found.listing() == [("cat", 2), ("dog", 1)]

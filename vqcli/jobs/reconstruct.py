@@ -197,7 +197,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
         """Write down what of a shard could not be used; it is tried again by each command."""
         path = self.out / f".rejected-{k:06d}.json"
         if rejected:
-            files.write_json(path, [{"key": bad.key, "reason": bad.reason} for bad in rejected])
+            files.write_json(path, [bad.record() for bad in rejected])
         else:
             path.unlink(missing_ok=True)
 
