@@ -94,8 +94,9 @@ def test_where_two_could_be_meant_none_is():
     # a name alone counts only where no path does: classes must not be mixed up
     pairs, found = matched(["cat/1.png", "cat/2.png"], ["cat/1.jpg", "dog/2.jpg"])
     assert pairs == [("cat/1.png", "cat/1.jpg")]
-    assert (found.alone, found.by_name) == ((["cat/2.png"], ["dog/2.jpg"]), False)
-    assert matched(["1.png"], ["x/1.jpg"])[1].by_name
+    assert (found.alone, found.how) == ((["cat/2.png"], ["dog/2.jpg"]), "pairs of the same path")
+    assert matched(["1.png", "2.png"], ["x/1.jpg"])[1].how == "pairs of the same name, in any folder"
+    assert matched(["1.png"], ["x/other.jpg"])[1].how == "the one image of each"
     with pytest.raises(VqcliError, match="no image shares a name"):
         matched(["1.png"], ["x/1.jpg", "y/1.jpg"])
 
@@ -112,6 +113,7 @@ def test_images_without_a_partner_are_counted(tmp_path):
         compare(a, b, strict=True)
     with pytest.raises(VqcliError, match="no image shares a name"):
         compare(a, write(tmp_path / "c", z_png=noise(0)))
+    assert compare(a / "p.png", b / "r.png").counts == {"compare": 1}  # named one by one
 
 
 def test_sizes_must_agree_or_be_brought_to_one(tmp_path):

@@ -159,6 +159,8 @@ def test_what_cannot_be(tmp_path, model, photos):
     with pytest.raises(BadImage, match=r"bad\.jpg"):
         reconstruct(options(photos, model, strict=True), tmp_path / "strict")
     (tmp_path / "file").touch()
+    with pytest.raises(VqcliError, match=r"out\.png is no name of a folder"):
+        reconstruct(options(photos, model), tmp_path / "out.png")
     with pytest.raises(VqcliError, match="is no folder"):
         reconstruct(options(photos, model), tmp_path / "file")
 

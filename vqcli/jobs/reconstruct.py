@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vqcli import files
-from vqcli.data.images.base import identity
+from vqcli.data.images.base import IMAGE_SUFFIXES, identity
 from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
 from vqcli.errors import BadImage, VqcliError
@@ -95,6 +95,9 @@ def reconstruct(
 
 def check_free(out: Path, paths: Sequence[str], *, force: bool) -> None:
     """Raises VqcliError if ``out`` holds other files than a job's; ``force`` removes images at ``paths``."""
+    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        message = f"{out} is no name of a folder for images"
+        raise VqcliError(message, hint="give a folder: -o reconstructed", reason="output")
     if out.exists() and not out.is_dir():
         raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
     if not out.exists() or (out / MARK).is_file() or vacant(out):

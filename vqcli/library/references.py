@@ -106,7 +106,7 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
         near = difflib.get_close_matches(reference, ALIASES, n=1)
         hint = (
             "give a model folder, a run such as runs/demo, or owner/name on the Hub "
-            "(usage-report: or tokens; evaluate: or images)"
+            "(usage-report: or tokens; evaluate: or images; info: these, or a recipe)"
         )
         raise VqcliError(
             f"there is no model at {reference}",

@@ -35,12 +35,14 @@ class Matched:
     """int64 (N, 2): numbers in the set that is measured and in its reference, in the order of the former."""
     alone: tuple[list[str], list[str]]
     """Keys without a partner, of each set."""
-    by_name: bool = False
-    """Folders were passed over: no two images share a path, but names."""
+    how: str = "pairs of the same path"
+    """What partners share, in words."""
 
 
 def match(samples: Source, references: Source) -> Matched:
     """Pairs of images with the same path, whatever format they have; else, if there is none, the same name.
+
+    One image and one other are a pair, whatever they are called.
 
     Names with escapes, as ``vqcli decode`` writes them, are those of the keys that they stand for. Where
     several images could be meant, none is. Raises VqcliError where no two belong together.
@@ -52,8 +54,11 @@ def match(samples: Source, references: Source) -> Matched:
     spare = [j for j in range(len(theirs)) if j not in taken]
     written = _pairs([own[i] for i in left], [theirs[j] for j in spare], _path, _written)
     pairs |= {left[i]: spare[j] for i, j in written.items()}
-    if by_name := not pairs:
-        pairs = _pairs(own, theirs, _stem, _stem)
+    how = Matched.how
+    if len(own) == len(theirs) == 1:
+        pairs, how = {0: 0}, "the one image of each"
+    elif not pairs:
+        pairs, how = _pairs(own, theirs, _stem, _stem), "pairs of the same name, in any folder"
     if not pairs:
         message = f"no image shares a name with one of --images: {own[0]} ... and {theirs[0]} ..."
         raise VqcliError(
@@ -64,7 +69,7 @@ def match(samples: Source, references: Source) -> Matched:
         [k for i, k in enumerate(own) if i not in pairs],
         [k for j, k in enumerate(theirs) if j not in known],
     )
-    return Matched(np.array(sorted(pairs.items()), np.int64), alone, by_name)
+    return Matched(np.array(sorted(pairs.items()), np.int64), alone, how)
 
 
 def _pairs(own: Sequence[str], theirs: Sequence[str], name: Name, other: Name) -> dict[int, int]:

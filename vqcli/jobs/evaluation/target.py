@@ -160,7 +160,7 @@ def paired_target(asked: Asked) -> Target:
     if alone[0] and options.strict:
         message = f"{alone[0][0]} of {options.target} has no partner in {options.images}"
         raise VqcliError(message, hint="without --strict it is left out and told", reason="input-missing")
-    how = "pairs of the same name, in any folder" if work.matched.by_name else "pairs of the same path"
+    how = work.matched.how
     how += f", measured at {size[0]}x{size[1]} (bicubic)" if size else ", as they are"
     places = {"samples": place(options.target), "reference": place(options.images or "")}
     unmatched = {options.target: alone[0], f"--images {options.images}": alone[1]}
