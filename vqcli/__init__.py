@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vqcli.jobs.prune import prune
     from vqcli.jobs.pull import pull
     from vqcli.jobs.push import pack, push
+    from vqcli.jobs.reconstruct import reconstruct as reconstruct_images
     from vqcli.jobs.train import train
     from vqcli.library.find import import_file as import_model
     from vqcli.plugins import allow as allow_plugins
@@ -54,6 +55,7 @@ _LAZY = {
     "encode_images": "vqcli.jobs.encode:encode",
     "ImageOptions": "vqcli.jobs.options:ImageOptions",
     "decode_tokens": "vqcli.jobs.decode:decode",
+    "reconstruct_images": "vqcli.jobs.reconstruct:reconstruct",
     "DecodeOptions": "vqcli.jobs.options:DecodeOptions",
     "generate_images": "vqcli.jobs.generate:generate",
     "generate_tokens": "vqcli.jobs.generate_tokens:generate_tokens",
@@ -109,6 +111,7 @@ __all__ = [
     "pull",
     "push",
     "read_tokens",
+    "reconstruct_images",
     "train",
     "usage",
 ]

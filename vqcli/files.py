@@ -209,6 +209,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def held(folder: Path) -> bool:
+    """Whether a process holds a folder at this moment; False where nobody can tell."""
+    import fcntl
+
+    try:
+        file = open(folder / ".lock")  # noqa: SIM115 (closed below, where its errors mean something else)
+    except OSError:
+        return False
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as e:
+            return e.errno in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
+    return False
+
+
 def _hold(folder: Path, file: IO[str]) -> None:
     import fcntl
 

@@ -85,3 +85,21 @@ def test_protocols_are_listed():
     listed = vqcli("list", "protocols").stdout
     assert "llamagen" in listed
     assert "torch-fidelity" in listed
+
+
+def test_two_folders_image_by_image(tmp_path):
+    for folder, count in (("a", 3), ("b", 4)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            suffix = {"a": "png", "b": "bmp"}[folder]
+            Image.effect_noise((16, 16), 40 + i).convert("RGB").save(tmp_path / folder / f"{i}.{suffix}")
+    paired = ("--paired", "--metrics", "psnr,ssim", *QUICK)
+    done = vqcli("evaluate", tmp_path / "a", "--images", tmp_path / "b", *paired)
+    assert done.exit_code == 0, done.stderr
+    assert "3 (compare)" in done.stdout
+    assert "left out: 0 measured, 1 of --images" in done.stderr
+    back = vqcli("evaluate", tmp_path / "b", "--images", tmp_path / "a", *paired, "--json")
+    assert back.exit_code == 3
+    value = json.loads(back.stdout)
+    assert value["unmatched"][str(tmp_path / "b")] == ["3.bmp"]
+    assert [set(each) for each in value["worst"]] == [{"key", "psnr", "ssim"}] * 3

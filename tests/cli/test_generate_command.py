@@ -40,7 +40,7 @@ def test_what_is_said(tmp_path, generator, monkeypatch):
     assert said[2].startswith("generate: 64/64 tokens")
     assert done.stderr.rstrip().endswith("images 4")
     more = generate("--prompt-class", "0-3", "-m", generator, "-n", "2", "--npz", "x.npz")
-    assert "8 images of tabby cat (0), tiger cat (1), Red Panda! (2), owl (3), 4 of them were" in more.stdout
+    assert "4 images of tabby cat (0), tiger cat (1), Red Panda! (2), owl (3), 4 more were" in more.stdout
     assert more.stdout.splitlines()[2] == "x.npz  all of them as one array"
     tokens = generate("--prompt-class", "3", "-m", generator, "--tokens-only")
     assert tokens.stdout.splitlines() == [

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tests.models import make_model
+from tests.models import make_generator, make_model
 from vqcli.cli.app import app
 
 
@@ -40,13 +40,14 @@ def test_info_as_json(model):
 
 
 def test_info_on_what_is_no_model(tmp_path, model):
+    (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.yaml").touch()
     (model / "config.json").write_text('{"kind": "generator"}')
     for arguments, message, hint in [
         ([], "no model was given", "name a model"),
         ([tmp_path / "away"], "there is no model at", "a run"),
-        ([tmp_path], "is no model folder", "vqcli train"),
+        ([tmp_path / "empty"], "holds no model, no tokens and no images", "give a model folder"),
         ([tmp_path / "run"], "is a run without a finished checkpoint", "--resume"),
         ([model], "has format None", "update vqcli"),
     ]:
@@ -100,3 +101,35 @@ def test_check_tells_what_is_missing(tmp_path):
     assert done.exit_code == 3
     assert "would not train here: data.source: " in done.stderr
     assert "mixes" in done.stderr
+
+
+def test_info_of_tokens_images_and_recipes(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = ("--device", "cpu", "--num-workers", 0, "-q")
+    assert vqcli("encode", "demo:20", "-m", model, "-o", "t.npy", *quick).exit_code == 0
+    for target, kind, line in [
+        ("t.npy", "tokens", "images         20, 4x4 tokens of 16 codes"),
+        (
+            "demo:20",
+            "images",
+            "classes  10: disc (2), ring (2), square (2), triangle (2), star (2) and 5 more",
+        ),
+        ("demo", "recipe", "codes      1,024 of width 32"),
+    ]:
+        done = vqcli("info", target)
+        assert done.exit_code == 0, done.stderr
+        assert line in done.stdout.splitlines()
+        assert json.loads(vqcli("info", target, "--json").stdout)["kind"] == kind
+        assert vqcli("info", target, "-q").stdout == f"{target}\n"
+    assert "\n\ndisc          2\nring          2\n" in vqcli("info", "t.npy", "-v").stdout
+
+
+def test_info_of_a_generator_lists_its_classes(tmp_path, model):
+    names = tuple(f"class {i}" for i in range(12))
+    generator = make_generator(tmp_path / "generator", model, classes=12, names=names)
+    rows = dict(line.split(maxsplit=1) for line in vqcli("info", generator).stdout.splitlines())
+    assert rows["classes"] == "12: class 0, class 1, class 2, class 3, class 4 and 7 more"
+    every = vqcli("info", generator, "-v").stdout.partition("\n\n")[2].splitlines()
+    assert every[0].split() == ["0", "class", "0"]
+    assert len(every) == 12
+    assert json.loads(vqcli("info", generator, "--json").stdout)["class_names"] == list(names)

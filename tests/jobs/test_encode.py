@@ -27,6 +27,7 @@ from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.tokens import store
 from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs import encode as encode_job
 from vqcli.jobs import encoder
 from vqcli.jobs.encode import encode
 from vqcli.pixels import to_tensor
@@ -85,6 +86,20 @@ def test_folder_of_shards(tmp_path, model, small_shards):
     index = json.loads((tmp_path / "t" / "index.json").read_text())
     assert index["sha256"] == {name: files.sha256(tmp_path / "t" / name) for name in names}
     assert (index["encoded"], index["shards"], index["grid"]) == (10, 3, [[4, 4]])
+
+
+def test_speed_is_of_what_was_done_now(tmp_path, model, small_shards, monkeypatch):
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(encode_job.time, "monotonic", lambda: next(clock))
+    whole = encode(options("demo:10", model, augment="flip"), tmp_path / "t")
+    seconds = whole.seconds - 4  # the clock was asked twice before the work, and once after it
+    assert whole.images_per_second == 10 / seconds
+    for path in (tmp_path / "t").glob("tokens-00001.*"):
+        path.unlink()
+    rest = encode(options("demo:10", model, augment="flip"), tmp_path / "t")
+    assert rest.images_per_second == 4 / (rest.seconds - 4)
+    again = encode(options("demo:10", model, augment="flip"), tmp_path / "t")
+    assert again.images_per_second is None
 
 
 def test_sizes(tmp_path, model):

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -177,6 +179,40 @@ def test_what_too_few_images_cannot_tell_is_told(tmp_path):
     assert found.unmeasured == {"precision_recall": "3 images a side, more are needed"}
     assert found.results.keys() == {"fid", "precision", "recall"}
     assert (found.results["precision"], found.results["recall"]) == (None, None)
+
+
+@pytest.fixture
+def no_networks(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    monkeypatch.delenv("VQCLI_WEIGHTS_DIR", raising=False)
+
+
+def test_without_networks_all_else_is_measured_and_what_is_missing_is_told(model, no_networks):
+    found = evaluate(options(model, "demo:5", (), random_networks=False))
+    assert {"psnr", "ssim", "utilization"} <= found.results.keys()
+    assert found.unmeasured.keys() == {"lpips", "fid", "inception_score"}
+    assert "alexnet-owt-7be5be79.pth" in found.unmeasured["lpips"]
+    assert "--inception-weights FOLDER" in found.unmeasured["fid"]  # how to get it
+    assert found.unmeasured["inception_score"] == "it needs the same network as fid"
+    rows = dict(found.rows())
+    assert rows["lpips"].startswith("not measured: alex.pth and alexnet")
+    assert found.metrics.keys() == {"psnr", "ssim", "usage"}
+    assert found.networks == {}
+
+
+def test_what_is_asked_for_by_name_is_an_error_without_its_network(tmp_path, model, no_networks):
+    with pytest.raises(VqcliError, match="which lpips-alex needs, cannot be found") as refused:
+        evaluate(options(model, "demo:5", ("psnr", "lpips"), random_networks=False))
+    assert refused.value.reason == "offline"
+    images(tmp_path / "a", 5)
+    for asked in (
+        options(tmp_path / "a", tmp_path / "a", (), random_networks=False),  # nothing would be left
+        options(model, "demo:5", (), random_networks=False, statistics=tmp_path / "s.npz"),
+        options(model, "demo:5", (), random_networks=False, lpips_weights=tmp_path / "away"),
+    ):
+        with pytest.raises(VqcliError):
+            evaluate(asked)
 
 
 def test_of_a_protocol_remains_what_statistics_suffice_for(tmp_path):

@@ -113,7 +113,8 @@ def test_tokens_continue(tmp_path, generator, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             generate_tokens(options(generator, count=5), tmp_path / "cut")
     assert not (tmp_path / "cut" / "index.json").exists()
-    assert generate_tokens(options(generator, count=5), tmp_path / "cut").kept == 4
+    rest = generate_tokens(options(generator, count=5), tmp_path / "cut")
+    assert (rest.images, rest.kept) == (len(rest.classes) * 5 - 4, 4)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     with pytest.raises(VqcliError, match=r"tokens of another job: seed 0 -> 1, top_k 0 -> 3$"):
         generate_tokens(options(generator, count=5, seed=1, sampling={"top_k": 3}), tmp_path / "cut")

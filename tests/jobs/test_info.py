@@ -36,7 +36,13 @@ def test_generators(tmp_path, monkeypatch, kind, images):
     folder = make_generator(tmp_path / "gpt", make_model(tmp_path / "vq"), kind=kind)
     found = describe_model(str(folder))
     rows = dict(found.rows())
-    assert (rows["images"], rows["classes"], rows["tokenizer"]) == (images, "4", str(folder / "tokenizer"))
+    classes = "4: tabby cat, tiger cat, Red Panda!, owl"
+    assert (rows["images"], rows["classes"], rows["tokenizer"]) == (
+        images,
+        classes,
+        str(folder / "tokenizer"),
+    )
+    assert found.listing() == [(0, "tabby cat"), (1, "tiger cat"), (2, "Red Panda!"), (3, "owl")]
     generator = load_generator(folder)
     assert found.parameters == sum(p.numel() for p in generator.parameters())
     assert found.fingerprint == generator.spec.fingerprint

@@ -72,12 +72,45 @@ def test_the_file_stands_alone():
     root = ElementTree.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert text.count("<style>") == 1
-    assert svg.STYLE in text
     assert "prefers-color-scheme:dark" in text
     for loaded in ("href", "url(", "@import", "<script", "<image", "<use"):
         assert loaded not in text
-    variables = set(re.findall(r"var\((--\w+)\)", text))
-    assert variables <= set(re.findall(r"(--\w+):", text))
+
+
+SHAPES = {"path": "stroke", "circle": "stroke", "rect": "fill", "text": "fill"}
+"""What must have a colour of its own, and by which attribute."""
+
+
+def test_every_reader_sees_colours():
+    """Readers that know no variables or no style sheets at all: what shapes have is in their attributes."""
+    text = curves(with_discriminator(30, 60), "run")
+    assert "var(" not in text
+    theme = re.search(r"<style>(.*?)</style>", text)[1]
+    assert re.fullmatch(r"@media\(prefers-color-scheme:dark\)\{.*\}", theme)  # nothing else needs it
+    found = [(e, SHAPES[e.tag]) for e in read(text).iter() if e.tag in SHAPES]
+    assert len(found) > 50
+    for shape, kind in found:
+        assert re.fullmatch(r"#[0-9a-f]{3}|#[0-9a-f]{6}", shape.get(kind)), shape.attrib
+        if kind == "stroke":
+            assert shape.get("fill") == "none"
+    colours = {e.get("class"): e.get(kind) for e, kind in found}
+    assert colours["line"] != colours["line second"] == colours["name1"]
+    assert colours["page"] == "#fff"
+    title = next(e for e in read(text).iter("text") if e.get("class") == "title")
+    assert (title.get("font-size"), title.get("fill")) == ("18", colours["label"])
+    root = read(text)
+    assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
+
+
+def test_shares_are_told_as_per_cents():
+    lines = lines_of(range(1, 11), utilization=lambda s: s / 10, l2=lambda s: s / 10)
+    lines += lines_of([10], validation__utilization=lambda _: 0.9961, validation__psnr=lambda _: 0.5)
+    drawn = {panel.names[0]: panel for panel in panels(lines)}
+    assert drawn["utilization"].y_ticks == ["20%", "40%", "60%", "80%", "100%"]
+    assert drawn["utilization"].titles == ["utilization 100%"]
+    assert drawn["validation/utilization"].titles == ["validation/utilization 99.61%"]
+    assert drawn["l2"].y_ticks == ["0.2", "0.4", "0.6", "0.8", "1"]
+    assert drawn["validation/psnr"].titles == ["validation/psnr 0.5"]
 
 
 def test_losses_come_first_and_what_belongs_together_shares_a_panel():

@@ -33,8 +33,7 @@ class Kind:
     convert: str = ""
     """``(importer, state, options, path)`` -> what a published file becomes; empty where none is read."""
     evaluate: str = ""
-    """``(folder, options, protocol, device, rank, progress)`` -> what ``vqcli evaluate`` measures; empty
-    where it makes no images."""
+    """``(folder, asked)`` -> what ``vqcli evaluate`` measures; empty where it makes no images."""
 
 
 KINDS: dict[str, Kind] = {
@@ -43,7 +42,7 @@ KINDS: dict[str, Kind] = {
         load="vqcli.checkpoint.tokenizer:load_tokenizer",
         describe="vqcli.jobs.tokenizer_info:describe_tokenizer",
         door="vqcli.door.tokenizer:TokenizerModel",
-        commands="encode, decode and usage-report",
+        commands="encode, decode, reconstruct, evaluate and usage-report",
         use="encode IMAGES -o tokens.npy",
         card="""## Use
 
@@ -88,7 +87,7 @@ pictures = generator.generate(classes=0, count=8).images
 
 AUTOENCODER = replace(
     KINDS["tokenizer"],
-    commands="encode --latents and evaluate",
+    commands="encode --latents, reconstruct and evaluate",
     use="encode IMAGES -o latents/ --latents float16",
     card="""## Use
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from vqcli.types import Grid
@@ -50,6 +50,20 @@ def layout(image_size: tuple[int, int] | None, grid: Grid, codes: int | None) ->
 def sampling(options: dict[str, Any]) -> str:
     """A generator's defaults of sampling: ``cfg 2.0, top_k 0``."""
     return ", ".join(f"{name} {value}" for name, value in options["sampling"].items())
+
+
+SHOWN = 5
+"""Classes that one line names."""
+
+
+def classes(counts: Mapping[str, int], unlabelled: int = 0) -> str:
+    """``10: disc (200), ring (200) ... and 5 more; 3 images without a class``: images by class."""
+    if not counts:
+        return "none"
+    named = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN])
+    more = f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else ""
+    bare = f"; {unlabelled:,} images without a class" if unlabelled else ""
+    return f"{len(counts):,}: {named}{more}{bare}"
 
 
 def plugins(told: dict[str, list[str]]) -> list[Row]:

@@ -21,6 +21,7 @@ import typer
 from vqcli import __version__, launcher, signals
 from vqcli.cli import (
     build_codebook,
+    cache,
     catalog,
     doctor,
     evaluate,
@@ -29,6 +30,8 @@ from vqcli.cli import (
     importing,
     models,
     prune,
+    reconstruct,
+    runs,
     tokens,
     train,
     usage,
@@ -44,9 +47,11 @@ from vqcli.errors import Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Train", "train", train.train),
+    ("Train", "runs", runs.runs),
     ("Train", "build-codebook", build_codebook.build_codebook),
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
+    ("Images and tokens", "reconstruct", reconstruct.reconstruct),
     ("Generate", "generate", generate.generate),
     ("Measure", "usage-report", usage.usage_report),
     ("Measure", "evaluate", evaluate.evaluate),
@@ -55,6 +60,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Models", "import", importing.import_file),
     ("Models", "pull", hub.pull),
     ("Models", "push", hub.push),
+    ("Models", "cache", cache.cache),
     ("Recipes and parts", "list", catalog.list_parts),
     ("Recipes and parts", "new", catalog.new),
     ("Recipes and parts", "check", models.check),

@@ -20,7 +20,7 @@ from vqcli.cli.options import (
     parse_pixels,
     parse_sampling,
 )
-from vqcli.cli.output import Out
+from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import fields, rejections
 from vqcli.jobs.evaluation.options import EvaluateOptions
 
@@ -57,6 +57,10 @@ ASKED = Group(
                 help="Images that a tokenizer reconstructs, or that others are compared with; "
                 "for the latter also an .npz of ADM's.",
             ),
+        ],
+        "paired": Annotated[
+            bool,
+            option("--paired", help="Compare images of TARGET and --images one by one: PSNR, SSIM, LPIPS."),
         ],
         "protocol": Annotated[
             str,
@@ -160,9 +164,14 @@ def evaluate(
         out.say(f"wrote {written}")
     if result.unmeasured:
         out.warn(f"not measured: {', '.join(result.unmeasured)}")
+    alone = [len(keys) for keys in result.unmatched.values()]
+    if any(alone):
+        out.warn(f"images without a partner were left out: {alone[0]:,} measured, {alone[1]:,} of --images")
     if result.random_networks:
         out.warn(f"{', '.join(result.networks)} had random weights: what they measured means nothing")
     out.warn_rejected(result.rejected)
+    if any(alone) and alone[0]:
+        raise typer.Exit(UNCLEAN)
 
 
 def _text(result: EvaluateResult) -> str:

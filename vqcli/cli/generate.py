@@ -193,11 +193,11 @@ def generate(
 def _text(result: GenerateResult) -> str:
     named = [f"{name} ({label})" if name else f"class {label}" for label, name in result.classes.items()]
     more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
-    what = f"{result.images:,} image{'s' if result.images > 1 else ''} of {', '.join(named[:NAMED])}{more}"
+    what = f"{result.images:,} image{'' if result.images == 1 else 's'} of {', '.join(named[:NAMED])}{more}"
     if result.tokenizer is None:
         what = f"tokens of {what}"
     if result.kept:
-        what += f", {result.kept:,} of them were there already"
+        what += f", {result.kept:,} more were there already"
     lines = [f"{result.out}  {what}, model {result.model}"]
     if result.tokenizer is None:
         lines.append(f"Next: vqcli decode {result.out} -o images -m TOKENIZER")

@@ -13,27 +13,42 @@ from vqcli.cli.output import UNCLEAN, Out
 from vqcli.cli.text import fields
 
 
+def complete_target() -> list[str]:
+    """Short names of models, and recipes, for the shell."""
+    return [*complete_model(), *complete_recipe()]
+
+
 def info(
     out: Out,
-    model: Annotated[
+    target: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL",
-            help="A model folder or run, a published file, owner/name on the Hub, or a short name.",
+            metavar="TARGET",
+            help="A model folder or run, a published file, owner/name on the Hub, or a short name; "
+            "tokens, images or a recipe.",
             show_default="$VQCLI_MODEL",
-            autocompletion=complete_model,
+            autocompletion=complete_target,
         ),
     ] = None,
 ) -> None:
-    """Tell what a model is. Reads its folder, loads no weights.
+    """Tell what a model, tokens, images or a recipe are. Loads no weights; -v and --json list all classes.
 
     Example: vqcli info runs/demo
+
+    Example: vqcli info photos/
     """
-    from vqcli.jobs.info import describe_model
+    from vqcli.jobs.info import describe
+    from vqcli.recipes import recipe_names
 
-    found = describe_model(model, out.progress())
+    found = describe(target, out.progress())
 
-    out.result(found, lambda: fields(found.rows()), essential=found.folder)
+    def text() -> str:
+        every = found.listing() if out.verbose and hasattr(found, "listing") else []
+        return "\n\n".join(fields(rows) for rows in (found.rows(), every) if rows)
+
+    out.result(found, text, essential=getattr(found, "folder", target))
+    if target in recipe_names() and found.kind != "recipe":
+        out.say(f"a recipe is called {target} too: vqcli check {target}")
 
 
 def check(

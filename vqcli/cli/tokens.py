@@ -112,6 +112,8 @@ def _text(result: EncodeResult) -> str:
     images = f"{result.encoded:,} images" + (f" in {result.views} views" if result.views > 1 else "")
     what = f"{images}, {grid} {'latents' if result.width else 'tokens'} of "
     what += f"width {result.width}" if result.width else f"{result.codebook_size:,} codes"
+    if result.images_per_second:
+        what += f", {result.images_per_second:,.1f} images/s"
     listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
     kept = [f"kept {name} of {count:,} images" for name, count in result.kept.items()]
     bad = rejections(result.rejected, f"rejected, all in {listing}")
@@ -133,7 +135,7 @@ def decode(
     from vqcli.jobs.decode import decode as run
 
     result = run(tokens, out_dir, options, out.progress())
-    kept = f", {result.kept:,} of them were there already" if result.kept else ""
+    kept = f", {result.kept:,} more were there already" if result.kept else ""
     out.result(
         result, f"{result.out}  {result.images:,} images{kept}, model {result.model}", essential=result.out
     )

@@ -14,7 +14,7 @@ from vqcli.library.cache import KIND, cache_folder
 from vqcli.library.downloads.fetch import HEAVY
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.parts import PARTS, describe, plugin_of
-from vqcli.recipes import recipe_names, recipe_text
+from vqcli.recipes import first_comment, recipe_names, recipe_text
 from vqcli.registry import known_parts
 
 PURPOSES = {
@@ -127,7 +127,7 @@ def _entries(kind: str) -> Sequence[Entry]:
 
 
 def _recipe(name: str, text: str) -> ShippedRecipe:
-    summary = _first_comment(text)
+    summary = first_comment(text)
     return ShippedRecipe(name, summary, _purpose(summary, text))
 
 
@@ -180,8 +180,3 @@ def _weights(published: Published) -> list[Path]:
         if heavy := [path for path in found if path.is_file() and path.name.endswith(HEAVY)]:
             return heavy
     return []
-
-
-def _first_comment(text: str) -> str:
-    comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
-    return next(filter(None, comments), "")

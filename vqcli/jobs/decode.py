@@ -49,6 +49,7 @@ class DecodeResult:
     out: Path
     model: Path
     images: int
+    """Made by this command."""
     kept: int
     """Images that were there already, from a job that was interrupted."""
     seconds: float
@@ -62,6 +63,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     """
     start = time.monotonic()
     found = open_tokens(tokens)
+    check_out(out, force=options.force)
     check_usual(found, tokens, options.model)
     device = pick_device(options.device)
     tokenizer, folder = open_tokenizer(options.model, device, progress)
@@ -85,7 +87,24 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
             written += len(todo)
             progress.advance(len(batch))
         files.write_json(out / MARK, mark)
-    return DecodeResult(out, folder, written + kept, kept, time.monotonic() - start)
+    return DecodeResult(out, folder, written, kept, time.monotonic() - start)
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raises VqcliError if ``out`` is no folder, or holds other files than a job's, unless ``force``."""
+    if out.exists() and not out.is_dir():
+        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    if out.is_dir() and not (force or (out / MARK).is_file() or _vacant(out)):
+        raise _taken(out, "other files")
+
+
+def _vacant(out: Path) -> bool:
+    return all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir())
+
+
+def _taken(out: Path, what: str) -> VqcliError:
+    hint = "give another -o, or --force to write there"
+    return VqcliError(f"{out} holds {what}", hint=hint, reason="exists")
 
 
 def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
@@ -95,14 +114,11 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
         for left in out.rglob(f"{files.TEMPORARY}*"):
             left.unlink()  # of a writer that was killed
         return True
-    if all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir()):
+    if _vacant(out):
         files.write_json(path, mark)
         return True
     if not force:
-        what = "images of other tokens or another model" if path.is_file() else "other files"
-        raise VqcliError(
-            f"{out} holds {what}", hint="give another -o, or --force to write there", reason="exists"
-        )
+        raise _taken(out, "images of other tokens or another model" if path.is_file() else "other files")
     path.unlink(missing_ok=True)  # until all images are replaced, none of them counts as done
     return False
 
@@ -204,12 +220,23 @@ def default_grid(tokenizer: Tokenizer) -> Grid | None:
 
 
 def _named(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
-    """Rows with the names of their files, all different, whatever case counts: ``a/b.jpg`` is ``a/b.png``."""
-    taken: set[str] = set()
+    """Rows with the names of their files: ``a/b.jpg`` is ``a/b.png``."""
+    name = FileNames()
     for row in rows:
-        name = next(name for name in file_names(row.key) if same_name(name) not in taken)
-        taken.add(same_name(name))
-        yield name, row
+        yield name(row.key), row
+
+
+class FileNames:
+    """Gives every key a relative path of its own, whatever case counts."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def __call__(self, key: str) -> str:
+        """The path of one more key."""
+        name = next(name for name in file_names(key) if same_name(name) not in self.taken)
+        self.taken.add(same_name(name))
+        return name
 
 
 def file_names(key: str) -> Iterator[str]:

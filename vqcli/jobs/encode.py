@@ -48,6 +48,8 @@ class EncodeResult:
     """Fields that were to be kept, and how many images have each."""
     told: Told = field(default_factory=Told)
     """What was left out, and how the images were read."""
+    images_per_second: float | None = None
+    """Of all processes together, of what this command did; None if nothing was left to do."""
 
 
 def encode(
@@ -64,7 +66,11 @@ def encode(
     engine.first(check)
     encoder = engine.each(lambda: Encoder(options, engine.local_rank, progress))
     with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force):
-        index = engine.run(Encoding(encoder, place), progress)
+        work = Encoding(encoder, place)
+        left = engine.first(lambda: sum(work.size(k) for k in range(work.shards) if not work.done(k)))
+        began = time.monotonic()
+        index = engine.run(work, progress)
+        speed = left / encoder.views / (time.monotonic() - began) if left else None
     return EncodeResult(
         out,
         encoder.folder,
@@ -77,6 +83,7 @@ def encode(
         getattr(encoder.info, "width", None),
         {name: count // encoder.views for name, count in index.get("kept", {}).items()},
         encoder.images.told,
+        speed,
     )
 
 

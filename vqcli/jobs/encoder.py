@@ -24,6 +24,7 @@ from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.sharded import SHARD
 from vqcli.library.open import open_tokenizer
+from vqcli.library.references import check_named
 from vqcli.nn.precision import autocast
 from vqcli.pixels import CenterCrop, NativeCrop, normalize
 from vqcli.tokenizers.base import Tokenizer
@@ -45,11 +46,13 @@ class Encoder:
         settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
+        check_named(options.model)
+        images = open_source(options.images, options.reading(), progress)  # before a model is fetched
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)
         if not options.latents:
             self.tokenizer.quantizer.require_codes()
         self.size = target_size(options.size, self.tokenizer)
-        self.images: Source = open_source(options.images, options.reading(self.size), progress)
+        self.images: Source = images.sized(self.size)
         self.source, self.views = self.images, VIEWS[options.augment]
         if self.size and options.augment != "none":
             crop_range = options.crop_range if options.augment == "ten-crop" else None

@@ -38,6 +38,7 @@ class Extractor:
         settle_allocator()
         self.options = options
         self.device = pick_device(options.device, rank)
+        images = open_source(options.images, options.reading())  # before a model is fetched
         self.features = make_features(options).to(self.device)
         self.side = options.pool or self.features.POOL
         self.size = options.size or self.features.image_size
@@ -49,7 +50,7 @@ class Extractor:
             raise VqcliError(f"no features of {_by(self.size)} pixels: {e}", hint=hint, reason="size") from e
         self.vectors = h * w
         """Vectors of an image."""
-        self.source: Source = open_source(options.images, options.reading(self.size))
+        self.source: Source = images.sized(self.size)
         self.count = min(len(self.source), options.limit or len(self.source))
         self.per_shard = options.batch_size * max(1, SHARD // options.batch_size)
         self.shards = -(-self.count // self.per_shard)

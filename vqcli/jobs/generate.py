@@ -43,6 +43,7 @@ class GenerateResult:
     classes: dict[int, str]
     """Number and name of every class that was meant; no name where nobody told it."""
     images: int
+    """Made by this command."""
     kept: int
     """Images that were there already."""
     grid: list[list[int]]
@@ -70,13 +71,14 @@ def generate(
     with engine.taking(out, lambda: work.plan, check, force=options.force):
         work.kept = engine.first(lambda: sum(map(work.done, range(work.shards))))
         seconds = engine.run(work, progress)
-    made = (work.shards - work.kept) * sampler.effort
+    images = work.shards - work.kept
+    made = images * sampler.effort
     return GenerateResult(
         out,
         sampler.folder,
         folder,
         sampler.asked,
-        work.shards,
+        images,
         work.kept,
         [list(sides) for sides in sampler.generator.grid],
         time.monotonic() - start,

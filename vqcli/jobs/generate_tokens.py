@@ -47,7 +47,7 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
         sampler.folder,
         None,
         sampler.asked,
-        index["encoded"],
+        index["encoded"] - work.kept,
         work.kept,
         index["grid"],
         time.monotonic() - start,

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import read_classes
-from vqcli.checkpoint.told import NO_TOKENIZER, Row, layout, network, plugins, sampling, weights
+from vqcli.checkpoint.told import NO_TOKENIZER, SHOWN, Row, layout, network, plugins, sampling, weights
 from vqcli.checkpoint.weights import count_numbers
+from vqcli.data.classes import readable
 from vqcli.errors import VqcliError
 from vqcli.library.references import published
 from vqcli.registry import resolve
@@ -30,6 +31,8 @@ class GeneratorInfo:
     classes: int
     named: bool
     """Whether its classes have names."""
+    class_names: list[str]
+    """Of all classes, in the order of their numbers; empty where nobody told them."""
     codebook_size: int
     """Of its tokenizer; 0 of one without a codebook."""
     image_size: tuple[int, int] | None
@@ -46,7 +49,9 @@ class GeneratorInfo:
 
     def rows(self) -> list[Row]:
         """What a table for people says, line by line."""
-        named = "" if self.named else ", without names"
+        some = ", ".join(self.class_names[:SHOWN])
+        more = f" and {self.classes - SHOWN:,} more" if self.classes > SHOWN else ""
+        named = f": {some}{more}" if self.named else ", without names"
         known = f"{self.fingerprint} (of the tokenizer)" if self.fingerprint else "not told"
         return [
             ("folder", self.folder),
@@ -60,6 +65,10 @@ class GeneratorInfo:
             *plugins(self.plugins),
         ]
 
+    def listing(self) -> list[Row]:
+        """Every class by number."""
+        return list(enumerate(self.class_names))  # type: ignore[arg-type]
+
     def _of_tokens(self) -> bool:
         """Whether it makes tokens, not latents; of a plugin that is not here, the folder's numbers tell."""
         try:
@@ -72,6 +81,7 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
     """What a folder says of its generator; nothing is loaded. Raises VqcliError, KeyError."""
     config, path = read_config(folder, "generator"), folder / "model.safetensors"
     generator, spec = config["generator"], TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])
+    names = readable(read_classes(folder))[: generator["classes"]]
     inside, source = folder / TOKENIZER, published(reference)
     return GeneratorInfo(
         folder=folder,
@@ -79,7 +89,8 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
         parameters=count_numbers(path),
         bytes=path.stat().st_size,
         classes=generator["classes"],
-        named=bool(read_classes(folder)),
+        named=bool(names),
+        class_names=names,
         codebook_size=spec.codebook_size,
         image_size=spec.image_size,
         grid=spec.grid or (),

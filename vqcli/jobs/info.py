@@ -1,4 +1,4 @@
-"""What a model is, from its folder alone."""
+"""What something is: a model, from its folder alone; tokens, images or a recipe."""
 
 from __future__ import annotations
 
@@ -9,26 +9,61 @@ from typing import Protocol
 
 from vqcli.checkpoint.folder import row_of
 from vqcli.checkpoint.told import Row
+from vqcli.data.names import named
 from vqcli.errors import VqcliError
+from vqcli.jobs.images_info import describe_images
+from vqcli.jobs.recipe_info import describe_recipe, is_recipe
+from vqcli.jobs.tokens_info import describe_tokens
 from vqcli.library.find import model_folder
 from vqcli.library.references import ENVIRONMENT
 from vqcli.parts import attribute
 from vqcli.types import Progress, silent
 
 
-class ModelInfo(Protocol):
-    """A model's folder in numbers: a dataclass, whose other fields are those of its kind."""
+class Info(Protocol):
+    """Something in numbers: a dataclass, whose other fields are those of its kind.
+
+    One of many parts also has ``listing()``: a row for each of them, for those who want all.
+    """
+
+    @property
+    def kind(self) -> str:
+        """``tokens``, ``latents``, ``images``, ``recipe``, or a row of ``checkpoint.kinds``."""
+
+    def rows(self) -> list[Row]:
+        """What a table for people says, line by line."""
+
+
+class ModelInfo(Info, Protocol):
+    """A model's folder in numbers."""
 
     @property
     def folder(self) -> Path:
         """Where the model lies."""
 
-    @property
-    def kind(self) -> str:
-        """A row of ``checkpoint.kinds``."""
 
-    def rows(self) -> list[Row]:
-        """What a table for people says, line by line."""
+def describe(text: str | None, progress: Progress = silent) -> Info:
+    """What a text names, told. Raises VqcliError where it names nothing, or what it names is damaged.
+
+    Tokens go first, then what lies here, a model or images; of what does not, a shipped recipe goes before
+    images, and an alias of a published model before a recipe.
+    """
+    if text is None:
+        return describe_model(None, progress)
+    kind = named(text)
+    if kind in ("tokens", "latents"):
+        return describe_tokens(Path(text), kind)
+    if is_recipe(text):
+        return describe_recipe(text)
+    if kind == "model":
+        return describe_model(text, progress)
+    try:
+        return describe_images(text, progress)
+    except VqcliError as e:
+        if e.reason != "input-empty" or not Path(text).is_dir():
+            raise
+        hint = "give a model folder, a run such as runs/demo, tokens, images, or a recipe"
+        raise VqcliError(f"{text} holds no model, no tokens and no images", hint=hint, reason=e.reason) from e
 
 
 def describe_model(reference: str | None, progress: Progress = silent) -> ModelInfo:

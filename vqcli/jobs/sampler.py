@@ -27,6 +27,7 @@ from vqcli.generators.base import Generator, image_stream
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.options import GenerateOptions
 from vqcli.library.open import generator_tokenizer, open_generator
+from vqcli.library.references import check_named
 from vqcli.nn.precision import autocast
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import decodable
@@ -75,6 +76,8 @@ class Sampler:
     ) -> None:
         """``opened`` is what ``options`` name, where that is open already."""
         self.options, self.device = options, pick_device(options.device, rank)
+        if options.tokenizer:
+            check_named(options.tokenizer)  # before a generator is fetched
         opened = opened or Opened(*open_generator(options.model, self.device, progress))
         self.generator, self.folder = opened.generator, opened.folder
         self.sampling = check_sampling(self.generator, options.sampling)

@@ -19,7 +19,7 @@ from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
 from vqcli.jobs.train_words import head
-from vqcli.library.references import newest_checkpoint
+from vqcli.library.references import check_named, newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
@@ -214,6 +214,9 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     rank, world = accelerator.process_index, accelerator.num_processes
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
+    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
+    if recipe.init and not resumes:
+        check_named(recipe.init)  # before anything is fetched
     data: Data = kind.open_data(recipe, plan, models)
     if not batches_per_epoch(data.images, plan):
         passes = recipe.training.accumulate * world
@@ -224,7 +227,6 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
             reason="input-empty",
         )
     set_seed(recipe.seed)
-    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
     task = kind(recipe, accelerator.device, models=models, data=data, empty=resumes)
     if recipe.init and not resumes:
         local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked

@@ -64,6 +64,8 @@ def measure_usage(
     ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
+    if page and page.is_dir():
+        raise VqcliError(f"{page} is a folder", hint="give the page a name: -o usage.html", reason="exists")
     if named(target) in ("tokens", "latents"):  # of which the latter are refused where they are opened
         if options:
             raise VqcliError(
@@ -74,15 +76,14 @@ def measure_usage(
         result, counts = _count_tokens(Path(target), codebook_size, progress)
     elif options:
         result, counts = _count_images(options, progress)
+    elif page:
+        hint = "name --images, or give tokens as the target"
+        raise VqcliError("a page needs exact counts", hint=hint, reason="option")
     else:
         result, counts = _stored(target, progress), None
     if page:
-        if counts is None or result.usage is None:
-            raise VqcliError(
-                "a page needs exact counts",
-                hint="name --images, or give tokens as the target",
-                reason="option",
-            )
+        assert counts is not None  # what else there is was refused
+        assert result.usage is not None
         text = usage_page(
             result.usage,
             counts.counts_k,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vqcli import files
 from vqcli.checkpoint.contents import OURS
 from vqcli.checkpoint.kinds import KINDS
+from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.importers import shards
 from vqcli.importers.options import ImportOptions
@@ -79,6 +80,11 @@ def import_file(
     """``import_model``, with a generator's tokenizer as a user names it. Raises VqcliError as that does."""
     from vqcli.library.importing import import_model  # torch is imported here
 
+    if not path.is_file():  # before a tokenizer is fetched for it
+        found = "is no file" if path.exists() else "does not exist"
+        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
+        raise VqcliError(f"{path} {found}", hint=hint, reason="input-missing")
+    check_free(out, ours=(out / "config.json").is_file(), force=force)
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
     return import_model(path, out, options, force=force, progress=progress)

@@ -68,6 +68,16 @@ def is_plain(name: str) -> bool:
     return below and len(name) <= 500 and name.isprintable() and not set(name) & set('\\:*?"<>|')
 
 
+def check_named(reference: str | None) -> None:
+    """Raises VqcliError where ``reference`` names nothing: it lies nowhere here, and is no name for the Hub.
+
+    Asks nobody and reads nothing: for commands that look at all they were given before they fetch a model.
+    """
+    named = reference or os.environ.get(ENVIRONMENT)
+    if named and not Path(named).exists() and published(named) is None:
+        locate(named)
+
+
 def checkpoints(run: Path) -> list[Path]:
     """Checkpoint folders of a run, oldest first."""
     return sorted(p for p in (run / "checkpoints").glob("step-*") if p.is_dir())
@@ -96,7 +106,7 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
         near = difflib.get_close_matches(reference, ALIASES, n=1)
         hint = (
             "give a model folder, a run such as runs/demo, or owner/name on the Hub "
-            "(usage-report: or tokens; evaluate: or images)"
+            "(usage-report: or tokens; evaluate: or images; info: these, or a recipe)"
         )
         raise VqcliError(
             f"there is no model at {reference}",

@@ -24,3 +24,9 @@ def recipe_text(name: str) -> str:
             reason="config",
         )
     return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def first_comment(text: str) -> str:
+    """What a recipe is, by its first line."""
+    comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
+    return next(filter(None, comments), "")

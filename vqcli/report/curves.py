@@ -44,6 +44,8 @@ ORDER = (
 """Panels behind the losses; other numbers of a validation follow."""
 COUNTED = {"utilization_tokens", "validation/tokens", "validation/images", "validation/training_images"}
 """Over how much something was measured: nothing to see in a curve."""
+SHARES = {"utilization", "uniform_expectation"}
+"""Numbers that are shares, whoever measured them."""
 MARKS = (
     ("discriminator/loss", "discriminator starts"),
     ("adversarial", "heard by the tokenizer"),
@@ -134,16 +136,22 @@ def panel(numbers: Mapping[str, Points], x: svg.Scale, marks: Sequence[Mark]) ->
     """One panel of up to two numbers, each named with its last value."""
     thin = {name: thinned(points) for name, points in numbers.items()}
     y = fitting([value for points in thin.values() for _, value in points])
-    parts = svg.y_axis(y, "", WIDTH) + svg.x_axis(x, "step", HEIGHT)
+    form = svg.per_cent if all(is_share(name) for name in numbers) else svg.compact
+    parts = svg.y_axis(y, "", WIDTH, form) + svg.x_axis(x, "step", HEIGHT)
     for mark in marks:
         parts.append(f'<path class="{mark.kind}" d="M{x(mark.step):.1f} {svg.TOP}V{HEIGHT - svg.BOTTOM}"/>')
     places = ((8, "start"), (WIDTH - svg.RIGHT, "end"))
     for index, ((name, points), (left, anchor)) in enumerate(zip(thin.items(), places)):
         parts.append(svg.line(points, x, y, "line second" if index else "line"))
-        named = f"{legible(name)} {svg.compact(numbers[name][-1][1], 4)}"
+        named = f"{legible(name)} {form(numbers[name][-1][1], 4)}"
         kind = f"name{index}" if len(thin) > 1 else "label"
         parts.append(svg.text(left, 14, named, anchor, kind))
     return "".join(parts)
+
+
+def is_share(name: str) -> bool:
+    """Whether a number is a share of 1, which people read in per cent."""
+    return name.rpartition("/")[2] in SHARES
 
 
 def fitting(values: Sequence[float]) -> svg.Scale:

@@ -1,10 +1,10 @@
-"""Plots as SVG text, for pages that load nothing. Colours are CSS classes, defined in ``STYLE``."""
+"""Plots as SVG text, for pages that load nothing. Colours are CSS classes, defined in ``STYLE``,
+and written into the shapes of files that stand alone."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -12,6 +12,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcli.report.paint import dark, painted
+
+Form = Callable[[float, int], str]
+"""How numbers are written: value and digits -> text."""
 NAMESPACE = "http://www.w3.org/2000/svg"
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 68, 20, 24, 48
@@ -35,13 +39,6 @@ svg .h1{fill:var(--h1)}svg .h2{fill:var(--h2)}svg .h3{fill:var(--h3)}
 svg .h4{fill:var(--h4)}svg .h5{fill:var(--h5)}
 svg .h6{fill:var(--h6)}svg .h7{fill:var(--h7)}
 """
-
-
-def light(style: str) -> str:
-    """A style with the colours of ``STYLE``'s light theme written out: the same for every viewer."""
-    colours = dict(re.findall(r"--(\w+):([^;}]+)", STYLE.partition("@media")[0]))
-    rules = STYLE[STYLE.index("svg{") :] + style
-    return re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], rules)
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,16 @@ def compact(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
-def tick_names(ticks: Sequence[float]) -> list[str]:
+def per_cent(value: float, digits: int = 3) -> str:
+    """``99.6%``: a share as people read it."""
+    return f"{100 * value:.{digits}g}%"
+
+
+def tick_names(ticks: Sequence[float], form: Form = compact) -> list[str]:
     """What stands at the ticks of an axis: no two alike, with as few digits as that takes."""
     names: list[str] = []
     for digits in range(3, 17):
-        names = [compact(tick, digits) for tick in ticks]
+        names = [form(tick, digits) for tick in ticks]
         if len(set(names)) == len(ticks):
             break
     return names
@@ -110,14 +112,15 @@ def picture(parts: Iterable[str], label: str, width: float = WIDTH, height: floa
 def document(
     parts: Iterable[str], label: str, width: float, height: float, style: str = "", *, white: bool = False
 ) -> str:
-    """A picture that is a file of its own, with ``STYLE`` and more style inside.
+    """A picture that is a file of its own, coloured by ``STYLE`` and more style for every reader.
 
     ``white`` puts it on a white ground in light colours, whatever the viewer prefers.
     """
     ground = [f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>'] if white else []
-    style = light(style) if white else STYLE + style
-    whole = picture([f"<style>{style}</style>", *ground, *parts], label, width, height)
-    return whole.replace("<svg ", f'<svg xmlns="{NAMESPACE}" ', 1) + "\n"
+    theme = "" if white else f"<style>{dark(STYLE + style)}</style>"
+    whole = painted(picture([theme, *ground, *parts], label, width, height), STYLE + style)
+    size = f'width="{width:g}" height="{height:g}" '
+    return whole.replace("<svg ", f'<svg xmlns="{NAMESPACE}" {size}', 1) + "\n"
 
 
 def horizontal(low: float, high: float, log: bool = False, width: float = WIDTH) -> Scale:
@@ -130,11 +133,11 @@ def vertical(low: float, high: float, log: bool = False, height: float = HEIGHT)
     return Scale(low, high, height - BOTTOM, TOP, log)
 
 
-def y_axis(y: Scale, label: str, width: float = WIDTH) -> list[str]:
-    """Rules with numbers, and what they count above."""
+def y_axis(y: Scale, label: str, width: float = WIDTH, form: Form = compact) -> list[str]:
+    """Rules with numbers, written in a form, and what they count above."""
     parts = [text(8, 14, label, "start", "label")]
     ticks = y.ticks()
-    for tick, name in zip(ticks, tick_names(ticks)):
+    for tick, name in zip(ticks, tick_names(ticks, form)):
         parts.append(f'<path class="rule" d="M{LEFT} {y(tick):.1f}H{width - RIGHT}"/>')
         parts.append(text(LEFT - 8, y(tick) + 4, name, "end"))
     return parts

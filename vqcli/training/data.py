@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -82,8 +83,15 @@ def data_of(images: Division, config: DataConfig, plan: TrainPlan) -> Data:
 
 def training_images(config: DataConfig) -> Division:
     """The images of a recipe, divided. Raises VqcliError that says how to name others."""
-    try:
+    with named_as_data():
         return divide(config)
+
+
+@contextmanager
+def named_as_data() -> Iterator[None]:
+    """What is wrong with images is told with the key that names them. Raises VqcliError."""
+    try:
+        yield
     except VqcliError as e:
         absent = e.reason == "input-missing"
         hint = "--data names what to train on" if absent else e.hint

@@ -41,7 +41,7 @@ from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
 from vqcli.training.classes import ClassList
 from vqcli.training.data import Data
-from vqcli.training.labelled import LabelledData, Wanted, labelled_data
+from vqcli.training.labelled import LabelledData, Wanted, check_there, labelled_data
 from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
 from vqcli.training.standard import measure_standard
@@ -106,6 +106,7 @@ class GeneratorTask(Task):
     @classmethod
     def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
         assert isinstance(recipe, GeneratorRecipe)
+        check_there(recipe.data.source)  # before a tokenizer is fetched
         spec = models.spec(recipe.tokenizer, recipe.data.wanted)
         generator: Any = recipe.generator
         makes = resolve("generators", generator.name).makes

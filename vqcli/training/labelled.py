@@ -12,12 +12,13 @@ import numpy as np
 from vqcli.data.config import DataConfig, Side
 from vqcli.data.holdout import holdout
 from vqcli.data.images.base import identity
+from vqcli.data.images.open import claimed
 from vqcli.data.loader import TrainPlan
 from vqcli.data.names import named
 from vqcli.data.tokens.latents import LatentRows, open_latent_rows
 from vqcli.data.tokens.rows import Rows, TokenRows, open_token_rows, row_batches, row_eval_batches
 from vqcli.errors import VqcliError
-from vqcli.training.data import Data, data_of, training_images
+from vqcli.training.data import Data, data_of, named_as_data, training_images
 from vqcli.types import Makes, TokenizerSpec
 
 
@@ -46,6 +47,16 @@ class Wanted:
     classes: int
     makes: Makes = "tokens"
     """What is learned: latents may also come from tokens, as their codes."""
+
+
+def check_there(source: str) -> None:
+    """Raises VqcliError unless ``source`` names tokens, latents or images; of these, tokens are opened."""
+    kind = named(source)
+    if kind == "tokens":
+        open_token_rows(Path(source))
+    elif kind != "latents":
+        with named_as_data():
+            claimed(source)
 
 
 def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data:

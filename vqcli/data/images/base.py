@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -45,15 +46,20 @@ class Told:
             return list(self.remarks)
         total = sum(self.left_out.values())
         kinds = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
-        by_kind = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:KINDS])
+        by_kind = ", ".join(f"{count:,} {_of(kind, count)}" for kind, count in kinds[:KINDS])
         if kinds[KINDS:]:
             by_kind += f", {sum(count for _, count in kinds[KINDS:]):,} of {len(kinds) - KINDS} other kinds"
-        files = "file was" if total == 1 else "files were"
-        return [*self.remarks, f"{total:,} {files} left out: {by_kind}"]
+        what = _of("rows" if all(kind.startswith("rows") for kind in self.left_out) else "files", total)
+        return [*self.remarks, f"{total:,} {what} {'was' if total == 1 else 'were'} left out: {by_kind}"]
 
     def __add__(self, other: Told) -> Told:
         """Both: remarks one after the other, counts of a kind added up."""
         return Told(Counter(self.left_out) + Counter(other.left_out), self.remarks + other.remarks)
+
+
+def _of(kind: str, count: int) -> str:
+    """One of a kind, or several: ``row without a picture``, ``rows without a picture``."""
+    return re.sub(r"^(row|file|link|folder)s\b", r"\1", kind) if count == 1 else kind
 
 
 class Source(ABC):
@@ -85,6 +91,10 @@ class Source(ABC):
         Raises VqcliError.
         """
         raise NotImplementedError(cls)
+
+    def sized(self, size: tuple[int, int] | None) -> Source:
+        """The same images where (height, width) is only known now; sources that draw theirs draw to it."""
+        return self
 
     @property
     def has_splits(self) -> bool:
@@ -134,6 +144,9 @@ class Unlabelled(Source):
     def __init__(self, source: Source) -> None:
         self.source, self.classes = source, []
         self.splits, self.reading, self.told = source.splits, source.reading, source.told
+
+    def sized(self, size: tuple[int, int] | None) -> Unlabelled:
+        return Unlabelled(self.source.sized(size))
 
     def __len__(self) -> int:
         return len(self.source)

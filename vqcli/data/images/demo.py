@@ -110,6 +110,9 @@ class DemoSource(Source):
             )
         return cls(int(count) if colon else COUNT, reading.size or SIZE, reading.split)
 
+    def sized(self, size: tuple[int, int] | None) -> DemoSource:
+        return DemoSource(self.count, size or self.size, self.split)
+
     def __len__(self) -> int:
         return self.count
 

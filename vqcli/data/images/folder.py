@@ -106,9 +106,9 @@ class FolderSource(StoredSource):
 
     def _remarks(self, found: Listing, places: Layout) -> tuple[str, ...]:
         """What is said of how folders and tables are taken for labels."""
-        if self._beside or not self.reading.labels:
+        if self.reading.label_column or not self.reading.labels:
             return ()
-        if not (unread := tables(found)):
+        if self._beside or not (unread := tables(found)):
             return places.remarks
         return *places.remarks, f"{_some(unread)} not read: --label-column takes a column of it for labels"
 

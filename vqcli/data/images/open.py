@@ -26,6 +26,18 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
 
     Raises VqcliError with reason ``input-missing`` or ``input-empty``, or that of a damaged file.
     """
+    source = claimed(text).open(text, reading)
+    if reading.split and not source.has_splits:
+        raise VqcliError(f"{text} has no splits", hint="leave --split away", reason="input-missing")
+    if reading.labels:
+        source.told += _without_label(source)
+    for line in source.told.lines():
+        progress.say(f"{text}: {line}")
+    return source if reading.labels else Unlabelled(source)
+
+
+def claimed(text: str) -> type[Source]:
+    """The source whose images ``text`` names, unread. Raises VqcliError where no source claims it."""
     kind = claimant(text)
     if kind is None:
         found = location(text).exists()
@@ -34,14 +46,7 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
             hint=f"give {forms()}",
             reason="input-empty" if found else "input-missing",
         )
-    source = kind.open(text, reading)
-    if reading.split and not source.has_splits:
-        raise VqcliError(f"{text} has no splits", hint="leave --split away", reason="input-missing")
-    if reading.labels:
-        source.told += _without_label(source)
-    for line in source.told.lines():
-        progress.say(f"{text}: {line}")
-    return source if reading.labels else Unlabelled(source)
+    return kind
 
 
 def _without_label(source: Source) -> Told:

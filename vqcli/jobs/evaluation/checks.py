@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcli.data.names import named
 from vqcli.errors import VqcliError
-from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
+from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring, check_known
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES
 from vqcli.jobs.evaluation.target import Target
 from vqcli.library.cache import cache_folder
+from vqcli.library.references import check_named
+
+
+def check_given(options: EvaluateOptions) -> None:
+    """Raises VqcliError where a flag names what is not there: before a model is fetched."""
+    check_known(options.metrics)
+    weights = {"--lpips-weights": options.lpips_weights, "--inception-weights": options.inception_weights}
+    for flag, path in weights.items():
+        if path and not path.expanduser().exists():
+            message = f"{path}, which should hold weights, does not exist"
+            raise VqcliError(message, hint=f"check {flag}", reason="input-missing")
+    if options.tokenizer:
+        check_named(options.tokenizer)
+    if named(options.target) == "model":
+        check_named(options.target)
 
 
 def check_network(options: EvaluateOptions, target: Target, measuring: Measuring) -> None:
@@ -19,6 +35,14 @@ def check_network(options: EvaluateOptions, target: Target, measuring: Measuring
     if made and own and made.split()[-1] != own.split()[-1]:  # their hashes
         message = f"{options.images} was made with {made} of {INCEPTION}, not with {own}"
         raise VqcliError(message, hint="make it anew: --statistics", reason="option")
+
+
+def check_same(measuring: Measuring, names: Sequence[str]) -> None:
+    """Raises VqcliError where this process lacks a network that the first one has, or has one more."""
+    if list(measuring.metrics) != names:
+        message = f"this machine can measure {', '.join(measuring.metrics)}, the first {', '.join(names)}"
+        hint = "name what is measured with --metrics, or bring the same weights to all machines"
+        raise VqcliError(message, hint=hint, reason="environment")
 
 
 def check_record(options: EvaluateOptions, target: Target, names: Sequence[str]) -> None:

@@ -22,20 +22,22 @@ from vqcli.data.decoding.colour import COLOURS_KEPT
 from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.devices import keep_allocated, pick_device
 from vqcli.jobs.evaluation.blocks import Blocks, left, starts
-from vqcli.jobs.evaluation.checks import check_network, check_places, check_record
+from vqcli.jobs.evaluation.checks import check_given, check_network, check_places, check_record, check_same
 from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
-from vqcli.jobs.evaluation.outputs import usage_record, write_results, write_statistics
+from vqcli.jobs.evaluation.outputs import usage_record, worst, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, collect, finished, next_command, part_file
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
-from vqcli.jobs.evaluation.work import Given, Reconstructions, Stretch
+from vqcli.jobs.evaluation.work import Given, Stretch
 from vqcli.jobs.sharded import Engine, Plan
 from vqcli.library.cache import cache_folder
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
 
+PAIRED = ("psnr", "ssim", "lpips")
+"""What is measured of two sets of images that are compared one by one."""
 KIND = "evaluations-1"
 """The cache's folder of unfinished evaluations."""
 
@@ -77,6 +79,8 @@ def evaluate(
     engine = Engine(options.device, progress)
     engine.first(lambda: check_places(options, out, force=force))
     prepared = engine.each(lambda: prepare(options, engine.local_rank, progress))
+    measured = engine.first(lambda: list(prepared.measuring.metrics))
+    engine.each(lambda: check_same(prepared.measuring, measured))
     folder = engine.first(lambda: work_folder(prepared.plan))  # clocks of several machines differ
     with engine.taking(folder, lambda: Plan(prepared.plan), lambda: None):  # named after its plan
         done, command = engine.first(lambda: (finished(folder), next_command(folder)))
@@ -119,11 +123,12 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
     """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
     keep_allocated()
     protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
+    check_given(options)
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
     storing, codes = bool(options.statistics), target.codebook_size > 0
-    view = View(target.reconstructs, target.sides, storing=storing, tokens=codes)
-    names = choose(protocol, options.metrics, view)
+    view = View(target.compares, target.sides, storing=storing, tokens=codes)
+    names = choose(protocol, options.metrics or (PAIRED if options.paired else ()), view)
     if options.record:
         check_record(options, target, names)
     measuring = open_measuring(options, protocol, names, target.codebook_size, device, progress)
@@ -140,7 +145,7 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
         message = f"{options.images} holds no images (arr_0), only statistics"
         raise VqcliError(message, hint=f"leave {' and '.join(unmet)} out of --metrics", reason="input-empty")
     for stretch in stretches:
-        if isinstance(stretch, Reconstructions):
+        if stretch.compares:
             stretch.as_sets = bool(measuring.sets)
     return _Prepared(options, target, protocol, measuring, stretches)
 
@@ -204,8 +209,10 @@ def conclude(
         metrics=total.configs(),
         networks=total.networks,
         random_networks=options.random_networks and bool(total.networks),
-        unmeasured=judged.unmeasured,
+        unmeasured=total.unmeasured | judged.unmeasured,
         counts=counts,
+        worst=worst(prepared.stretches[0], total),
+        unmatched=target.unmatched,
         rejected=rejected,
         seconds=seconds,
         images_per_second=worked / seconds if worked else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ class Measuring:
         """Where the networks are."""
         self.networks: dict[str, str] = {}
         """Of each network: where its weights come from, and their hash."""
+        self.unmeasured: dict[str, str] = {}
+        """Metrics that were to be measured and are not: why, and what would help."""
         self.statistics: Mapping[str, np.ndarray] = {}
         self.samples = 0
 
@@ -62,7 +64,7 @@ class Measuring:
     def renewed(self) -> Measuring:
         """The same metrics, of which none has seen anything; they cannot look, only ``merge``."""
         again = Measuring(build_metrics(self.configs(), self.codebook_size), self.codebook_size)
-        again.networks = self.networks
+        again.networks, again.unmeasured = self.networks, self.unmeasured
         again.prepare(self.statistics, self.samples)
         return again
 
@@ -132,15 +134,17 @@ def open_measuring(
 ) -> Measuring:
     """The metrics called ``names`` as ``protocol`` has them, with their networks on ``device``.
 
-    Raises VqcliError where weights cannot be had.
+    Those whose network cannot be reached are left out and told, unless they were asked for by name. Raises
+    VqcliError where such weights cannot be had, and where nothing would be left.
     """
     measuring = Measuring(
         build_metrics({name: protocol.metric(name) for name in names}, codebook_size), codebook_size
     )
+    found = _all_weights(measuring, options, progress)
     for metric in measuring.metrics.values():
         if not metric.network:
             continue
-        weights = find_weights(metric.network, options, progress)
+        weights = found[metric.network]
         told = f"SHA-256 {hash_of(weights)[:16]}"
         measuring.networks[metric.network] = f"{weights_source(metric.network, options)}, {told}"
         if isinstance(metric, PairMetric):
@@ -158,6 +162,36 @@ def weights_source(name: str, options: EvaluateOptions) -> str:
     if options.random_networks:
         return "random weights"
     return PUBLISHED if is_published(name, _given(name, options)) else FOREIGN
+
+
+UNREACHED = ("offline", "unavailable", "denied", "protocol", "hash")
+"""Reasons for which a network cannot be had here and now."""
+
+
+def _all_weights(
+    measuring: Measuring, options: EvaluateOptions, progress: Progress
+) -> dict[str, dict[str, Tensor]]:
+    """The weights of every network; metrics are taken out whose network cannot be reached."""
+    weights: dict[str, dict[str, Tensor]] = {}
+    missing: dict[str, VqcliError] = {}
+    for name, metric in list(measuring.metrics.items()):
+        network = metric.network
+        if network and network not in weights and network not in missing:
+            try:
+                weights[network] = find_weights(network, options, progress)
+            except VqcliError as e:
+                if e.reason not in UNREACHED or options.statistics:
+                    raise
+                missing[network] = e
+        if error := missing.get(network):
+            if name in options.metrics or len(measuring.metrics) == 1:
+                raise error
+            del measuring.metrics[name]
+            same = [other for other, why in measuring.unmeasured.items() if str(error) in why]
+            help = error.hint.partition("; or go without")[0]
+            why = f"it needs the same network as {same[0]}" if same else f"{error} ({help})"
+            measuring.unmeasured[name] = why
+    return weights
 
 
 def find_weights(name: str, options: EvaluateOptions, progress: Progress) -> dict[str, Tensor]:
@@ -193,16 +227,22 @@ class View:
     """A tokenizer has a codebook."""
 
 
-def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
-    """The metrics that are measured: those a user ``wanted``, else those of the protocol that fit.
-
-    Raises VqcliError where a metric is not known or does not fit, and where none does.
-    """
+def check_known(wanted: Sequence[str]) -> Collection[str]:
+    """All metrics there are. Raises VqcliError where one of ``wanted`` is none of them."""
     known = known_parts("metrics")
     for name in wanted:
         if name not in known:
             hint = suggestion(name, list(known))
             raise VqcliError(f"there is no metric '{name}'", hint=hint, reason="option")
+    return known
+
+
+def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
+    """The metrics that are measured: those a user ``wanted``, else those of the protocol that fit.
+
+    Raises VqcliError where a metric is not known or does not fit, and where none does.
+    """
+    known = check_known(wanted)
     unfit = {name: why for name in known if (why := _unfit(resolve("metrics", name), view))}
     chosen = list(dict.fromkeys(wanted)) or [name for name in protocol.metrics if name not in unfit]
     for name in chosen or protocol.metrics:
@@ -218,7 +258,7 @@ def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
 NO_PAIRS, NO_REFERENCE = "it looks at what a tokenizer makes of images", "it needs images to measure against"
 NO_TOKENS = "it counts codes, and this model has no codebook"
 HINTS = {
-    NO_PAIRS: "give a tokenizer as the target, or leave it out",
+    NO_PAIRS: "give a tokenizer as the target, or --paired for two sets of images; or leave it out",
     NO_REFERENCE: "name them with --images",
     NO_TOKENS: "leave it out: --metrics psnr,ssim",
 }

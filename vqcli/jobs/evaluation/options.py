@@ -23,6 +23,8 @@ class EvaluateOptions(ReadOptions):
     images: str | None = None
     """What a tokenizer reconstructs; what samples are measured against: images, or a file of statistics."""
     protocol: str = "plain"
+    paired: bool = False
+    """Compare the target's images with those of ``images`` one by one."""
     metrics: Sequence[str] = ()
     """Those of the protocol if empty."""
     size: Size | None = None

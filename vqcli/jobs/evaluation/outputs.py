@@ -22,7 +22,7 @@ from vqcli.data.images.npz import COUNT, NETWORK, RESIZING
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.result import EvaluateResult
-from vqcli.jobs.evaluation.work import Reconstructions, Stretch
+from vqcli.jobs.evaluation.work import Pictures, Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
@@ -48,13 +48,14 @@ def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Me
         (out / name).unlink(missing_ok=True)
     pairs = total.pairs
     pictures = {}
-    if isinstance(stretch, Reconstructions) and pairs:
+    if isinstance(stretch, Pictures) and pairs:
         table = per_image(pairs)
         write_lines(out / LINES, stretch, table)
         for name, (what, shown) in telling(pairs, table).items():
-            pictures[f"{name}.png"] = f"{what}; below: reconstructions, differences times {LOUDER}"
+            made = "reconstructions" if isinstance(stretch, Reconstructions) else "partners"
+            pictures[f"{name}.png"] = f"{what}; below: {made}, differences times {LOUDER}"
             files.write_image(out / f"{name}.png", triptychs(stretch, shown))
-    elif not isinstance(stretch, Reconstructions):
+    elif not stretch.compares:
         seen = stretch.batches(np.arange(stretch.count))
         usable = (image for each in seen for _, _, batch in each.sets for image in batch)
         pictures["samples.png"] = "the first images"
@@ -96,7 +97,20 @@ def per_image(pairs: dict[str, PairMetric]) -> dict[str, np.ndarray]:
     return table
 
 
-def write_lines(path: Path, stretch: Reconstructions, table: dict[str, np.ndarray]) -> None:
+def worst(stretch: Stretch, total: Measuring) -> list[dict[str, Any]]:
+    """Keys and numbers of the images that came out worst; nothing where none are compared one by one."""
+    if not (isinstance(stretch, Pictures) and total.pairs):
+        return []
+    table = per_image(total.pairs)
+    names, row = (
+        [name for name in table if name != "index"],
+        {i: n for n, i in enumerate(table["index"].tolist())},
+    )
+    found = telling(total.pairs, table)["worst"][1].tolist()
+    return [{"key": stretch.key(i)} | {name: float(table[name][row[i]]) for name in names} for i in found]
+
+
+def write_lines(path: Path, stretch: Pictures, table: dict[str, np.ndarray]) -> None:
     """A CSV file with the key and the numbers of every image."""
     names = [name for name in table if name != "index"]
     with files.writing(path) as file:
@@ -104,12 +118,12 @@ def write_lines(path: Path, stretch: Reconstructions, table: dict[str, np.ndarra
         lines = csv.writer(text)
         lines.writerow(["key", *names])
         for row, index in enumerate(table["index"].tolist()):
-            lines.writerow([stretch.source.key(index), *(f"{table[name][row]:.6g}" for name in names)])
+            lines.writerow([stretch.key(index), *(f"{table[name][row]:.6g}" for name in names)])
         text.detach()  # flushed; the file below is not this function's to close
 
 
-def triptychs(stretch: Reconstructions, indices: np.ndarray) -> Any:
-    """Originals, reconstructions below them, and below these how they differ, ``LOUDER``."""
+def triptychs(stretch: Pictures, indices: np.ndarray) -> Any:
+    """Originals, reconstructions or partners below them, and below these how they differ, ``LOUDER``."""
     columns: dict[int, list[Tensor]] = {}
     for seen in stretch.batches(indices):
         for numbers, images, reconstructions in seen.pairs:

@@ -42,6 +42,10 @@ class EvaluateResult:
     """Metrics that were to be measured and are not, and why."""
     counts: dict[str, int]
     """Images of each stretch of work."""
+    worst: list[dict[str, Any]]
+    """Where images are compared one by one: key and numbers of those that came out worst, first of all."""
+    unmatched: dict[str, list[str]]
+    """Keys of images without a partner, by what named them, where those of two sets are compared."""
     rejected: list[dict[str, str]]
     """Images that could not be used: ``key``, ``reason``, and ``of`` which stretch of work."""
     seconds: float
@@ -61,6 +65,7 @@ class EvaluateResult:
             ("images", counts + (f" of {self.reference}" if reconstructs else "")),
             *([("against", self.reference)] if self.reference and not reconstructs else []),
             ("preparation", self.preparation),
+            *(("no partner", f"{len(keys):,} of {what}") for what, keys in self.unmatched.items() if keys),
             *((self.titles[name], self._told(name)) for name, x in self.results.items() if x is not None),
             *((self._title(name), f"not measured: {why}") for name, why in self.unmeasured.items()),
             *(("network", f"{name}, {what}") for name, what in self.networks.items()),

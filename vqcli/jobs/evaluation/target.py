@@ -14,12 +14,14 @@ import torch
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.base import Source
 from vqcli.data.images.npz import COUNT, NETWORK, RESIZING, NpzSource, read_statistics, read_word
 from vqcli.data.images.open import open_source
 from vqcli.data.location import location
 from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.evaluation.pairs import Pairs
 from vqcli.jobs.evaluation.work import Given, Reconstructions, Samples, Stretch
 from vqcli.jobs.options import GenerateOptions
 from vqcli.jobs.sampler import Sampler, weights_hash
@@ -51,11 +53,18 @@ class Target:
     """Weights of the network that these come from, where the file tells."""
     codebook_size: int = 0
     """Of a tokenizer."""
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
+    """Keys of images that were to be compared one by one and have no partner, by what named them."""
 
     @property
     def reconstructs(self) -> bool:
         """Whether images are compared with what a model makes of them."""
         return any(isinstance(stretch, Reconstructions) for stretch in self.stretches)
+
+    @property
+    def compares(self) -> bool:
+        """Whether images are compared one by one."""
+        return any(stretch.compares for stretch in self.stretches)
 
     @property
     def samples(self) -> bool:
@@ -65,15 +74,28 @@ class Target:
     @property
     def sides(self) -> frozenset[Side]:
         """Which sets there are."""
-        both = self.reconstructs or len(self.stretches) > 1 or bool(self.statistics)
+        both = self.compares or len(self.stretches) > 1 or bool(self.statistics)
         return frozenset({"reference", "sample"} if both else {"sample"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation as it was asked for, and what was opened before its target was."""
+
+    options: EvaluateOptions
+    protocol: Protocol
+    device: torch.device
+    rank: int
+    progress: Progress
+    images: Source | None
+    """What ``options.images`` names; None where that holds statistics alone."""
 
 
 def open_target(
     options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
 ) -> Target:
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
-    target = _open(options, protocol, device, rank, progress)
+    target = _open(Asked(options, protocol, device, rank, progress, _images(options, progress)))
     if not target.samples and (options.sampling or options.tokenizer):
         message = f"{options.target} is no generator: it takes neither --sampling nor --tokenizer"
         raise VqcliError(message, hint="leave them out", reason="option")
@@ -83,29 +105,66 @@ def open_target(
     return target
 
 
-def _open(
-    options: EvaluateOptions, protocol: Protocol, device: torch.device, rank: int, progress: Progress
-) -> Target:
+def _images(options: EvaluateOptions, progress: Progress) -> Source | None:
+    """What is reconstructed or measured against, opened before a model is fetched. Raises VqcliError."""
+    if not options.images:
+        return None
+    try:
+        return open_source(options.images, options.reading(), progress)
+    except VqcliError as e:
+        alone = e.reason == "input-empty" and NpzSource.claims(options.images)
+        if not (alone and read_statistics(location(options.images))):
+            raise
+    return None
+
+
+def _open(asked: Asked) -> Target:
+    options = asked.options
     what = named(options.target)
     if what in ("tokens", "latents"):
         message = f"{options.target} names {what}, not images or a model"
         raise VqcliError(message, hint="vqcli decode makes images of tokens", reason="wrong-kind")
+    if what != "images" and options.paired:
+        message = f"--paired compares two sets of images; {options.target} is none"
+        hint = "leave it out: a tokenizer is compared with --images one by one anyway"
+        raise VqcliError(message, hint=hint, reason="option")
     if what == "images":
+        if options.paired:
+            return paired_target(asked)
         if options.eval_size:
             message = "--eval-size is for what a model makes: images that lie there are measured as they are"
             raise VqcliError(message, hint="leave it out, or resize them first", reason="option")
-        source = open_source(options.target, replace(options, split=None).reading(), progress)
+        source = open_source(options.target, replace(options, split=None).reading(), asked.progress)
         samples = Given(source, "sample", options, options.limit)
         own = {"samples": place(options.target)}
         target = Target("images", [samples], preparation="images as they are", plan=own)
-        return _against(target, options, protocol, progress)
-    folder = model_folder(options.target, progress)
+        return _against(target, asked)
+    folder = model_folder(options.target, asked.progress)
     kind = kind_of(folder)
     if not KINDS[kind].evaluate:
         hint = f"it is for vqcli {KINDS[kind].commands}"
         raise VqcliError(f"{folder} is a {kind}: it makes no images", hint=hint, reason="wrong-kind")
-    found: Target = attribute(KINDS[kind].evaluate)(folder, options, protocol, device, rank, progress)
+    found: Target = attribute(KINDS[kind].evaluate)(folder, asked)
     return found
+
+
+def paired_target(asked: Asked) -> Target:
+    """Two sets of images, to be compared one by one. Raises VqcliError where no two belong together."""
+    options = asked.options
+    if not asked.images:
+        message = f"--paired compares {options.target} with other images"
+        raise VqcliError(message, hint="name them with --images", reason="option")
+    own = open_source(options.target, replace(options, split=None).reading(), asked.progress)
+    work = Pairs(own, asked.images, options, asked.protocol, asked.device)
+    alone, size = work.matched.alone, options.eval_size
+    if alone[0] and options.strict:
+        message = f"{alone[0][0]} of {options.target} has no partner in {options.images}"
+        raise VqcliError(message, hint="without --strict it is left out and told", reason="input-missing")
+    how = work.matched.how
+    how += f", measured at {size[0]}x{size[1]} (bicubic)" if size else ", as they are"
+    places = {"samples": place(options.target), "reference": place(options.images or "")}
+    unmatched = {options.target: alone[0], f"--images {options.images}": alone[1]}
+    return Target("images", [work], preparation=how, plan=places | {"eval_size": size}, unmatched=unmatched)
 
 
 def place(text: str) -> list[Any]:
@@ -117,21 +176,18 @@ def place(text: str) -> list[Any]:
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
-def tokenizer_target(
-    folder: Path,
-    options: EvaluateOptions,
-    protocol: Protocol,
-    device: torch.device,
-    rank: int,
-    progress: Progress,
-) -> Target:
+def tokenizer_target(folder: Path, asked: Asked) -> Target:
     """A tokenizer, ready to reconstruct images. Raises VqcliError where none are named."""
+    options, protocol, device = asked.options, asked.protocol, asked.device
     if not options.images:
         hint = "name some with --images; vqcli usage-report tells what is stored with the model"
         raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="option")
+    if not asked.images:
+        message = f"{options.images} holds no images (arr_0), only statistics"
+        raise VqcliError(message, hint="name images with --images", reason="input-empty")
     tokenizer = load_tokenizer(folder, device)
     size = target_size(options.size, tokenizer)
-    source = open_source(options.images, options.reading(size), progress)
+    source = asked.images.sized(size)
     transform = crop(protocol.crop, size) if size else NativeCrop(tokenizer.spec.downsample)
     work = Reconstructions(source, transform, options, tokenizer, protocol)
     stretches: list[Stretch] = [work]
@@ -157,15 +213,9 @@ CROPS = {
 }
 
 
-def generator_target(
-    folder: Path,
-    options: EvaluateOptions,
-    protocol: Protocol,
-    device: torch.device,
-    rank: int,
-    progress: Progress,
-) -> Target:
+def generator_target(folder: Path, asked: Asked) -> Target:
     """A generator with its tokenizer, ready to draw samples. Raises VqcliError where they do not fit."""
+    options, protocol = asked.options, asked.protocol
     wanted = GenerateOptions(
         ("0",),  # classes are drawn later
         model=options.target,
@@ -177,18 +227,19 @@ def generator_target(
         device=options.device,
         precision=options.precision,
     )
-    sampler = Sampler(wanted, rank, progress)
-    tokenizer = sampler.add_tokenizer(progress)
+    sampler = Sampler(wanted, asked.rank, asked.progress)
+    tokenizer = sampler.add_tokenizer(asked.progress)
     sides = f"{sampler.size[0]}x{sampler.size[1]}{_measured_at(options)}"
     settings = ", ".join(f"{name} {value}" for name, value in sampler.sampling.model_dump().items())
     how = f"{protocol.labels} classes, {sides}, seed {options.seed}, {settings}"
     own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
     target = Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
-    return _against(target, options, protocol, progress)
+    return _against(target, asked)
 
 
-def _against(target: Target, options: EvaluateOptions, protocol: Protocol, progress: Progress) -> Target:
+def _against(target: Target, asked: Asked) -> Target:
     """The target with its reference: images, or what is stored of them."""
+    options, protocol = asked.options, asked.protocol
     if not options.images:
         return target
     target.plan["reference"] = place(options.images)
@@ -203,10 +254,6 @@ def _against(target: Target, options: EvaluateOptions, protocol: Protocol, progr
             message = f"{path} is of images that were resized in another way ({resized})"
             hint = f"{protocol.name} resizes as {protocol.resize}: choose another --protocol"
             raise VqcliError(message, hint=hint, reason="option")
-    try:
-        source = open_source(options.images, options.reading(), progress)
-        target.stretches.append(Given(source, "reference", options))
-    except VqcliError as e:
-        if not target.statistics or e.reason != "input-empty":
-            raise
+    if asked.images:
+        target.stretches.append(Given(asked.images, "reference", options))
     return target

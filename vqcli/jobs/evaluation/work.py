@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +54,10 @@ class Stretch(ABC):
 
     what: str
     """What is done, in a word, for a progress bar."""
+    compares: ClassVar[bool] = False
+    """Whether images are shown in pairs, for metrics that compare one by one."""
+    as_sets: bool = True
+    """Whether anything looks at what is compared as two sets."""
     count: int
     per_block: int
 
@@ -84,6 +88,10 @@ class Pictures(Stretch):
         self.source, self.transform, self.options = source, transform, options
         self.count = min(len(source), limit or len(source))
         self.per_block = options.batch_size * max(1, BLOCK // options.batch_size)
+
+    def key(self, i: int) -> str:
+        """Name of item ``i``."""
+        return self.source.key(i)
 
     def loaded(self, items: np.ndarray) -> Iterator[Batch]:
         """Batches of the images. Raises BadImage if strict."""
@@ -118,7 +126,7 @@ class Given(Pictures):
 class Reconstructions(Pictures):
     """Images, and what a tokenizer makes of them."""
 
-    what = "reconstruct"
+    what, compares = "reconstruct", True
 
     def __init__(
         self,
@@ -131,8 +139,6 @@ class Reconstructions(Pictures):
         super().__init__(source, transform, options, options.limit)
         self.tokenizer, self.protocol = tokenizer, protocol
         self.device = tokenizer.last_layer.device
-        self.as_sets = True
-        """Whether anything looks at originals and reconstructions as two sets."""
 
     def batches(self, items: np.ndarray) -> Iterator[Seen]:
         for batch in self.loaded(items):

@@ -1,0 +1,128 @@
+"""Runs in a folder, from their files alone: how far each is, and what was measured. No torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from vqcli import files
+from vqcli.config import read_yaml
+from vqcli.errors import VqcliError
+from vqcli.library.references import checkpoints
+from vqcli.metrics.usage.record import UsageRecord
+
+State = Literal["finished", "running", "stopped", "damaged"]
+MEASURED = ("utilization", "psnr", "rfid")
+"""Numbers that a table of runs shows, where they are known."""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in a line."""
+
+    name: str
+    folder: Path
+    trains: str
+    """A tokenizer's codebook and its codes, or a generator."""
+    state: State
+    """``stopped``: it can go on, with ``vqcli train --resume``."""
+    step: int
+    """The last one that was logged or saved."""
+    steps: str
+    """Of the recipe: a number, or ``40 epochs``."""
+    measured: dict[str, float]
+    """Of ``MEASURED`` what is known: from ``usage.json``, else from the last validation."""
+    changed: str
+    """When its newest file was written, local time, ISO 8601."""
+    bytes: int
+
+
+def list_runs(folder: Path) -> list[RunRow]:
+    """The runs in a folder, those changed last first; a run itself is one. Raises VqcliError if none are."""
+    if not folder.is_dir():
+        hint = "vqcli train makes runs/; or name another folder"
+        raise VqcliError(f"{folder} is no folder with runs", hint=hint, reason="input-missing")
+    found = (
+        [folder] if (folder / "recipe.yaml").is_file() else [p.parent for p in folder.glob("*/recipe.yaml")]
+    )
+    if not found:
+        hint = "vqcli train makes runs/; or name another folder"
+        raise VqcliError(f"{folder} holds no runs", hint=hint, reason="input-empty")
+    return sorted(map(_row, found), key=lambda row: (row.changed, row.name), reverse=True)
+
+
+def _row(run: Path) -> RunRow:
+    recipe: Mapping[str, Any] = {}
+    with suppress(VqcliError):
+        recipe = read_yaml(run / "recipe.yaml")
+    logged = _logged(run / "metrics.jsonl")
+    newest = checkpoints(run)
+    saved = int(newest[-1].name.removeprefix("step-")) if newest else 0
+    inside = list(_stats(run))
+    training = recipe.get("training")
+    return RunRow(
+        name=run.resolve().name,
+        folder=run,
+        trains=_trains(recipe),
+        state=_state(run, bool(recipe)),
+        step=max(saved, int(logged.get("step", 0))),
+        steps=str(training.get("steps", "?")) if isinstance(training, dict) else "?",
+        measured=_measured(run / "model", logged),
+        changed=datetime.fromtimestamp(max(each.st_mtime for each in inside)).isoformat(timespec="seconds"),
+        bytes=sum(each.st_size for each in inside),
+    )
+
+
+def _stats(run: Path) -> Iterator[os.stat_result]:
+    """Of every file below, but the lock; one that is training may lose some meanwhile."""
+    for path in run.rglob("*"):
+        with suppress(OSError):
+            if path.is_file() and path.name != ".lock":
+                yield path.stat()
+
+
+def _state(run: Path, readable: bool) -> State:
+    if files.held(run):
+        return "running"
+    if (run / "model" / "config.json").is_file():
+        return "finished"
+    return "stopped" if readable else "damaged"
+
+
+def _logged(path: Path) -> dict[str, float]:
+    """The last value of every number of a run's log; what cannot be read is passed over."""
+    last: dict[str, float] = {}
+    with suppress(OSError, ValueError):
+        for line in files.read_lines(path):
+            last |= {name: x for name, x in line.items() if isinstance(x, int | float)}
+    return last
+
+
+def _measured(model: Path, logged: Mapping[str, float]) -> dict[str, float]:
+    told: dict[str, Any] = {}
+    with suppress(VqcliError):
+        if record := UsageRecord.read(model):
+            told = {"utilization": record.utilization, **record.quality}
+    last = {
+        name.removeprefix("validation/"): x for name, x in logged.items() if name.startswith("validation/")
+    }
+    known = last | told
+    return {name: known[name] for name in MEASURED if isinstance(known.get(name), int | float)}
+
+
+def _trains(recipe: Mapping[str, Any]) -> str:
+    generator, tokenizer = recipe.get("generator"), recipe.get("tokenizer")
+    if isinstance(generator, dict):
+        return str(generator.get("name", "generator"))
+    codebook = tokenizer.get("codebook") if isinstance(tokenizer, dict) else None
+    if not isinstance(codebook, dict):
+        return str(recipe.get("task", "?"))
+    size = codebook.get("size")
+    return (
+        f"{codebook.get('name', '?')}, {size:,} codes" if isinstance(size, int) else str(codebook.get("name"))
+    )
