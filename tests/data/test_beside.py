@@ -40,6 +40,16 @@ def test_fields_are_labels_and_are_kept(files: Path) -> None:
     assert again[1].extras["caption"] == "from text ü"
 
 
+def test_fields_inside_of_others_and_fields_that_are_no_labels(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "a.json").write_text('{"meta": {"kind": 3.0, "tags": ["x"]}}')
+    (tmp_path / "b.json").write_text('{"meta": {"kind": [1, 2]}}')
+    source = open_source(str(tmp_path), Reading(label_column="meta.kind", keep=("meta.tags",)))
+    assert [source.label(i) for i in range(2)] == [3, None]
+    assert "an image has something else than a number or a word" in source.told.remarks[0]
+    assert [source.extras(i) for i in range(2)] == [{"meta.tags": ["x"]}, {}]
+
+
 def test_fields_that_nobody_asks_for_are_counted(files: Path) -> None:
     source = open_source(str(files))
     assert source.told.left_out == {".json": 4, ".txt": 2}

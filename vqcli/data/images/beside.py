@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vqcli.data.images.base import Names
-from vqcli.data.images.labels import Written
-from vqcli.data.images.layout import FIRST_FOLDER, METADATA
+from vqcli.data.images.labels import Numbered, Written, numbered
+from vqcli.data.images.layout import METADATA
+from vqcli.data.images.shards import FOLDER
+from vqcli.data.images.written import LabelReader, field_of
 from vqcli.data.location import Listing, Location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
@@ -57,20 +59,23 @@ class Beside:
     def kept(self, i: int, name: str) -> dict[str, Any]:
         """Those fields that are to be kept and are there."""
         told = self.fields(i, name) if self.keep else {}
-        return {field: told[field] for field in self.keep if told.get(field) is not None}
+        found = {field: field_of(told, field) for field in self.keep}
+        return {field: value for field, value in found.items() if value is not None}
 
-    def labels(self, column: str, names: Sequence[str], where: str) -> list[Written]:
+    def labels(self, column: str, names: Sequence[str], where: str) -> Numbered:
         """What a field tells of every picture. Raises VqcliError where it tells nothing of any."""
-        written = [_written(self.fields(i, name).get(column)) for i, name in enumerate(names)]
-        if all(label is None for label in written):
+        reader = LabelReader()
+        written = [reader.take(field_of(self.fields(i, name), column)) for i, name in enumerate(names)]
+        if all(label is None for label in written) and not reader.wrong:
             told = {field for i, name in enumerate(names[:LOOKED_AT]) for field in self.fields(i, name)}
-            known = ", ".join(sorted({*told, FIRST_FOLDER}))
+            known = ", ".join(sorted({*told, FOLDER}))
             raise VqcliError(
                 f"no image of {where} has a field '{column}' beside it",
                 hint=f"--label-column takes: {known}",
                 reason="input-missing",
             )
-        return written
+        found = numbered(written)
+        return found._replace(remark="; ".join(filter(None, (found.remark, *reader.remarks()))))
 
     def _text(self, name: str) -> str:
         try:
@@ -82,7 +87,7 @@ class Beside:
 def asks_fields(reading: Reading) -> bool:
     """Whether fields of pictures are to be read."""
     column = reading.label_column if reading.labels else None
-    return bool(reading.keep or (column and column != FIRST_FOLDER))
+    return bool(reading.keep or (column and column != FOLDER))
 
 
 def refuse_unused(reading: Reading, labels: Sequence[Written], where: str) -> None:
@@ -93,7 +98,7 @@ def refuse_unused(reading: Reading, labels: Sequence[Written], where: str) -> No
             hint="leave --image-column away, or choose by name, with a quoted glob",
             reason="input-missing",
         )
-    if reading.labels and reading.label_column == FIRST_FOLDER and all(label is None for label in labels):
+    if reading.labels and reading.label_column == FOLDER and all(label is None for label in labels):
         raise VqcliError(
             f"no image of {where} lies in a folder that could be its class",
             hint="leave --label-column away",
@@ -105,12 +110,6 @@ def tables(found: Listing) -> list[str]:
     """The tables of fields among files."""
     names = [name for suffix in sorted(TABLES) for name in found.names.get(suffix, ())]
     return [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == METADATA]
-
-
-def _written(value: Any) -> Written:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if value is None or isinstance(value, (str, int)) else json.dumps(value)
 
 
 def _fields(text: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import forms
-from vqcli.data.images.labels import Written, numbered
-from vqcli.data.images.layout import FIRST_FOLDER, beside_others
+from vqcli.data.images.labels import Numbered, numbered
+from vqcli.data.images.layout import beside_others
 from vqcli.data.images.lists import Listed, listed, text_of
-from vqcli.data.images.shards import reader_of, shard_sources
+from vqcli.data.images.shards import FOLDER, reader_of, shard_sources
 from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
@@ -51,7 +51,7 @@ class ListSource(StoredSource):
             seen.add(name)
         self._names, self.folder, self.reading = Names(names), folder, reading
         self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
-        labels = numbered(self._written(listed, where) if reading.labels else [None] * len(names))
+        labels = self._numbered(listed, where) if reading.labels else Numbered([None] * len(names), [])
         refuse_unused(reading, labels.labels, where)
         self._labels, self.classes = Labels(labels.labels), labels.classes
         self.told = Told({}, (*listed.remarks, labels.remark) if labels.remark else listed.remarks)
@@ -133,12 +133,14 @@ class ListSource(StoredSource):
     def _at(self, name: str) -> Location:
         return _at(name, self.folder)
 
-    def _written(self, listed: Listed, where: str) -> Sequence[Written]:
-        """What tells the images' labels. Raises VqcliError."""
+    def _numbered(self, listed: Listed, where: str) -> Numbered:
+        """What tells the images' labels, as numbers. Raises VqcliError."""
         column = self.reading.label_column
-        if column == FIRST_FOLDER:
-            return [name.rpartition("/")[0].rpartition("/")[2] for name in listed.names]
-        return self._beside.labels(column, listed.names, where) if self._beside and column else listed.labels
+        if column == FOLDER:
+            return numbered([name.rpartition("/")[0].rpartition("/")[2] for name in listed.names])
+        if self._beside and column:
+            return self._beside.labels(column, listed.names, where)
+        return numbered(listed.labels)
 
 
 def _listed(data: bytes, folder: Location | None, where: str) -> Listed:

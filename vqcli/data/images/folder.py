@@ -12,8 +12,8 @@ import numpy as np
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, refuse_unused, tables
 from vqcli.data.images.labels import Numbered, numbered
-from vqcli.data.images.layout import FIRST_FOLDER, Layout, beside_others, layout
-from vqcli.data.images.shards import reader_of, shards_in_folders
+from vqcli.data.images.layout import Layout, beside_others, layout
+from vqcli.data.images.shards import FOLDER, reader_of, shards_in_folders
 from vqcli.data.images.splits import check_split, present
 from vqcli.data.location import Listing, Location, location
 from vqcli.errors import VqcliError
@@ -115,8 +115,8 @@ class FolderSource(StoredSource):
     def _numbered(self, names: Sequence[str], places: Layout) -> Numbered:
         """Labels of all pictures, of whichever split. Raises VqcliError."""
         column = self.reading.label_column
-        if self._beside and column and column != FIRST_FOLDER:
-            return numbered(self._beside.labels(column, names, str(self.folder)))
+        if self._beside and column and column != FOLDER:
+            return self._beside.labels(column, names, str(self.folder))
         classes = sorted(set(places.classes.values()))
         found = numbered(classes)
         number = dict(zip(classes, found.labels))

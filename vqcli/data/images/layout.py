@@ -9,12 +9,11 @@ from math import inf
 from posixpath import basename, splitext
 from typing import NamedTuple
 
+from vqcli.data.images.shards import FOLDER
 from vqcli.data.images.splits import Parts, is_split, split_level
 
 SHARD_DIGITS = 5
 """Digits that a downloader's shard folder has at least: img2dataset's 00000, FFHQ's 01000."""
-FIRST_FOLDER = "folder"
-"""As ``--label-column``: the first folders are classes, whatever they look like."""
 TABLE_OF_SHARD = ".parquet"
 """How img2dataset's tables of urls end, which lie beside the shards or folders that have the pictures."""
 METADATA = "metadata"
@@ -44,7 +43,7 @@ def layout(names: Sequence[str], label_column: str | None = None) -> Layout:
     }
     inside: Mapping[str, Parts] = {head: folders[head] for head in splits}
     below = {head: parts[shared:depth] + parts[depth + 1 :] for head, parts in inside.items()} or folders
-    if label_column == FIRST_FOLDER:
+    if label_column == FOLDER:
         return Layout(splits, {head: rest[0] for head, rest in below.items() if rest}, ())
     remarks: list[str] = []
     classes = _classes(below, splits, remarks)
@@ -53,7 +52,7 @@ def layout(names: Sequence[str], label_column: str | None = None) -> Layout:
         told = ", ".join(shards) if len(shards) < 4 else f"{shards[0]} to {shards[-1]}"
         remarks.append(
             f"folders {told} are a downloader's shards, no classes "
-            f"(--label-column {FIRST_FOLDER} takes them for classes)"
+            f"(--label-column {FOLDER} takes them for classes)"
         )
     return Layout(
         splits, {head: name for head, name in classes.items() if name not in shards}, tuple(remarks)
