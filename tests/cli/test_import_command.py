@@ -183,3 +183,12 @@ def test_files_in_place_of_models(tmp_path, file):
     damaged = vqcli("info", file)
     assert (damaged.exit_code, damaged.stdout) == (1, "")
     assert "vq.pt cannot be read" in damaged.stderr
+
+
+def test_a_folder_that_holds_one_model(tmp_path, file):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    file.rename(folder / file.name)
+    done = vqcli("import", folder, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "out" / "config.json").is_file()

@@ -36,6 +36,7 @@ AWAY = {
     "prune, no such tokens": ["prune", HUB, "-o", "out", "--tokens", "away.npy"],
     "build-codebook": ["build-codebook", "away", "--features", HUB],
     "import": ["import", "away.pt", "-o", "out", "--tokenizer", HUB],
+    "import, folder without weights": ["import", "photos", "-o", "out", "--tokenizer", HUB],
     "import, place taken": ["import", "weights.pt", "-o", "photos", "--tokenizer", HUB],
     "train, images": ["train", "gpt-demo", "--data", "away", "--tokenizer", HUB],
     "train, tokens": ["train", "gpt-demo", "--data", "away.npy", "--tokenizer", HUB],

@@ -26,6 +26,8 @@ from vqcli.types import Progress, silent
 if TYPE_CHECKING:
     from vqcli.library.importing import ImportResult
 
+CODES = "codebook.safetensors"
+"""Nobody else calls a file so: whatever became of the rest, its folder is ours."""
 DIFFUSERS = "diffusion_pytorch_model."
 """How names of its files of weights begin."""
 
@@ -80,10 +82,10 @@ def import_file(
     """``import_model``, with a generator's tokenizer as a user names it. Raises VqcliError as that does."""
     from vqcli.library.importing import import_model  # torch is imported here
 
-    if not path.is_file():  # before a tokenizer is fetched for it
-        found = "is no file" if path.exists() else "does not exist"
+    if not path.exists():
         hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
-        raise VqcliError(f"{path} {found}", hint=hint, reason="input-missing")
+        raise VqcliError(f"{path} does not exist", hint=hint, reason="input-missing")
+    weights_file(path)  # before a tokenizer is fetched for a folder without weights
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
@@ -124,8 +126,8 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
 
 
 def is_foreign(folder: Path) -> bool:
-    """Whether a folder holds weights of others, and is none of ours: a model's or a run's."""
-    if not holds_weights(folder) or (folder / "recipe.yaml").is_file():
+    """Whether a folder holds weights of others, and none of ours: a model's, even damaged, or a run's."""
+    if not holds_weights(folder) or any((folder / name).is_file() for name in ("recipe.yaml", CODES)):
         return False
     config = folder / "config.json"
     return not (config.is_file() and is_ours(config))
