@@ -37,8 +37,8 @@ PROSE = {"installs", "needs", "none", "process", "reads", "would", "wrote"}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 AROUND = {"makes", "takes", "shows"}
 """Words of the sentence around a command."""
-OF_OTHERS = {"--upgrade", "--nproc", "--standalone", "--user"}
-"""Flags of pip, torchrun and the like."""
+OF_OTHERS = {"--upgrade", "--nproc", "--standalone", "--user", "--rm", "--sparse"}
+"""Flags of pip, torchrun, tar and the like."""
 OWN = {
     "jobs/evaluation/": "evaluate",
     "jobs/decode.py": "decode",

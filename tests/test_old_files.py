@@ -63,9 +63,13 @@ def vqcli(*arguments):
     return done
 
 
-def again(name):
-    """The recorded command of this name."""
-    return vqcli(*RECORDED["commands"][name].split())
+def again(name, *further):
+    """The recorded command of this name, and what is said in addition."""
+    return vqcli(*RECORDED["commands"][name].split(), *further)
+
+
+AS_STORED = ("--keep-profile",)
+"""What encodes as it was done then: today colours are brought to sRGB, and tokens say so."""
 
 
 def told(*arguments):
@@ -165,7 +169,7 @@ def test_a_run_goes_on(name, model, others):
 def test_a_tokenizer_is_used():
     bring("model", "tokens.npy", "tokens.json")
     assert_close(told("info", "model"), RECORDED["model"])
-    again("tokens")
+    again("tokens", *AS_STORED)
     assert contents("tokens") == contents(OLD / "tokens")
     again("decoded")
     assert [p.relative_to("decoded") for p in files_in("decoded")] == [
@@ -201,7 +205,7 @@ def test_tokens_are_read(form):
 def test_finished_tokens_stay():
     bring("model", "tokens")
     before = state_of("tokens")
-    assert again("tokens").stderr.startswith("encode: 12/12 images")
+    assert again("tokens", *AS_STORED).stderr.startswith("encode: 12/12 images")
     after = state_of("tokens")
     written = [old for old, new in zip(before, after) if old != new]
     assert [name for name, *_ in before] == [name for name, *_ in after]
@@ -218,10 +222,19 @@ def test_finished_tokens_stay():
 )
 def test_unfinished_tokens_go_on(name, model, finished, told):
     bring(model, f"{name}.partial")
-    assert again(name).stderr.startswith(told)
+    assert again(name, *(AS_STORED if model == "model" else ())).stderr.startswith(told)
     for suffix in (".npy", ".json"):
         assert Path(f"{name}{suffix}").read_bytes() == (OLD / f"{finished}{suffix}").read_bytes()
     assert not Path(f"{name}.partial").exists()
+
+
+def test_other_colours_are_another_job():
+    bring("model", "tokens")
+    done = CliRunner().invoke(app, RECORDED["commands"]["tokens"].split(), prog_name="vqcli")
+    assert done.exit_code == 1
+    assert "preprocessing resize" in done.stderr
+    assert "-> colours to sRGB, resize" in done.stderr
+    assert contents("tokens") == contents(OLD / "tokens")
 
 
 def test_unfinished_images_go_on():
@@ -278,7 +291,7 @@ def test_an_imported_file_is_not_imported_again():
     files = recorded.pop("files")
     assert hashes(recorded["folder"]) == files
     assert_close(told("info", "published.pt"), recorded)
-    done = again("published")
+    done = again("published", *AS_STORED)
     assert "import" not in done.stderr
     assert np.array_equal(np.load("published.npy"), np.load(OLD / "published.npy"))
     assert Path("published.json").read_bytes() == (OLD / "published.json").read_bytes()

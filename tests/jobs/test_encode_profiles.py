@@ -33,7 +33,7 @@ def test_colours_become_srgb_s_unless_they_are_to_be_kept(tmp_path):
     ]
     assert grey[1] == 64
     assert abs(grey[0] - 137) <= 1  # sRGB of 64/255 in linear light
-    for keep, words in ((False, "colours to sRGB, resize"), (True, "colours as stored, resize")):
+    for keep, words in ((False, "colours to sRGB, resize"), (True, "resize (bicubic)")):
         out = tmp_path / f"{keep}.npy"
         encode(options(folder, model, keep_profile=keep), out)
         assert json.loads(out.with_suffix(".json").read_text())["preprocessing"].startswith(words)

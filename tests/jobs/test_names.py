@@ -68,7 +68,9 @@ def test_a_source_from_outside_is_known_to_every_command(tmp_path, model):
 def test_a_source_from_outside_is_trained_on(tmp_path):
     result = start(tmp_path / "run", f"data.source={SOLID}", "training.steps=2", "training.batch_size=4")
     assert yaml.safe_load((result.run / "recipe.yaml").read_text())["data"]["source"] == SOLID
-    assert check_recipe(str(result.run / "recipe.yaml"), []).images == 11
+    assert (
+        check_recipe(str(result.run / "recipe.yaml"), []).images == 9
+    )  # a quarter is held out, as there are few
     settings = (f"data.source={SOLID}", "training.steps=2", "training.batch_size=4")
     generator = generators.start(tmp_path / "gpt", result.model, *settings)
     assert (generator.model / "classes.json").is_file()

@@ -58,8 +58,6 @@ def test_what_is_written(tmp_path, container):
         "sha256": files.sha256(path),
         "layout": "llamagen_gpt",
         "container": container,
-        "inside": "",
-        "left_out": {},
         "averaged": False,
         "licence": "",
         "assumed": ["heads"],

@@ -34,8 +34,6 @@ def test_what_is_written(tmp_path, file):
         "sha256": files.sha256(file),
         "layout": "llamagen",
         "container": "model",
-        "inside": "",
-        "left_out": {},
         "averaged": False,
         "licence": "",
         "metric": "cosine",

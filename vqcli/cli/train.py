@@ -126,7 +126,8 @@ ASKED = Group(
                 "--size",
                 parser=parse_pixels,
                 metavar="N|HxW",
-                help="Pixels of the images; as the recipe has it otherwise.",
+                help="Size of the images in pixels.",
+                default="the recipe's",
             ),
         ],
         "codes": Annotated[

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def make_plan(encoder: Encoder) -> Plan:
     options = encoder.options
     keys = (encoder.images.key(i) for i in range(encoder.count // encoder.views))
     inputs = {"named": options.images, "split": options.split, **identity(keys)}
-    inputs |= options.reading().record()
+    inputs |= replace(options.reading(), keep_profile=False).record()  # ``preprocessing`` tells of it
     settings = {"batch_size": options.batch_size, "precision": options.precision}
     return token_plan(encoder.info, inputs, settings)
 

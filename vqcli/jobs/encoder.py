@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqcli.data.decoding.colour import COLOURS, COLOURS_KEPT
+from vqcli.data.decoding.colour import COLOURS
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
 from vqcli.data.images.views import VIEWS, Views
@@ -67,12 +67,12 @@ class Encoder:
     @property
     def preprocessing(self) -> str:
         """How images come to the tokenizer's size, in words."""
-        colours = COLOURS_KEPT if self.options.keep_profile else COLOURS
+        colours = "" if self.options.keep_profile else f"{COLOURS}, "  # as jobs of older versions say it
         if isinstance(self.source, Views):
-            return f"{colours}, {self.source.preprocessing}"
+            return f"{colours}{self.source.preprocessing}"
         if self.size is None:
-            return f"{colours}, centre cut to a multiple of {self.tokenizer.spec.downsample}"
-        return f"{colours}, resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
+            return f"{colours}native: centre cut to a multiple of {self.tokenizer.spec.downsample}"
+        return f"{colours}resize (bicubic) and centre crop to {self.size[0]}x{self.size[1]}"
 
     @property
     def info(self) -> TokensInfo | LatentsInfo:

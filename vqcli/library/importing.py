@@ -90,8 +90,8 @@ def import_model(
         "sha256": digest,
         "layout": found.layout,
         "container": found.container,
-        "inside": found.inside,
-        "left_out": found.left_out,
+        **({"inside": found.inside} if found.inside else {}),
+        **({"left_out": found.left_out} if found.left_out else {}),
         "averaged": found.averaged,
         "licence": found.importer.LICENCE,
     }
@@ -146,7 +146,7 @@ def check_unchanged(path: Path, digest: str) -> None:
 def describe(record: dict[str, Any]) -> str:
     """What the model card says of where it is from."""
     lines = [f"Imported from `{record['file']}` (SHA-256 {record['sha256']}), layout {record['layout']}"]
-    lines += [f", from '{record['inside']}' in it" if record["inside"] else ""]
+    lines += [f", from '{record['inside']}' in it" if record.get("inside") else ""]
     lines += [" with its running averages as weights" if record["averaged"] else "", "."]
     if record.get("metric"):
         untold = "; the file does not tell: --metric" if record["metric_assumed"] else ""
