@@ -64,6 +64,9 @@ TRAIN, VAL, TEST = "train", "validation", "test"
         ("train/1 bus/1 car/1", [None, None, None]),
         ("bullet_train/1 test_tube/1 car/1", [None, None, None]),
         ("test/1 cover", [None, None]),
+        ("seg_train/seg_train/sea/1 seg_test/seg_test/sea/1 seg_pred/seg_pred/1", [TRAIN, TEST, None]),
+        ("val_large/1 test_large/1 data_large/1", [None, None, None]),
+        ("trainval/cat/1 test/cat/1", [TRAIN, TEST]),
         ("jar/train/good/1 jar/test/bad/1 jar/masks/1 pen/train/good/1", [TRAIN, TEST, None, TRAIN]),
         ("images/train/1 images/val/1 masks/train/1 masks/val/1", [TRAIN, VAL, TRAIN, VAL]),
         ("cat/train/1 dog/1", [None, None]),
@@ -109,6 +112,8 @@ IMG2DATASET = "00000/000000000.jpg 00000/000000001.jpg 00001/000010000.jpg"
         ("00000/000000007.jpg", True),
         (IMG2DATASET + " 00001/cover.jpg", True),
         ("00000/00000.png 00000/00999.png 01000/01000.png 69000/69999.png", True),
+        ("00000/img00000000.png 00000/img00000999.png 00001/img00001000.png", True),
+        ("00000/img1.png 00001/img1.png 00001/img2.png", False),
         ("train/00000/000000000.jpg val/00001/000010000.jpg", True),
         ("00000/00000_00000.png 00000/00001_00000.png 00042/00000_00001.png", False),
         ("00001/00001.png 00001/00002.png 00002/00001.png 00002/00002.png", False),
@@ -206,3 +211,16 @@ def test_a_packed_copy_beside_its_folder_is_not_read(tmp_path: Path) -> None:
     assert labels(source) == {"00000/000000000.jpg": None, "photos/cat/0.png": "photos"}
     assert source.told.left_out == {".parquet": 2, ".tar": 1}
     assert "00000.parquet and 2 more are" in " ".join(source.told.remarks)
+
+
+def test_a_shard_without_a_split_beside_train_and_test(tmp_path: Path) -> None:
+    for name in ("train-0", "test-0", "extra-0"):
+        make_tar(tmp_path / f"{name}.tar")
+    source = open_source(str(tmp_path))
+    assert (source.splits, len({source.key(i).split("/")[0] for i in range(len(source))})) == (
+        ("train", "test"),
+        3,
+    )
+    assert "extra-0.tar: of no split, read only where none is asked for" in source.told.remarks
+    train = open_source(str(tmp_path), Reading(split="train"))
+    assert {train.key(i).split("/")[0] for i in range(len(train))} == {"train-0"}

@@ -114,10 +114,12 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "top" / "folder.png").mkdir()
     (tmp_path / "top" / "@eaDir").mkdir()
     (tmp_path / "top" / "@eaDir" / "2.png").write_bytes(b"")
+    (tmp_path / "top" / "$RECYCLE.BIN").mkdir()
+    (tmp_path / "top" / "$RECYCLE.BIN" / "deleted.png").write_bytes(b"")
     (tmp_path / "top" / "Thumbs.db").write_bytes(b"")
     assert Disk(tmp_path / "top").listing({".png"}) == (
         {".png": ["dog/1.png", "one.png"]},
-        {"link in a loop": 4, "link to nothing": 1, "no ending": 1, "no file": 1, "hidden": 2},
+        {"link in a loop": 4, "link to nothing": 1, "no ending": 1, "no file": 1, "hidden": 3},
     )
 
 

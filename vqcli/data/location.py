@@ -14,8 +14,11 @@ from typing import BinaryIO, NamedTuple
 
 from vqcli.errors import VqcliError
 
-HIDDEN = frozenset({"Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX"})
-"""What systems leave in people's folders under names without a dot in front."""
+HIDDEN = frozenset({
+    "Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "#recycle", "@Recycle", "lost+found",
+    "System Volume Information",
+})  # fmt: skip
+"""What systems leave in people's folders under names without a dot in front: bins are among it."""
 
 
 class NotAFile(OSError):

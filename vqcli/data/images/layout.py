@@ -114,7 +114,8 @@ def _shards(names: Sequence[str], classes: Mapping[str, str]) -> list[str]:
     """Those of the classes that are shards of a downloader, in order.
 
     They are numbers of ``SHARD_DIGITS`` or more digits, and most pictures in them are called by a longer
-    number that begins so (img2dataset), or by one from their folder's on to the next folder's (FFHQ).
+    number that begins so (img2dataset; StyleGAN with ``img`` before it), or by one from their folder's on to
+    the next folder's (FFHQ).
     """
     numbers = sorted(
         {name for name in classes.values() if len(name) >= SHARD_DIGITS and name.isascii() and name.isdigit()}
@@ -127,7 +128,7 @@ def _shards(names: Sequence[str], classes: Mapping[str, str]) -> list[str]:
     fit = count = 0
     for name in names:
         head, _, file = name.rpartition("/")
-        folder, stem = classes.get(head), file.partition(".")[0]
+        folder, stem = classes.get(head), file.partition(".")[0].removeprefix("img")
         if folder in end:
             count += 1
             fit += stem.isascii() and stem.isdigit() and _in_shard(stem, folder, end[folder])

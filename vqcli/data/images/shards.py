@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from vqcli.data.images.base import Source
+from vqcli.data.images.base import Source, Told
 from vqcli.data.images.splits import SPLITS, by_file_name, by_first_folder, check_split, present, split_name
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
@@ -66,6 +66,10 @@ class ShardSource(Source):
             files, below = [files[i] for i in chosen], [below[i] for i in chosen]
         source = cls(files, reading, below)
         source.splits = known
+        without = [name for name, its in zip(names, splits or ()) if its is None]
+        if without:
+            which = without[0] if len(without) == 1 else f"{without[0]} and {len(without) - 1:,} more"
+            source.told += Told({}, (f"{which}: of no split, read only where none is asked for",))
         return source
 
 

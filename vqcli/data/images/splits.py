@@ -15,6 +15,7 @@ SPLITS = ("train", "validation", "test")
 SPELLINGS = {
     "train": "train",
     "training": "train",
+    "trainval": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
@@ -58,7 +59,8 @@ def split_level(folders: Collection[Parts]) -> Level:
     """Where the split folders lie, below what all files share, or in every folder below that.
 
     Folders are splits where all at a level are, or two different splits are among them. A class may be called
-    ``train``.
+    ``train``. Names with other words in them are splits where all are, or ``train`` and another have the same
+    others: ``seg_train``, ``seg_test`` beside ``seg_pred``.
     """
     shared = 0
     while True:
@@ -94,9 +96,13 @@ def by_first_folder(names: Sequence[str]) -> list[str | None] | None:
 
 
 def by_file_name(names: Sequence[str]) -> list[str | None] | None:
-    """The split of every path, if all file names have one among their words."""
+    """The split of every path, if all file names have one among their words, or ``train`` and another do.
+
+    None for one that has none, such as ``extra-00000.parquet``.
+    """
     found = _in_words([PurePath(name).name for name in names])
-    return None if None in found else found
+    known = set(found) - {None}
+    return found if None not in found or ("train" in known and len(known) > 1) else None
 
 
 def _splits_of(names: Collection[str], *, closed: bool) -> dict[str, str]:
@@ -105,7 +111,14 @@ def _splits_of(names: Collection[str], *, closed: bool) -> dict[str, str]:
     if len(set(whole.values())) > 1 or (closed and len(whole) == len(names)):
         return whole
     words = {name: split for name, split in zip(names, _in_words(names)) if split}
-    return words if closed and len(words) == len(names) and len(set(words.values())) > 1 else {}
+    if closed and len(words) == len(names) and len(set(words.values())) > 1:
+        return words
+    alike: dict[str, dict[str, str]] = {}
+    for name, split in words.items():
+        alike.setdefault(_AMONG.sub("", name, count=1), {})[name] = split
+    return next(
+        (each for each in alike.values() if "train" in each.values() and len(set(each.values())) > 1), {}
+    )
 
 
 def _in_words(names: Iterable[str]) -> list[str | None]:
