@@ -25,7 +25,22 @@ def test_nothing_is_no_label(nothing):
 
 
 def test_a_number_beside_words_is_a_word():
-    assert numbered([3, "cat"])[:2] == ([0, 1], ["3", "cat"])
+    found = numbered([3, "cat"])
+    assert found[:2] == ([0, 1], ["3", "cat"])
+    assert found.remark == "labels are numbers, and words such as cat: taken as names of 2 classes"
+
+
+@pytest.mark.parametrize("numbers", [["0.5", "2"], ["-2", "5"]])
+def test_numbers_that_are_no_class_numbers_are_names_which_is_told(numbers):
+    assert numbered(numbers) == (
+        [0, 1], numbers, "labels are numbers, below 0 or with a fraction: taken as names of 2 classes"
+    )  # fmt: skip
+
+
+def test_two_spellings_of_a_number_are_one_class_which_is_told():
+    found = numbered(["001", "1", "01"])
+    assert (found.labels, found.classes) == ([1, 1, 1], ["0", "1"])
+    assert "(001 and 1 are one)" in found.remark
 
 
 def test_large_numbers_are_names_in_the_order_of_the_numbers():
