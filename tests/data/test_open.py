@@ -139,3 +139,45 @@ def test_names_are_compact() -> None:
     assert json.loads(json.dumps(names[3])) == texts[3]
     many = Names(f"class{i % 1000:04d}/image{i:08d}.jpg" for i in range(20_000))
     assert len(many.text) + many.ends.nbytes < 20_000 * 40
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told", "hint"),
+    [
+        ("p.zip", b"PK\3\4", "not an image, but a zip file", "unzip"),
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is not read: HEIC", "heif-dec"),
+        ("IMG_1.MOV", b"\0\0\0\x14ftypqt  ", "is a video, no image", "ffmpeg"),
+        ("0001", png(1), "is a picture (PNG) whose name does not end so", "ending .png"),
+        ("p.h5", b"\x89HDF\r\n", "is HDF5, no image", ".npz"),
+        ("p.dat", b"nothing", "holds no images", "give a folder"),
+    ],
+)
+def test_a_file_of_another_kind_tells_what_it_is(
+    tmp_path: Path, name: str, data: bytes, told: str, hint: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(VqcliError) as refused:
+        open_source(str(tmp_path / name))
+    assert told in str(refused.value)
+    assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ("https://a.org/00000.tar", "is an address", "download"),
+        ("pipe:cat 00000.tar", "is an address", "download"),
+        ("none/{00000..00009}.tar", "does not exist", "no wildcards"),
+    ],
+)
+def test_what_webdataset_takes_and_vqcli_does_not(text: str, told: str, hint: str) -> None:
+    with pytest.raises(VqcliError, match=told) as refused:
+        open_source(text)
+    assert hint in (refused.value.hint or "")
+
+
+def test_a_folder_of_phones_pictures_alone(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"")
+    with pytest.raises(VqcliError, match="holds no images") as refused:
+        open_source(str(tmp_path))
+    assert "heif-dec" in (refused.value.hint or "")

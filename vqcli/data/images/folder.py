@@ -155,5 +155,7 @@ def _not_read(found: Listing, used: Collection[str], whole: Collection[str] = ()
 
 def _empty(folder: Location, found: Listing) -> VqcliError:
     there = _not_read(found, ()).lines()
+    if {".heic", ".heif"} & found.left_out.keys():
+        there.append("heif-dec IN OUT.png converts phones' pictures")
     known = f"known: {' '.join(sorted(IMAGE_SUFFIXES))}"
     return VqcliError(f"{folder} holds no images", hint="; ".join([*there, known]), reason="input-empty")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
+from vqcli.data.decoding.foreign import no_image, told_format, unread_image
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
 
 BEGINNING = 16
-"""Bytes that tell."""
+"""Bytes that tell what a file is that should be a shard."""
+HEAD = 4096
+"""Bytes that tell what a file is of which nothing is known."""
 
 
 class _Kind(NamedTuple):
@@ -35,6 +38,27 @@ KINDS = {
     b"<html": _Kind("a web page", "download the file itself: the server sent a page"),
 }
 """What such files begin with."""
+
+
+def check_image(place: Location) -> None:
+    """Raises VqcliError where a file that no source claims is known by its bytes."""
+    try:
+        data = place.read(0, HEAD)
+    except OSError as e:
+        message = f"cannot read {place}: {e.strerror}"
+        raise VqcliError(message, hint="check the path", reason="input-missing") from e
+    if kind := told_format(data):
+        hint = f"give it the ending .{kind.lower()}, or name it in a list"
+        raise VqcliError(
+            f"{place} is a picture ({kind}) whose name does not end so", hint=hint, reason="format"
+        )
+    if unread := unread_image(data):
+        what, _, hint = unread.partition("; ")
+        raise VqcliError(f"{place} is not read: {what}", hint=hint, reason="format")
+    check_kind(place, data, "an image")
+    if other := no_image(data):
+        what, _, hint = other.partition(": ")
+        raise VqcliError(f"{place} is {what}, no image", hint=hint, reason="format")
 
 
 def check_kind(place: Location, beginning: bytes, wanted: str) -> None:

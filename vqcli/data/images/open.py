@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from vqcli.data.images.base import Source, Told, Unlabelled
+from vqcli.data.images.foreign import check_image
 from vqcli.data.images.forms import forms
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
@@ -10,6 +13,7 @@ from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress, Reading, silent
 
 ANYHOW = Reading()
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
 
 
 def claimant(text: str) -> type[Source] | None:
@@ -39,14 +43,18 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
 def claimed(text: str) -> type[Source]:
     """The source whose images ``text`` names, unread. Raises VqcliError where no source claims it."""
     kind = claimant(text)
-    if kind is None:
-        found = location(text).exists()
-        raise VqcliError(
-            f"{text} holds no images" if found else f"{text} does not exist",
-            hint=f"give {forms()}",
-            reason="input-empty" if found else "input-missing",
-        )
-    return kind
+    if kind is not None:
+        return kind
+    place = location(text)
+    if place.holds_file():
+        check_image(place)
+    if place.exists():
+        raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
+    if _ADDRESS.match(text):
+        message, hint = f"{text} is an address: only files that lie here are read", "download them first"
+        raise VqcliError(message, hint=hint, reason="input-missing")
+    hint = "braces are no wildcards here: give a folder, or a glob with * in quotes" if "{" in text else ""
+    raise VqcliError(f"{text} does not exist", hint=hint or f"give {forms()}", reason="input-missing")
 
 
 def _without_label(source: Source) -> Told:
