@@ -60,6 +60,7 @@ def test_what_integers_mean_is_not_guessed() -> None:
     values = np.arange(64).reshape(8, 8)
     for data, told in (
         (tiff(values, 16, 1, "<", t339=2), "signed"),
+        (tiff(values, 8, 1, "<", t339=2), "signed"),
         (tiff(values * 1000, 32, 1, "<"), "32 bits a sample, values 0 to 63000"),
     ):
         reason, detail = refused(data)

@@ -147,6 +147,8 @@ def _to_rgb(image: Image.Image, key: str, profile: bytes | None) -> Image.Image:
         raise BadImage(key, "float-image", f"the range of its values is not known; {MAGICK}")
     if image.mode.startswith("I"):
         return _from_16_bits(image, key, profile)
+    if SIGNED in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()):
+        raise BadImage(key, "unsupported-depth", f"8 bits a sample, signed values; {MAGICK}")
     if image.mode == "La":
         image = image.convert("LA")  # the one mode that Pillow takes nowhere else
     convert = conversion(image.mode, profile)

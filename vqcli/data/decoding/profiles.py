@@ -30,7 +30,7 @@ SRGB_PRIMARIES = PRIMARIES[1]
 SRGB_CURVE = 0.0
 """In place of an exponent: the curve of sRGB."""
 MOST_EXPONENT = 10.0
-"""Of a curve that anyone means."""
+"""Of a curve that anyone means; its inverse is the least."""
 CURVES = {4: 2.2, 5: 2.8, 8: 1.0}
 """Exponents of curves by their number in H.273; all others, those of cameras among them, are as sRGB's."""
 HDR = {16: "PQ", 18: "HLG"}
@@ -95,7 +95,7 @@ def make_profile(primaries: tuple[float, ...], exponent: float) -> bytes | None:
     if exponent == SRGB_CURVE and np.allclose(primaries, SRGB_PRIMARIES, atol=0.002):
         return None
     colours = _adapted(primaries)
-    if colours is None or exponent > MOST_EXPONENT:
+    if colours is None or not (exponent == SRGB_CURVE or 1 / MOST_EXPONENT <= exponent <= MOST_EXPONENT):
         return None
     if exponent == SRGB_CURVE:
         curve = _parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
