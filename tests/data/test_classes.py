@@ -126,3 +126,18 @@ def test_a_generator_without_names():
 def test_neither_torch_nor_numpy():
     code = "import sys, vqcli.data.classes; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_number_below_zero_is_not_the_class_without_its_sign() -> None:
+    with pytest.raises(VqcliError, match="no class '-1'"):
+        find_classes("-1", ["0", "1", "2"], 3)
+    assert find_classes("-1", ["-1", "1"], 2).numbers == [0]
+    assert places(["-1", "x"], ["1", "x"]) == [None, 1]
+
+
+def test_a_number_beyond_all_classes_may_be_what_one_is_called() -> None:
+    found = find_classes("70000", ["3", "70000"], 2)
+    assert found.numbers == [1]
+    assert "so called, number 1" in found.remark
+    with pytest.raises(VqcliError, match="out of range"):
+        find_classes("70001", ["3", "70000"], 2)

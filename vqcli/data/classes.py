@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from vqcli.errors import VqcliError
 
+_NEGATIVE = re.compile(r"\s*-[0-9.]+\s*")
 LISTED = 5
 """Candidates that a message names."""
 
@@ -72,10 +73,16 @@ def find_classes(text: str, names: Sequence[str], count: int) -> Meant:
     """The classes a user means, of ``count``; ``names`` is empty where they have none.
 
     ``207`` is a number, ``0-9`` all of 0 to 9, ``all`` every one. Anything else is a name: one that a class
-    has, or its WordNet id; else the one that begins so, or has it among its words, which is told. Raises
-    VqcliError where that is none, or more than one.
+    has, or its WordNet id; else the one that begins so, or has it among its words, which is told. So is a
+    number beyond all classes that one of them is called by. Raises VqcliError where that is none, or more
+    than one.
     """
     numbers = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", text.strip())
+    if numbers and text.strip() in names and int(numbers[2] or numbers[1]) >= count:
+        own = names.index(text.strip())
+        return Meant(
+            [own], f"there is no class number {text.strip()}: taken is the one so called, number {own}"
+        )
     if numbers:
         found = _range(int(numbers[1]), int(numbers[2] or numbers[1]), count)
         return Meant(found, _namesake(text.strip(), found, names))
@@ -132,7 +139,9 @@ def _range(first: int, last: int, count: int) -> list[int]:
 
 
 def _plain(name: str) -> str:
-    """What is compared: neither case, nor underlines, hyphens and blanks."""
+    """What is compared: neither case, nor underlines, hyphens and blanks; but the sign of a number."""
+    if _NEGATIVE.fullmatch(name):
+        return name.strip()
     return " ".join(re.sub("[-_]", " ", name.casefold()).split())
 
 
