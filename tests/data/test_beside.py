@@ -29,7 +29,10 @@ def test_fields_are_labels_and_are_kept(files: Path) -> None:
     source = open_source(str(files), Reading(label_column="kind", keep=("caption", "url", "kind")))
     assert list(labels(source).values()) == ["dog", "7", None, None]
     assert source.told.left_out == {".json": 1, ".txt": 1}
-    assert source.told.remarks == ("2 of 4 images have no label",)
+    assert source.told.remarks == (
+        "labels are numbers, and words such as dog: taken as names of 2 classes",
+        "2 of 4 images have no label",
+    )
     again = pickle.loads(pickle.dumps(source))
     assert [again.extras(i) for i in range(4)] == [
         {"caption": "from JSON 0", "kind": "dog"},

@@ -88,6 +88,11 @@ def test_a_line_that_begins_so_is_a_comment_unless_a_file_has_its_name(folder: P
         ("cat/0.png 10,20,30\ndog/2.png 1,2,3\n", [None, None]),
         ("cat/0.png 1.000\ndog/2.png 0.0\n", ["1", "0"]),
         ("path,label\ncat/0.png,cat\ndog/2.png,dog\n", ["cat", "dog"]),
+        (",path,label\n0,cat/0.png,cat\n1,dog/2.png,dog\n", ["cat", "dog"]),
+        ('"filename","label"\n"cat/0.png","big, fat"\n"dog/2.png","dog"\n', ["big, fat", "dog"]),
+        ('"cat/0.png","big, fat"\n"dog/2.png","dog"\n', ["big, fat", "dog"]),
+        ("id\tbreed\tfile\tclass\n7\tpug\tcat/0.png\t4\n8\tlab\tdog/2.png\t2\n", ["4", "2"]),
+        ("path,height,width\ncat/0.png,3,4\ndog/2.png,3,4\n", [None, None]),
         ("0\t4.000000\tcat/0.png\n1\t7.000000\tdog/2.png\n", ["4", "7"]),
     ],
 )
@@ -105,6 +110,11 @@ def test_names_after_keys_and_pairs(folder: Path) -> None:
     assert "names stand last" in open_source(str(folder / "list.txt")).told.remarks[0]
     pair = "cat/0.png cat/1.png"
     assert list(read(folder, f"{pair}\n")) == [pair]
+
+
+def test_a_quote_that_is_never_closed_ends_nothing(folder: Path) -> None:
+    text = "a,b\n" + '"' + "".join(f"cat/{i}.png\n" for i in range(20_000))
+    assert len(read(folder, text)) > 1
 
 
 def test_blanks_in_names_are_no_labels(folder: Path) -> None:

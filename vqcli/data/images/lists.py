@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from vqcli.data.images.base import IMAGE_SUFFIXES
+from vqcli.data.images.written import LABEL_NAMES
 from vqcli.data.location import suffix_of
 from vqcli.errors import VqcliError
 
@@ -72,11 +74,12 @@ def listed(text: str, there: There, where: str) -> Listed:
     """
     lines, remarks = _without_comments(re.split(r"\r\n|\n|\r", text), there)
     lines = _unless_there(lines, [line.strip() for line in lines], there)
-    if '"' in text or "'" in text:
-        lines = _unless_there(lines, [_unquoted(line) for line in lines], there)
-    parsed = [_labelled(line) for line in lines]
-    names = _unless_there(lines, [name for name, _ in parsed], there)
-    labels = [label if names is not lines else None for _, label in parsed]
+    if table := _table(lines, there):
+        remarks.append(f"the first line, {lines[0]}, is taken as the names of columns: {table.remarks[0]}")
+        lines = names = table.names
+        labels = table.labels
+    else:
+        lines, names, labels = _parsed(lines, there, quoted='"' in text or "'" in text)
     if "\\" in text:
         names = list(map(_slashed, names)) if _helps(_slashed, names, there) else names
     if _helps(lambda name: _after_key(name)[0], names, there):
@@ -90,6 +93,42 @@ def listed(text: str, there: There, where: str) -> Listed:
     remarks += [f"lines with a label beside the name: {found:,} of {len(names):,}"] if found else []
     remarks += [f"lines with more than a name, and no single label: {without:,}"] if without else []
     return Listed([_here(name, where) for name in names], labels, tuple(remarks))
+
+
+def _parsed(lines: list[str], there: There, *, quoted: bool) -> tuple[list[str], list[str], list[str | None]]:
+    """Lines without quotes around them, the names in them, and the labels."""
+    if quoted:
+        lines = _unless_there(lines, [_unquoted(line) for line in lines], there)
+    parsed = [_labelled(line) for line in lines]
+    names = _unless_there(lines, [name for name, _ in parsed], there)
+    return lines, names, [label if names is not lines else None for _, label in parsed]
+
+
+def _table(lines: Sequence[str], there: There) -> Listed | None:
+    """Names and labels of lines that are rows under names of columns; None of all others.
+
+    The first column with pictures' names alone names them; labels are called so, or are the only others.
+    """
+    between = "\t" if "\t" in "".join(lines[:1]) else ","
+    if len(lines) < 2 or between not in lines[0] or there(lines[0]):
+        return None
+    try:
+        rows = list(csv.reader(lines, delimiter=between))
+    except csv.Error:  # a quote that is never closed
+        return None
+    header = [name.strip().lower() for name in rows.pop(0)]
+    if any(len(row) != len(header) for row in rows):
+        return None
+    columns = range(len(header))
+    named = (i for i in columns if all(suffix_of(row[i]) in IMAGE_SUFFIXES for row in rows))
+    name = next((i for i in named if suffix_of(header[i]) not in IMAGE_SUFFIXES), None)
+    if name is None:
+        return None
+    known = [header.index(label) for label in LABEL_NAMES if label in header]
+    label = known[0] if known else 1 - name if len(header) == 2 else None
+    labels = [None if label is None else _plain(row[label]) for row in rows]
+    told = "images have no label" if label is None else f"labels are those of {header[label] or 'the other'}"
+    return Listed([row[name].strip() for row in rows], labels, (told,))
 
 
 def _without_comments(lines: Sequence[str], there: There) -> tuple[list[str], list[str]]:
@@ -135,7 +174,10 @@ def _labelled(line: str) -> tuple[str, str | None]:
     if not found:
         return line, None
     name, between, label = found.groups()
-    several = _NUMBERS.fullmatch(label) or (between.strip(" ") and between.strip(" ") in label)
+    whole = _QUOTED.fullmatch(label)
+    several = not whole and (
+        _NUMBERS.fullmatch(label) or (between.strip(" ") and between.strip(" ") in label)
+    )
     return _unquoted(name), None if several else _plain(label)
 
 
