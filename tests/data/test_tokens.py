@@ -223,3 +223,24 @@ def test_a_folder_whose_files_do_not_tell_what_they_should(tmp_path, encoded, fi
     with pytest.raises(VqcliError, match=f"{file} is") as refused:
         open_tokens(folder)
     assert refused.value.reason in ("damaged", "format")
+
+
+def test_tokens_of_others_are_told_as_what_they_are(tmp_path):
+    np.save(tmp_path / "0.npy", np.zeros((1, 10, 16), int))
+    np.save(tmp_path / "1.npy", np.ones((1, 10, 16), int))
+    with pytest.raises(VqcliError, match=r"no plan\.json, but 2 \.npy") as refused:
+        open_tokens(tmp_path)
+    joined = refused.value.hint.partition("keep: ")[2]
+    arrays = eval(joined, {"np": np, "files": sorted(tmp_path.glob("*.npy"))})
+    assert arrays.shape == (20, 16)
+    np.savez(tmp_path / "a.npz", np.zeros((3, 16), int))
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "a.txt").write_text("1 2\n3 4\n")
+    for name in ("a.npz", "a.csv", "a.txt"):
+        with pytest.raises(VqcliError, match=r"is no \.npy, the form of tokens that is read") as refused:
+            open_tokens(tmp_path / name)
+        line = refused.value.hint.removeprefix("write one: ").replace("'tokens.npy'", "out")
+        out = tmp_path / "out" / f"{name}.npy"
+        out.parent.mkdir(exist_ok=True)
+        exec(line, {"np": np, "out": out})
+        assert open_tokens(out).array.ndim == 2

@@ -61,6 +61,12 @@ def test_a_bare_array_tells_little(tmp_path):
     assert (rows["preprocessing"], rows["fingerprint"], rows["classes"]) == ("not told", "not told", "none")
 
 
+def test_a_bare_array_of_rows_has_as_many_tokens_an_image(tmp_path):
+    np.save(tmp_path / "t.npy", np.zeros((3, 256), np.int64))
+    rows = dict(describe(str(tmp_path / "t.npy")).rows())
+    assert rows["images"] == "3, 256 tokens of unknown codes"
+
+
 def test_captions_that_were_kept_are_counted(tmp_path, model, monkeypatch):
     monkeypatch.setitem(PARTS["sources"], "solid", "tests.jobs.test_encode_kept:Captioned")
     for form in ("t.npy", "t"):

@@ -47,11 +47,17 @@ class EncodedInfo:
     rejected: int
     """Inputs that could not be used."""
     bytes: int
+    length: int | None = None
+    """Tokens of every row of a bare array, where nobody tells how they lie."""
 
     def rows(self) -> list[Row]:
         """What a table for people says, line by line."""
         views = f" in {self.views} views" if self.views > 1 else ""
-        layout = " + ".join(f"{h}x{w}" for h, w in self.grid) if self.grid else "differently many"
+        layout = (
+            " + ".join(f"{h}x{w}" for h, w in self.grid)
+            if self.grid
+            else str(self.length or "differently many")
+        )
         size = f"of width {self.width}" if self.width else f"of {self.codebook_size or 0:,} codes"
         each = (
             f"{layout} {self.kind} {'of unknown codes' if not (self.width or self.codebook_size) else size}"
@@ -119,6 +125,7 @@ def _file(found: TokensFile) -> EncodedInfo:
         {name: count // views for name, count in kept.items()},
         len(side.get("rejected", [])),
         size,
+        None if found.grid else found.array[0].size,
     )
 
 

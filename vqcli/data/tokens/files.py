@@ -27,6 +27,14 @@ from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
 BLOCK = 4096  # rows of an array that are looked at together
+LOADERS = {
+    ".npz": "np.load(FILE)['arr_0']",
+    ".pt": "torch.load(FILE).numpy()",
+    ".pth": "torch.load(FILE).numpy()",
+    ".csv": "np.loadtxt(FILE, int, delimiter=',')",
+    ".txt": "np.loadtxt(FILE, int)",
+}
+"""Other forms in which people keep tokens, and what reads an array of them."""
 OURS = "give a file or folder that vqcli encode wrote"
 
 
@@ -110,6 +118,9 @@ def _open_array(path: Path) -> np.ndarray:
     except FileNotFoundError as e:
         raise VqcliError(f"{path} does not exist", hint=OURS, reason="input-missing") from e
     except Exception as e:  # numpy raises half a dozen kinds where a header is none
+        if path.suffix in LOADERS:
+            message = f"{path} is no .npy, the form of tokens that is read"
+            raise VqcliError(message, hint=f"write one: {_as_npy(path)}", reason="wrong-kind") from e
         said = str(e).partition("\n")[0]
         raise VqcliError(f"{path} is no readable array: {said}", hint=OURS, reason="damaged") from e
     if array.dtype.kind not in "ui" or array.ndim not in (2, 3) or 0 in array.shape:
@@ -118,6 +129,22 @@ def _open_array(path: Path) -> np.ndarray:
         hint = OURS + (again if array.dtype.kind in "ui" and array.size else "")
         raise VqcliError(message, hint=hint, reason="wrong-kind")
     return array
+
+
+def _as_npy(path: Path) -> str:
+    return f"np.save('tokens.npy', {LOADERS[path.suffix].replace('FILE', repr(str(path)))})"
+
+
+def _no_tokens(folder: Path) -> VqcliError:
+    """What else a folder is; one of arrays is as LlamaGen's scripts write it: (1, crops, tokens) each."""
+    message, hint = f"{folder} holds no tokens: it has no {PLAN}", OURS
+    if arrays := [path for path in folder.glob("*.npy") if path.is_file()]:
+        message += f", but {len(arrays):,} .npy"
+        hint = (
+            "name one of them; or make rows of one array of all, in an order that you keep: "
+            "np.concatenate([a.reshape(-1, a.shape[-1]) for a in map(np.load, files)])"
+        )
+    return VqcliError(message, hint=hint, reason="wrong-kind")
 
 
 def _read_side(path: Path, rows: int) -> dict[str, Any]:
@@ -155,8 +182,7 @@ class TokensFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / PLAN).is_file():
-            message = f"{path} holds no tokens: it has no {PLAN}"
-            raise VqcliError(message, hint=OURS, reason="wrong-kind")
+            raise _no_tokens(path)
         if encoded_kind(path) == "latents":
             hint = "vqcli train takes them, for a generator of latents"
             raise VqcliError(f"{path} holds latents, not tokens", hint=hint, reason="wrong-kind")
