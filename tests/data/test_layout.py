@@ -224,3 +224,22 @@ def test_a_shard_without_a_split_beside_train_and_test(tmp_path: Path) -> None:
     assert "extra-0.tar: of no split, read only where none is asked for" in source.told.remarks
     train = open_source(str(tmp_path), Reading(split="train"))
     assert {train.key(i).split("/")[0] for i in range(len(train))} == {"train-0"}
+
+
+def test_versions_and_subsets_beside_each_other_are_told(tmp_path: Path) -> None:
+    for folder in ("blobs", "plain/train", "plain/test"):
+        (tmp_path / folder).mkdir(parents=True)
+    make_parquet(tmp_path / "blobs" / "a1")
+    for version in ("0a1b", "2c3d"):
+        data = tmp_path / "snapshots" / version / "data"
+        data.mkdir(parents=True)
+        (data / "train-00000-of-00001.parquet").symlink_to("../../../blobs/a1")
+    source = open_source(str(tmp_path))
+    both = "shards lie in 2 folders (snapshots/0a1b/data, snapshots/2c3d/data): all are read"
+    assert both in source.told.remarks
+    one = open_source(str(tmp_path / "snapshots" / "0a1b"))
+    assert (2 * len(one), one.splits) == (len(source), ("train",))
+    assert not any("shards lie" in remark for remark in one.told.remarks)
+    make_parquet(tmp_path / "plain" / "train" / "0000.parquet")
+    make_parquet(tmp_path / "plain" / "test" / "0000.parquet", start=10)
+    assert open_source(str(tmp_path / "plain")).told.remarks == ()

@@ -12,7 +12,15 @@ from typing import ClassVar
 import numpy as np
 
 from vqcli.data.images.base import Source, Told
-from vqcli.data.images.splits import SPLITS, by_file_name, by_first_folder, check_split, present, split_name
+from vqcli.data.images.splits import (
+    SPLITS,
+    by_file_name,
+    by_first_folder,
+    check_split,
+    is_split,
+    present,
+    split_name,
+)
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
@@ -22,6 +30,8 @@ from vqcli.types import Reading
 ANYHOW = Reading()
 FOLDER = "folder"
 """As a label column: the folder that a picture lies in, as its name in the shard tells."""
+SHOWN = 4
+"""Folders that a sentence names."""
 _MAGIC = re.compile(r"[*?[]")
 
 
@@ -66,6 +76,7 @@ class ShardSource(Source):
             files, below = [files[i] for i in chosen], [below[i] for i in chosen]
         source = cls(files, reading, below)
         source.splits = known
+        source.told += Told({}, tuple(_several_folders(below)))
         without = [name for name, its in zip(names, splits or ()) if its is None]
         if without:
             which = without[0] if len(without) == 1 else f"{without[0]} and {len(without) - 1:,} more"
@@ -125,6 +136,18 @@ def offered(names: Iterable[str]) -> list[str]:
         return []
     taken = f"--label-column {FOLDER} takes the {len(folders):,} folders that they lie in"
     return [f"images have no labels; {taken}"]
+
+
+def _several_folders(names: Sequence[str]) -> list[str]:
+    """A sentence where shards lie in several folders that are no splits: subsets, or versions of one set."""
+    heads = {name.rpartition("/")[0] for name in names}
+    folders = sorted({"/".join(part for part in head.split("/") if not is_split(part)) for head in heads})
+    if len(folders) < 2:
+        return []
+    some = ", ".join(folder or "the top one" for folder in folders[:SHOWN])
+    return [
+        f"shards lie in {len(folders):,} folders ({some}{', ...' if folders[SHOWN:] else ''}): all are read"
+    ]
 
 
 class Places:
