@@ -95,9 +95,11 @@ def test_tensors_with_attributes(tmp_path):
     check(path)
 
 
-def test_safetensors_by_any_name(tmp_path):
+def test_forms_by_any_name(tmp_path):
     save_file(STATE, tmp_path / "a.bin", {"format": "pt"})
     check(tmp_path / "a.bin")
+    check(write(tmp_path / "a.safetensors", STATE))
+    check(write(tmp_path / "b.safetensors", STATE, _use_new_zipfile_serialization=False))
 
 
 def modules_of(monkeypatch, **classes):

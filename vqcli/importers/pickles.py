@@ -187,7 +187,10 @@ def unpickle(path: Path, *, mmap: bool) -> Any:
     with safe_globals(STAND_INS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pickle protocols, and of TorchScript, which is refused
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            if path.suffix != ".safetensors":
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            with open(path, "rb") as file:  # of a path, torch believes the ending
+                return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as e:
             if type(e).__name__ != "UnpicklingError":
                 raise
