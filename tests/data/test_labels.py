@@ -47,3 +47,7 @@ def test_large_numbers_are_names_in_the_order_of_the_numbers():
     found = numbered([str(MOST), "9", "9"])
     assert found[:2] == ([1, 0, 0], ["9", str(MOST)])
     assert str(MOST) in found.remark
+
+
+def test_bytes_that_are_no_text_stand_as_escapes():
+    assert numbered(["caf\udce9", "é"])[:2] == ([0, 1], ["caf\\udce9", "é"])

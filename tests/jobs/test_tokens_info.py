@@ -61,6 +61,12 @@ def test_a_bare_array_tells_little(tmp_path):
     assert (rows["preprocessing"], rows["fingerprint"], rows["classes"]) == ("not told", "not told", "none")
 
 
+def test_names_that_are_no_text_travel(tmp_path, model):
+    folder = pictures(tmp_path / "photos", ["caf\udce9/1.png", "\N{CAT FACE}/a\nb.png"])
+    encode(options(folder, model), tmp_path / "t")
+    assert describe(str(tmp_path / "t")).listing() == [("caf\\udce9", 1), ("\N{CAT FACE}", 1)]
+
+
 def test_a_bare_array_of_rows_has_as_many_tokens_an_image(tmp_path):
     np.save(tmp_path / "t.npy", np.zeros((3, 256), np.int64))
     rows = dict(describe(str(tmp_path / "t.npy")).rows())

@@ -30,7 +30,7 @@ def numbered(written: Sequence[Written]) -> Numbered:
     that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers
     from ``MOST`` on is names, in the order of the numbers. Numbers among words are names, which is told.
     """
-    stripped = [label.strip() if isinstance(label, str) else label for label in written]
+    stripped = [_text(label) if isinstance(label, str) else label for label in written]
     known = [None if label in ("", -1, "-1") else label for label in stripped]
     if all(label is None or isinstance(label, int) for label in known):
         return Numbered([None if label is None else int(label) for label in known], [])
@@ -43,6 +43,12 @@ def numbered(written: Sequence[Written]) -> Numbered:
     remark = f"labels are numbers up to {classes[-1]}" if numeric else _some_numbers(classes)
     remark += f": taken as names of {len(classes):,} classes" if remark else ""
     return Numbered([None if label is None else number[str(label)] for label in known], classes, remark)
+
+
+def _text(label: str) -> str:
+    """A label that any JSON can hold: bytes that are no UTF-8, in names of folders, stand as escapes."""
+    label = label.strip()
+    return label if label.isascii() else label.encode("utf-8", "backslashreplace").decode()
 
 
 def _some_numbers(classes: Sequence[str]) -> str:
