@@ -43,6 +43,13 @@ def test_two_spellings_of_a_number_are_one_class_which_is_told():
     assert "(001 and 1 are one)" in found.remark
 
 
+@pytest.mark.parametrize("kind", [int, str])
+def test_numbers_of_a_catalogue_are_names(kind):
+    found = numbered([kind(2_000_000_000), kind(7), None])
+    assert found[:2] == ([1, 0, None], ["7", "2000000000"])
+    assert "taken as names of 2 classes" in found.remark
+
+
 def test_large_numbers_are_names_in_the_order_of_the_numbers():
     found = numbered([str(MOST), "9", "9"])
     assert found[:2] == ([1, 0, 0], ["9", str(MOST)])

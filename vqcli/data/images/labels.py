@@ -27,12 +27,14 @@ def numbered(written: Sequence[Written]) -> Numbered:
     """Class numbers of labels: whole numbers are themselves, words are numbered in alphabetical order.
 
     Nothing, ``-1`` and blanks are no label. Numbers of type int have no names. Where text is a number, one
-    that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers
-    from ``MOST`` on is names, in the order of the numbers. Numbers among words are names, which is told.
+    that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Where there are
+    numbers from ``MOST`` on, all are names, in the order of the numbers. Numbers among words are names, which
+    is told.
     """
     stripped = [_text(label) if isinstance(label, str) else label for label in written]
     known = [None if label in ("", -1, "-1") else label for label in stripped]
-    if all(label is None or isinstance(label, int) for label in known):
+    numbers = [label for label in known if isinstance(label, int)]
+    if len(numbers) == len(known) - known.count(None) and max(numbers, default=0) < MOST:
         return Numbered([None if label is None else int(label) for label in known], [])
     names = {str(label) for label in known if label is not None}
     numeric = all(name.isascii() and name.isdigit() for name in names)
