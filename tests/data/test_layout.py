@@ -96,6 +96,7 @@ def test_splits(names: str, wanted: list[str | None]) -> None:
         ("jar/train/good/1 jar/test/bad/1 pen/train/good/1 pen/test/1", ["jar", "jar", "pen", "pen"]),
         ("train/cat/1 train/dog/1 val/cat/in/1 val/cat/out/1", ["cat", "dog", "cat", "cat"]),
         ("train/1 car/1", ["train", "car"]),
+        ("train/cat/1 train/dog/1 train/Unlabeled/1 test/cat/1", ["cat", "dog", None, "cat"]),
     ],
 )
 def test_classes(names: str, wanted: list[str | None]) -> None:

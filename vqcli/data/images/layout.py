@@ -16,6 +16,8 @@ SHARD_DIGITS = 5
 """Digits that a downloader's shard folder has at least: img2dataset's 00000, FFHQ's 01000."""
 TABLE_OF_SHARD = ".parquet"
 """How img2dataset's tables of urls end, which lie beside the shards or folders that have the pictures."""
+UNLABELLED = frozenset({"unlabeled", "unlabelled"})
+"""What a folder beside classes is called whose pictures have none."""
 METADATA = "metadata"
 """What the Hub's tables of fields are called, which lie beside the pictures."""
 
@@ -80,6 +82,12 @@ def _classes(below: Mapping[str, Parts], splits: Mapping[str, str], remarks: lis
             remarks.append(f"folder {lone} of {split} is no class: no split with classes has it")
             group = {}
         classes |= {head: rest[0] for head, rest in group.items() if rest}
+    for name in sorted(set(classes.values())):
+        if name.lower() in UNLABELLED:
+            remarks.append(
+                f"folder {name} is no class, as its name says (--label-column {FOLDER} takes it for one)"
+            )
+    classes = {head: name for head, name in classes.items() if name.lower() not in UNLABELLED}
     for name in sorted(filter(is_split, set(classes.values()))):
         remarks.append(f"folder {name} is a class: not all beside it are splits")
     return classes
