@@ -168,6 +168,7 @@ def test_a_file_of_another_kind_tells_what_it_is(
         ("https://a.org/00000.tar", "is an address", "download"),
         ("pipe:cat 00000.tar", "is an address", "download"),
         ("none/{00000..00009}.tar", "does not exist", "no wildcards"),
+        ("none/{train,val}/*.tar", "holds no images", "no wildcards"),
     ],
 )
 def test_what_webdataset_takes_and_vqcli_does_not(text: str, told: str, hint: str) -> None:

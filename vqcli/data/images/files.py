@@ -11,7 +11,7 @@ from typing import Any
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
-from vqcli.data.images.forms import forms
+from vqcli.data.images.forms import instead
 from vqcli.data.images.labels import Numbered, numbered
 from vqcli.data.images.layout import beside_others
 from vqcli.data.images.lists import Listed, listed, text_of
@@ -106,7 +106,7 @@ class ListSource(StoredSource):
         shards = [name for name in files if suffix_of(name) in suffixes]
         read = sorted({*shards, *pictures} - set(beside_others(shards, pictures)))
         if not read:
-            raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
+            raise VqcliError(f"{text} holds no images", hint=instead(text), reason="input-empty")
         reader = reader_of(read)
         if reader is None:
             return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures

@@ -15,6 +15,13 @@ def forms() -> str:
     return f"{', '.join(known[:-1])}, or {known[-1]}"
 
 
+def instead(text: str) -> str:
+    """What to give in place of a text that names no images."""
+    if "{" in text:
+        return "braces are no wildcards here: give a folder, or a glob with * alone"
+    return f"give {forms()}"
+
+
 def _form(module: str, attribute: str) -> str:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:

@@ -6,7 +6,7 @@ import re
 
 from vqcli.data.images.base import Source, Told, Unlabelled
 from vqcli.data.images.foreign import check_image
-from vqcli.data.images.forms import forms
+from vqcli.data.images.forms import instead
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
 from vqcli.registry import known_parts, resolve
@@ -49,12 +49,11 @@ def claimed(text: str) -> type[Source]:
     if place.holds_file():
         check_image(place)
     if place.exists():
-        raise VqcliError(f"{text} holds no images", hint=f"give {forms()}", reason="input-empty")
+        raise VqcliError(f"{text} holds no images", hint=instead(text), reason="input-empty")
     if _ADDRESS.match(text):
         message, hint = f"{text} is an address: only files that lie here are read", "download them first"
         raise VqcliError(message, hint=hint, reason="input-missing")
-    hint = "braces are no wildcards here: give a folder, or a glob with * in quotes" if "{" in text else ""
-    raise VqcliError(f"{text} does not exist", hint=hint or f"give {forms()}", reason="input-missing")
+    raise VqcliError(f"{text} does not exist", hint=instead(text), reason="input-missing")
 
 
 def _without_label(source: Source) -> Told:
