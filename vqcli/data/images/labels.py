@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 Written = str | int | None
 """A label as it stands in a folder's name, a member or a column."""
-MOST = 1 << 16
-"""Class numbers that a set of images may have where nobody lists its classes."""
+SURE = 1000
+"""Below this numbers that are text are class numbers, however few of them there are."""
+SPARSEST = 10
+"""From there on they are where at least one of so many is there: ``2019`` and ``2020`` are years."""
 
 
 class Numbered(NamedTuple):
@@ -25,8 +27,8 @@ def numbered(written: Sequence[Written]) -> Numbered:
     """Class numbers of labels: whole numbers are themselves, words are numbered in alphabetical order.
 
     Nothing, ``-1`` and blanks are no label. Numbers of type int have no names. Where text is a number, one
-    that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Text with numbers
-    from ``MOST`` on is names, in the order of the numbers.
+    that no image has keeps its own name: of folders 1 and 3 the classes are 0, 1, 2, 3. Large numbers,
+    and few of them (``SURE``, ``SPARSEST``), are names, in the order of the numbers.
     """
     stripped = [label.strip() if isinstance(label, str) else label for label in written]
     known = [None if label in ("", -1, "-1") else label for label in stripped]
@@ -34,7 +36,7 @@ def numbered(written: Sequence[Written]) -> Numbered:
         return Numbered([None if label is None else int(label) for label in known], [])
     names = {str(label) for label in known if label is not None}
     numeric = all(name.isascii() and name.isdigit() for name in names)
-    if numeric and max(map(int, names)) < MOST:
+    if numeric and max(map(int, names)) < max(SURE, SPARSEST * len(names)):
         return _as_numbers(known, names)
     classes = sorted(names, key=lambda name: (int(name), name)) if numeric else sorted(names)
     number = {name: i for i, name in enumerate(classes)}
