@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from vqcli.data.images.lists import Listed, listed, text_of
 from vqcli.data.images.shards import FOLDER, reader_of, shard_sources
 from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
 from vqcli.errors import VqcliError
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
-ANYHOW = Reading()
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".csv", ".tsv"})
 BOTH = Listing({suffix: [] for suffix in BESIDE}, {})
 """Captions and fields may lie beside any image that is named."""
+_WILDCARD = re.compile(r"[*?[]")
 
 
 class ListSource(StoredSource):
@@ -110,7 +111,7 @@ class ListSource(StoredSource):
         reader = reader_of(read)
         if reader is None:
             return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
-        return reader.of_files([location(name) for name in read], read, reading, text), read
+        return reader.of_files([location(name) for name in read], read, reading, text, _above(text)), read
 
     def __len__(self) -> int:
         return len(self._names)
@@ -141,6 +142,12 @@ class ListSource(StoredSource):
         if self._beside and column:
             return self._beside.labels(column, listed.names, where)
         return numbered(listed.labels)
+
+
+def _above(text: str) -> str:
+    """The folders of a glob before its first wildcard."""
+    wildcard = _WILDCARD.search(text)
+    return text[: text.rfind("/", 0, wildcard.start()) + 1] if wildcard else ""
 
 
 def _listed(data: bytes, folder: Location | None, where: str) -> Listed:

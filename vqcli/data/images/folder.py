@@ -17,9 +17,7 @@ from vqcli.data.images.shards import FOLDER, reader_of, shards_in_folders
 from vqcli.data.images.splits import check_split, present
 from vqcli.data.location import Listing, Location, location
 from vqcli.errors import VqcliError
-from vqcli.types import Reading
-
-ANYHOW = Reading()
+from vqcli.types import ANYHOW, Reading
 
 
 class FolderSource(StoredSource):

@@ -7,9 +7,7 @@ from vqcli.data.images.forms import forms
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
 from vqcli.registry import known_parts, resolve
-from vqcli.types import Progress, Reading, silent
-
-ANYHOW = Reading()
+from vqcli.types import ANYHOW, Progress, Reading, silent
 
 
 def claimant(text: str) -> type[Source] | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +25,11 @@ from vqcli.data.images.columns import (
 )
 from vqcli.data.images.groups import Group, Groups, opened
 from vqcli.data.images.labels import Written
-from vqcli.data.images.shards import ANYHOW, FOLDER, Places, ShardSource, folder_of, offered, shard_names
+from vqcli.data.images.shards import FOLDER, Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.images.written import LabelReader, Listed, field_of, merged
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
 STATUS, FAILED = "status", "failed"
 """img2dataset's column, and how what it says of rows without a picture begins."""
@@ -59,7 +59,7 @@ class ParquetSource(StoredSource, ShardSource):
     ) -> None:
         """Raises VqcliError that names the file that is damaged or holds no images."""
         self.files, self.reading, reader = list(files), reading, LabelReader()
-        names = names or shard_names([str(file) for file in files])
+        names = names or shard_names([PurePath(str(file)).name for file in files])
         shards = [_inspect(file, reading, reader) for file in files]
         self._groups = Groups([group for shard in shards for group in shard.groups])
         self._kept = Groups([g._replace(columns=reading.keep, size=0) for g in self._groups.groups])
@@ -91,7 +91,7 @@ class ParquetSource(StoredSource, ShardSource):
         return self._labels[i]
 
     def unlabelled(self) -> int:
-        return int((self._labels.values < 0).sum())
+        return self._labels.unknown()
 
     def extras(self, i: int) -> dict[str, Any]:
         if not self.reading.keep:
