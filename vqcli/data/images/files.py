@@ -43,13 +43,11 @@ class ListSource(StoredSource):
         names = listed.names
         if not names:
             raise VqcliError(f"{where} names no images", hint="one path a line", reason="input-empty")
-        seen = set()
-        for name in names:
-            if name in seen:
-                raise VqcliError(
-                    f"{where} names {name} twice", hint="list every image once", reason="input-duplicate"
-                )
-            seen.add(name)
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise VqcliError(
+                f"{where} names {twice} twice", hint="list every image once", reason="input-duplicate"
+            )
         self._names, self.folder, self.reading = Names(names), folder, reading
         self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
         labels = self._numbered(listed, where) if reading.labels else Numbered([None] * len(names), [])
