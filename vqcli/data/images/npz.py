@@ -27,9 +27,8 @@ from vqcli.data.images.arrays import (
     read_array,
 )
 from vqcli.data.images.base import Labels, Source, Told
-from vqcli.data.images.labels import Written, numbered
+from vqcli.data.images.labels import LabelReader, Written, numbered
 from vqcli.data.images.shards import ShardSource
-from vqcli.data.images.written import LabelReader
 from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading, Sample

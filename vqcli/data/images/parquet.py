@@ -23,10 +23,10 @@ from vqcli.data.images.columns import (
     find_pictures,
     has_field,
 )
+from vqcli.data.images.fields import field_of
 from vqcli.data.images.groups import Group, Groups, opened
-from vqcli.data.images.labels import Written
+from vqcli.data.images.labels import LabelReader, ShardLabels, Written, merged
 from vqcli.data.images.shards import FOLDER, Places, ShardSource, folder_of, offered, shard_names
-from vqcli.data.images.written import LabelReader, Listed, field_of, merged
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading
@@ -44,7 +44,7 @@ class _Shard(NamedTuple):
     rows: list[int]
     """Those with a picture."""
     keys: list[str]
-    labels: Listed
+    labels: ShardLabels
     remarks: list[str]
 
 
@@ -141,7 +141,7 @@ def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
     else:
         written = [reader.take(read[name][row]) if name else None for row in rows]
     keys = _keys(rows, read.get(key), paths)
-    listed = Listed(written, class_names(schema, name) if name else [])
+    listed = ShardLabels(written, class_names(schema, name) if name else [])
     remarks = [remark for remark in (pictures.remark, label.remark) if remark]
     if any(group.large for group in groups):
         largest = max(group.size for group in groups) / 2**20

@@ -15,11 +15,11 @@ import numpy as np
 
 from vqcli.data.images.archive import Damaged
 from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
-from vqcli.data.images.foreign import BEGINNING, check_kind
-from vqcli.data.images.labels import Written, numbered
-from vqcli.data.images.samples import Picture, Place, Shard, chosen, parsed
+from vqcli.data.images.fields import kept, parsed
+from vqcli.data.images.labels import LabelReader, Written, numbered
+from vqcli.data.images.misnamed import BEGINNING, check_kind
+from vqcli.data.images.samples import Picture, Place, Shard, chosen
 from vqcli.data.images.shards import FOLDER, ShardSource, folder_of, offered, shard_names
-from vqcli.data.images.written import LabelReader, field_of
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading
@@ -98,11 +98,9 @@ class TarSource(StoredSource, ShardSource):
         if not self.reading.keep:
             return {}
         fields = parsed(self._bytes(i, self._jsons))
-        found = {name: field_of(fields, name) for name in self.reading.keep}
-        caption = self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip()
-        if "caption" in found and caption:
-            found["caption"] = caption
-        return {name: value for name, value in found.items() if value is not None}
+        if caption := self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip():
+            fields["caption"] = caption
+        return kept(fields, self.reading.keep)
 
     def read(self, i: int) -> bytes:
         return self._bytes(i, self._places)
