@@ -15,9 +15,8 @@ from typing import Any
 
 from vqcli.data.images.base import Names
 from vqcli.data.images.fields import field_of, kept, parsed
-from vqcli.data.images.labels import LabelReader, Numbered, Written, numbered
+from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, Written, numbered
 from vqcli.data.images.layout import METADATA
-from vqcli.data.images.shards import FOLDER
 from vqcli.data.location import Listing, Location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading

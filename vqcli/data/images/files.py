@@ -13,10 +13,10 @@ from typing import Any
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import forms
-from vqcli.data.images.labels import Numbered, numbered
+from vqcli.data.images.labels import FOLDER, Numbered, numbered
 from vqcli.data.images.layout import beside_others
 from vqcli.data.images.lists import Listed, listed, text_of
-from vqcli.data.images.shards import FOLDER, reader_of, shard_sources
+from vqcli.data.images.shards import reader_of, shard_sources
 from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.types import ANYHOW, Reading

@@ -13,6 +13,8 @@ from vqcli.errors import VqcliError
 
 Written = str | int | None
 """A label as it stands in a folder's name, a member or a column."""
+FOLDER = "folder"
+"""As a label column: the folder that a picture lies in, as its name tells."""
 SURE = 1000
 """Below this numbers that are text are class numbers, however few of them there are."""
 SPARSEST = 10

@@ -25,8 +25,8 @@ from vqcli.data.images.columns import (
 )
 from vqcli.data.images.fields import field_of
 from vqcli.data.images.groups import Group, Groups, opened
-from vqcli.data.images.labels import LabelReader, ShardLabels, Written, merged
-from vqcli.data.images.shards import FOLDER, Places, ShardSource, folder_of, offered, shard_names
+from vqcli.data.images.labels import FOLDER, LabelReader, ShardLabels, Written, merged
+from vqcli.data.images.shards import Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading
@@ -62,7 +62,8 @@ class ParquetSource(StoredSource, ShardSource):
         names = names or shard_names([PurePath(str(file)).name for file in files])
         shards = [_inspect(file, reading, reader) for file in files]
         self._groups = Groups([group for shard in shards for group in shard.groups])
-        self._kept = Groups([g._replace(columns=reading.keep, size=0) for g in self._groups.groups])
+        fields = [group._replace(columns=reading.keep, size=0) for group in self._groups.groups]
+        self._kept = Groups(fields)  # small, whatever the pictures are: read whole
         self._places = Places([group.rows for group in self._groups.groups])
         starts = np.cumsum([0, *(sum(group.rows for group in shard.groups) for shard in shards)])
         rows = [start + np.array(shard.rows, np.int64) for start, shard in zip(starts, shards)]

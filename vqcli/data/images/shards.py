@@ -11,15 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from vqcli.data.images.base import Source
+from vqcli.data.images.labels import FOLDER
 from vqcli.data.images.splits import SPLITS, by_file_name, by_first_folder, check_split, present, split_name
 from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
 from vqcli.types import ANYHOW, Reading
-
-FOLDER = "folder"
-"""As a label column: the folder that a picture lies in, as its name in the shard tells."""
 
 
 class ShardSource(Source):
