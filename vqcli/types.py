@@ -138,6 +138,10 @@ class Reading:
         return {name: value for name, value in asked.items() if value != usual[name]}
 
 
+ANYHOW = Reading()
+"""As images are read where nothing is asked for."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One item of a source."""

@@ -1,6 +1,6 @@
 import pytest
 
-from vqcli.data.images.labels import MOST, numbered
+from vqcli.data.images.labels import SPARSEST, SURE, numbered
 
 
 def test_words_are_numbered_in_alphabetical_order():
@@ -50,10 +50,19 @@ def test_numbers_of_a_catalogue_are_names(kind):
     assert "taken as names of 2 classes" in found.remark
 
 
-def test_large_numbers_are_names_in_the_order_of_the_numbers():
-    found = numbered([str(MOST), "9", "9"])
-    assert found[:2] == ([1, 0, 0], ["9", str(MOST)])
-    assert str(MOST) in found.remark
+def test_few_large_numbers_are_names_in_the_order_of_the_numbers():
+    found = numbered(["2020", "2019", "902", "2019"])
+    assert found[:2] == ([2, 1, 0, 1], ["902", "2019", "2020"])
+    assert "up to 2020: taken as names" in found.remark
+    assert numbered([2019, 2020]).labels == [2019, 2020]
+
+
+def test_numbers_with_gaps_are_themselves_unless_nearly_all_are_missing():
+    assert numbered(["7", str(SURE - 1)]).labels == [7, SURE - 1]
+    assert numbered(["7", str(SURE)]).labels == [0, 1]
+    some = [str(i * SPARSEST) for i in range(201)]
+    assert numbered(some[:-1]).labels == [i * SPARSEST for i in range(200)]
+    assert numbered([*some[:-2], "2010"]).labels == list(range(200))
 
 
 def test_bytes_that_are_no_text_stand_as_escapes():

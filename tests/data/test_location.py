@@ -15,7 +15,7 @@ from vqcli.data.images.folder import FolderSource
 from vqcli.data.images.npz import NpzSource
 from vqcli.data.images.parquet import ParquetSource
 from vqcli.data.images.tar import TarSource
-from vqcli.data.location import Disk, Location, NotAFile, location
+from vqcli.data.location import Disk, Location, NotAFile, location, suffix_of
 from vqcli.errors import BadImage, VqcliError
 
 MAKERS = {"tar": make_tar, "parquet": make_parquet, "npz": make_npz}
@@ -130,3 +130,19 @@ def test_rows_of_a_shard_that_is_cut_are_rejected(tmp_path: Path) -> None:
     os.truncate(path, 400)
     with pytest.raises(BadImage, match="changed"):
         source[5]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.PNG", ".png"),
+        ("a.tar.gz", ".gz"),
+        ("in.d/a", ""),
+        ("in/.png", ""),
+        ("..png", ""),
+        (".a.b", ".b"),
+        ("a.", "."),
+    ],
+)
+def test_suffix_is_what_follows_the_last_dot_of_a_name(name: str, suffix: str) -> None:
+    assert suffix_of(name) == suffix

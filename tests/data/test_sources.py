@@ -204,6 +204,17 @@ def keys(path: Path) -> list[str]:
     return [source.key(i) for i in range(len(source))]
 
 
+def test_keys_are_below_the_folder_that_was_named_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_tar(tmp_path / "in" / "some[1]" / "in" / "a.tar", 1)
+    make_tar(tmp_path / "in" / "in" / "a.tar", 1)
+    assert keys(Path("in", "some[1]")) == ["in/a/0000.png"]
+    assert keys(Path("in", "*", "a.tar")) == ["in/a/0000.png"]
+    assert keys(Path("in", "some[1]", "in", "a.tar")) == ["a/0000.png"]
+
+
 def test_demo_draws_the_same_image_whenever_it_is_asked() -> None:
     few, many = (
         open_source("demo:20", Reading(size=(16, 24))),

@@ -83,18 +83,18 @@ def _decode(data: bytes, key: str, keep_profile: bool) -> Image.Image:
         with _open(data) as image:
             return _finish(image, data, key, keep_profile)
     except (Image.UnidentifiedImageError, SyntaxError, ValueError):
+        if data.startswith(PNG_MAGIC):  # refused for what lies beside its pixels
+            data, profile = plain(data)
+            with _open(data) as image:
+                image.info |= {"icc_profile": profile} if profile else {}
+                return _finish(image, data, key, keep_profile)
         turned = with_black_as_zero(data)
-        if turned is None and not data.startswith(PNG_MAGIC):
-            raise
-        data, profile = plain(data) if turned is None else (turned, None)
-        with _open(data) as image:
-            if isinstance(image, TiffImageFile):  # greys of 16 bits whose 0 is white, as some are
-                if not image.mode.startswith("I"):
-                    raise
-                image.tag_v2[PHOTOMETRIC] = WHITE_IS_ZERO
-            elif profile:  # a PNG, refused for what lies beside its pixels
-                image.info["icc_profile"] = profile
-            return _finish(image, data, key, keep_profile)
+        if turned:  # a TIFF of greys of 16 bits whose 0 is white
+            with _open(turned) as image:
+                if isinstance(image, TiffImageFile) and image.mode.startswith("I"):
+                    image.tag_v2[PHOTOMETRIC] = WHITE_IS_ZERO
+                    return _finish(image, turned, key, keep_profile)
+        raise
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

@@ -11,7 +11,7 @@ import itertools
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from vqcli.data.images.base import Source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.pixels import TooSmall, Transform, to_tensor
 from vqcli.signals import leave_to_parent
+from vqcli.types import Sample
 
 ORDER, AUGMENT, VIEW = 0, 1, 2
 """What a random stream is for; two purposes never share one."""
@@ -38,6 +39,8 @@ class Batch:
     labels: Tensor
     """int64 (B,), -1 where unknown."""
     keys: list[str]
+    extras: list[Mapping[str, Any]]
+    """What is kept of each image."""
     indices: list[int]
     """Of the images, in the source."""
     rejected: list[BadImage]
@@ -133,6 +136,7 @@ class _Packed:
     sizes: list[tuple[int, int]]
     labels: list[int]
     keys: list[str]
+    extras: list[Mapping[str, Any]]
     indices: list[int]
     rejected: list[BadImage]
     all_indices: list[int]
@@ -142,7 +146,7 @@ class _Packed:
         flat = self.pixels.split([3 * h * w for h, w in self.sizes])
         images = [pixels.view(3, h, w) for pixels, (h, w) in zip(flat, self.sizes)]
         labels = torch.tensor(self.labels, dtype=torch.int64)
-        return Batch(images, labels, self.keys, self.indices, self.rejected, self.all_indices)
+        return Batch(images, labels, self.keys, self.extras, self.indices, self.rejected, self.all_indices)
 
 
 @dataclass(frozen=True)
@@ -162,11 +166,13 @@ class _Loading(Dataset):
 
     def __getitem__(self, wish: Wish) -> _Packed | _Failure:
         epoch, indices = wish
-        images, good, rejected = [], [], []
+        images, extras, good, rejected = [], [], [], []
         try:
             for i in indices.tolist():
                 try:
-                    images.append(self._image(epoch, i))
+                    image, sample = self._image(epoch, i)
+                    images.append(image)
+                    extras.append(sample.extras)
                     good.append(i)
                 except BadImage as e:
                     rejected.append(BadImage(e.key, e.reason, e.detail))
@@ -178,16 +184,17 @@ class _Loading(Dataset):
             [(image.shape[1], image.shape[2]) for image in images],
             [-1 if label is None else label for label in labels],
             [self.source.key(i) for i in good],
+            extras,
             good,
             rejected,
             indices.tolist(),
         )
 
-    def _image(self, epoch: int, i: int) -> Tensor:
+    def _image(self, epoch: int, i: int) -> tuple[Tensor, Sample]:
         sample = self.source[i]
         rng = np.random.default_rng([AUGMENT, self.seed, epoch, i])
         try:
-            return to_tensor(self.transform(sample.image, rng))
+            return to_tensor(self.transform(sample.image, rng)), sample
         except TooSmall as e:
             raise BadImage(sample.key, "too-small", str(e)) from e
 

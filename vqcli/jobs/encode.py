@@ -6,7 +6,7 @@ Shape letters: L tokens an image.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -105,21 +105,27 @@ class Encoding(TokenShards):
         for k in shards:
             done = 0
             encoded: Encoded = {}
+            extras: dict[int, Mapping[str, Any]] = {}
             bad: dict[str, BadImage] = {}
             while done < self.size(k):
                 batch, ids = next(batches)
                 encoded |= ids
+                extras |= zip(batch.indices, batch.extras)
                 bad |= {image.key: image for image in batch.rejected}
                 done += len(batch.all_indices)
                 progress.advance(len(batch.all_indices))
                 if rejected + len(bad):
                     progress.show(rejected=rejected + len(bad))
             rejected += len(bad)
-            self.write(k, *describe(encoder, encoder.shard(k), encoded, bad))
+            self.write(k, *describe(encoder, encoder.shard(k), encoded, extras, bad))
 
 
 def describe(
-    encoder: Encoder, items: np.ndarray, encoded: Encoded, bad: dict[str, BadImage]
+    encoder: Encoder,
+    items: np.ndarray,
+    encoded: Encoded,
+    extras: Mapping[int, Mapping[str, Any]],
+    bad: Mapping[str, BadImage],
 ) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """A line for every view of a usable image and one for any other, and the tokens of the former."""
     lines: list[dict[str, Any]] = []
@@ -130,7 +136,7 @@ def describe(
             for i in views:
                 place: dict[str, Any] = {"key": source.key(i), "label": source.label(i)}
                 if encoder.options.keep:
-                    place["extras"] = source.extras(i)
+                    place["extras"] = extras[i]
                 lines.append(place | {"grid": encoded[i][0], "status": "ok"})
                 rows.append(encoded[i][1])
         else:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vqcli.data.decode import decode_image
 from vqcli.data.location import Location
-from vqcli.types import Reading, Sample
+from vqcli.types import ANYHOW, Reading, Sample
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
@@ -74,7 +74,7 @@ class Source(ABC):
     """Name of every label; empty where nobody told them."""
     splits: tuple[str, ...] = ()
     """Splits the data is divided into, of which this source holds the one that was asked for, or all."""
-    reading: Reading = Reading()
+    reading: Reading = ANYHOW
     """How it was asked to read."""
     told: Told = Told()
     """What its user should know: it is said on the screen, and stands in results."""

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vqcli.data.images.base import Names
-from vqcli.data.images.labels import Numbered, Written, numbered
+from vqcli.data.images.fields import field_of, kept, parsed
+from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, Written, numbered
 from vqcli.data.images.layout import METADATA
-from vqcli.data.images.shards import FOLDER
-from vqcli.data.images.written import LabelReader, field_of
 from vqcli.data.location import Listing, Location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
@@ -51,16 +50,14 @@ class Beside:
         """All that is told of picture ``i``, which is called ``name``; what cannot be read tells nothing."""
         stem, told = posixpath.splitext(name)[0], {}
         if FIELDS in self.sought:
-            told = _fields(self._text(stem + FIELDS))
+            told = parsed(self._text(stem + FIELDS))
         if CAPTION in self.sought and (caption := self._text(stem + CAPTION).strip()):
             told["caption"] = caption
-        return told | (_fields(self._rows[i]) if self._rows else {})
+        return told | (parsed(self._rows[i]) if self._rows else {})
 
     def kept(self, i: int, name: str) -> dict[str, Any]:
         """Those fields that are to be kept and are there."""
-        told = self.fields(i, name) if self.keep else {}
-        found = {field: field_of(told, field) for field in self.keep}
-        return {field: value for field, value in found.items() if value is not None}
+        return kept(self.fields(i, name), self.keep) if self.keep else {}
 
     def labels(self, column: str, names: Sequence[str], where: str) -> Numbered:
         """What a field tells of every picture. Raises VqcliError where it tells nothing of any."""
@@ -112,14 +109,6 @@ def tables(found: Listing) -> list[str]:
     return [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == METADATA]
 
 
-def _fields(text: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
 def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
     """Relative name and fields, as JSON, of every row of a table that lies in the folder ``below``."""
     try:
@@ -129,7 +118,7 @@ def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
         message = f"cannot read {place}: {e.strerror}"
         raise VqcliError(message, hint="check the file's rights", reason="input-missing") from e
     rows: Iterator[dict[str, Any]]
-    rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(_fields, text.split("\n"))
+    rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(parsed, text.split("\n"))
     for row in rows:
         name = row.pop(FILE_NAME, None)
         if isinstance(name, str):

@@ -7,7 +7,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from vqcli.data.images.base import IMAGE_SUFFIXES
-from vqcli.data.images.written import LABEL_NAMES
+from vqcli.data.images.fields import LABEL_NAMES
 from vqcli.data.location import Location, suffix_of
 from vqcli.errors import VqcliError, suggestion
 

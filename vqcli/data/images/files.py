@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +13,18 @@ from typing import Any
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import instead
-from vqcli.data.images.labels import Numbered, numbered
+from vqcli.data.images.labels import FOLDER, Numbered, numbered
 from vqcli.data.images.layout import beside_others
 from vqcli.data.images.lists import Listed, listed, text_of
-from vqcli.data.images.shards import FOLDER, reader_of, shard_sources
+from vqcli.data.images.shards import reader_of, shard_sources
 from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
 from vqcli.errors import VqcliError
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
-ANYHOW = Reading()
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".csv", ".tsv"})
 BOTH = Listing({suffix: [] for suffix in BESIDE}, {})
 """Captions and fields may lie beside any image that is named."""
+_WILDCARD = re.compile(r"[*?[]")
 
 
 class ListSource(StoredSource):
@@ -42,13 +43,11 @@ class ListSource(StoredSource):
         names = listed.names
         if not names:
             raise VqcliError(f"{where} names no images", hint="one path a line", reason="input-empty")
-        seen = set()
-        for name in names:
-            if name in seen:
-                raise VqcliError(
-                    f"{where} names {name} twice", hint="list every image once", reason="input-duplicate"
-                )
-            seen.add(name)
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise VqcliError(
+                f"{where} names {twice} twice", hint="list every image once", reason="input-duplicate"
+            )
         self._names, self.folder, self.reading = Names(names), folder, reading
         self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
         labels = self._numbered(listed, where) if reading.labels else Numbered([None] * len(names), [])
@@ -110,7 +109,7 @@ class ListSource(StoredSource):
         reader = reader_of(read)
         if reader is None:
             return cls(Listed(pictures, [None] * len(pictures)), None, reading, text), pictures
-        return reader.of_files([location(name) for name in read], read, reading, text), read
+        return reader.of_files([location(name) for name in read], read, reading, text, _above(text)), read
 
     def __len__(self) -> int:
         return len(self._names)
@@ -141,6 +140,12 @@ class ListSource(StoredSource):
         if self._beside and column:
             return self._beside.labels(column, listed.names, where)
         return numbered(listed.labels)
+
+
+def _above(text: str) -> str:
+    """The folders of a glob before its first wildcard."""
+    wildcard = _WILDCARD.search(text)
+    return text[: text.rfind("/", 0, wildcard.start()) + 1] if wildcard else ""
 
 
 def _listed(data: bytes, folder: Location | None, where: str) -> Listed:

@@ -11,15 +11,13 @@ import numpy as np
 
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, refuse_unused, tables
-from vqcli.data.images.labels import Numbered, numbered
+from vqcli.data.images.labels import FOLDER, Numbered, numbered
 from vqcli.data.images.layout import Layout, beside_others, layout
-from vqcli.data.images.shards import FOLDER, reader_of, shards_in_folders
+from vqcli.data.images.shards import reader_of, shards_in_folders
 from vqcli.data.images.splits import check_split, present
 from vqcli.data.location import Listing, Location, location
 from vqcli.errors import VqcliError
-from vqcli.types import Reading
-
-ANYHOW = Reading()
+from vqcli.types import ANYHOW, Reading
 
 
 class FolderSource(StoredSource):

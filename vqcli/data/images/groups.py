@@ -13,8 +13,8 @@ from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from vqcli.data.images.foreign import BEGINNING, check_kind
-from vqcli.data.images.written import field_of
+from vqcli.data.images.fields import field_of
+from vqcli.data.images.misnamed import BEGINNING, check_kind
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
 

@@ -9,7 +9,7 @@ from math import inf
 from posixpath import basename, splitext
 from typing import NamedTuple
 
-from vqcli.data.images.shards import FOLDER
+from vqcli.data.images.labels import FOLDER
 from vqcli.data.images.splits import Parts, is_split, split_level
 
 SHARD_DIGITS = 5

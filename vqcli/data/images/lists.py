@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from vqcli.data.images.base import IMAGE_SUFFIXES
-from vqcli.data.images.written import LABEL_NAMES
+from vqcli.data.images.fields import LABEL_NAMES
 from vqcli.data.location import suffix_of
 from vqcli.errors import VqcliError
 
@@ -31,7 +31,6 @@ _LABELLED = re.compile(rf"(.*(?:{_ENDINGS})[\"']?)( *[,;\t] *| +)(.*)", re.IGNOR
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NUMBERS = re.compile(r"-?[\d.]+(?:[ ,;\t]+-?[\d.]+)+")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
-_QUOTED = re.compile(r"([\"'])(?:(?!\1).)+\1", re.DOTALL)
 LOCAL = "file://"
 
 There = Callable[[str], bool]
@@ -72,7 +71,8 @@ def listed(text: str, there: There, where: str) -> Listed:
     Blank lines are left out, and lines that begin with ``#`` unless a file has that name. Blanks around a
     name, quotes, labels and backslashes are seen as such unless files are there whose names have them.
     """
-    lines, remarks = _without_comments(re.split(r"\r\n|\n|\r", text), there)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines, remarks = _without_comments(lines, there)
     lines = _unless_there(lines, [line.strip() for line in lines], there)
     if table := _table(lines, there):
         remarks.append(f"the first line, {lines[0]}, is taken as the names of columns: {table.remarks[0]}")
@@ -92,7 +92,9 @@ def listed(text: str, there: There, where: str) -> Listed:
     without = sum(name != line and label is None for name, line, label in zip(names, lines, labels))
     remarks += [f"lines with a label beside the name: {found:,} of {len(names):,}"] if found else []
     remarks += [f"lines with more than a name, and no single label: {without:,}"] if without else []
-    return Listed([_here(name, where) for name in names], labels, tuple(remarks))
+    if "~" in text or "://" in text:
+        names = [_here(name, where) for name in names]
+    return Listed(names, labels, tuple(remarks))
 
 
 def _parsed(lines: list[str], there: There, *, quoted: bool) -> tuple[list[str], list[str], list[str | None]]:
@@ -165,7 +167,8 @@ def _slashed(line: str) -> str:
 
 
 def _unquoted(line: str) -> str:
-    return line[1:-1] if _QUOTED.fullmatch(line) else line
+    inside = line[1:-1]
+    return inside if inside and line[0] == line[-1] in ("'", '"') and line[0] not in inside else line
 
 
 def _labelled(line: str) -> tuple[str, str | None]:
@@ -174,7 +177,7 @@ def _labelled(line: str) -> tuple[str, str | None]:
     if not found:
         return line, None
     name, between, label = found.groups()
-    whole = _QUOTED.fullmatch(label)
+    whole = _unquoted(label) != label
     several = not whole and (
         _NUMBERS.fullmatch(label) or (between.strip(" ") and between.strip(" ") in label)
     )
@@ -183,8 +186,9 @@ def _labelled(line: str) -> tuple[str, str | None]:
 
 def _plain(label: str) -> str | None:
     """A label without quotes; ``3.000000`` is 3."""
-    whole = _WHOLE.fullmatch(label.strip())
-    return whole[1] if whole else _unquoted(label.strip()) or None
+    label = label.strip()
+    whole = _WHOLE.fullmatch(label) if "." in label else None
+    return whole[1] if whole else _unquoted(label) or None
 
 
 def _after_key(line: str) -> tuple[str, str | None]:
@@ -208,7 +212,7 @@ def _here(name: str, where: str) -> str:
         return os.path.expanduser(name)  # noqa: PTH111 (names are text here)
     if name.startswith(LOCAL):
         return unquote(name.removeprefix(LOCAL))
-    if "://" in name and _ELSEWHERE.match(name):
+    if _ELSEWHERE.match(name):
         raise VqcliError(
             f"{where} names {name}: only files that lie here are read",
             hint="download them first, and list the files",

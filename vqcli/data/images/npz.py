@@ -27,12 +27,11 @@ from vqcli.data.images.arrays import (
     read_array,
 )
 from vqcli.data.images.base import Labels, Source, Told
-from vqcli.data.images.labels import Written, numbered
-from vqcli.data.images.shards import ANYHOW, ShardSource
-from vqcli.data.images.written import LabelReader
+from vqcli.data.images.labels import LabelReader, Written, numbered
+from vqcli.data.images.shards import ShardSource
 from vqcli.data.location import Location
 from vqcli.errors import BadImage, VqcliError
-from vqcli.types import Reading, Sample
+from vqcli.types import ANYHOW, Reading, Sample
 
 IMAGES, LABELS = "arr_0", "arr_1"
 STATISTICS = (("mu", "sigma"), ("mu_s", "sigma_s"))
@@ -65,11 +64,13 @@ class NpzSource(ShardSource):
         self.told = Told(remarks=(*remarks, remark) if remark else tuple(remarks))
 
     @classmethod
-    def of_files(cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str) -> Source:
+    def of_files(
+        cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str, above: str = ""
+    ) -> Source:
         if len(files) > 1:
             message = f"{text} names an {cls.SUFFIX} file beside others"
             raise VqcliError(message, hint=f"name one {cls.SUFFIX} file alone", reason="input-mixed")
-        return super().of_files(files, names, reading, text)
+        return super().of_files(files, names, reading, text, above)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_values": None}
@@ -86,7 +87,7 @@ class NpzSource(ShardSource):
         return self._labels[i]
 
     def unlabelled(self) -> int:
-        return int((self._labels.values < 0).sum())
+        return self._labels.unknown()
 
     def __getitem__(self, i: int) -> Sample:
         key = self.key(i)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from vqcli.data.images.base import Source, Told, Unlabelled
-from vqcli.data.images.foreign import check_image
 from vqcli.data.images.forms import instead
+from vqcli.data.images.misnamed import check_image
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
 from vqcli.registry import known_parts, resolve
-from vqcli.types import Progress, Reading, silent
+from vqcli.types import ANYHOW, Progress, Reading, silent
 
-ANYHOW = Reading()
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
 
 

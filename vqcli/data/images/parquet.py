@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,13 +23,13 @@ from vqcli.data.images.columns import (
     find_pictures,
     has_field,
 )
+from vqcli.data.images.fields import field_of
 from vqcli.data.images.groups import Group, Groups, opened
-from vqcli.data.images.labels import Written
-from vqcli.data.images.shards import ANYHOW, FOLDER, Places, ShardSource, folder_of, offered, shard_names
-from vqcli.data.images.written import LabelReader, Listed, field_of, merged
+from vqcli.data.images.labels import FOLDER, LabelReader, ShardLabels, Written, merged
+from vqcli.data.images.shards import Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
 STATUS, FAILED = "status", "failed"
 """img2dataset's column, and how what it says of rows without a picture begins."""
@@ -44,7 +44,7 @@ class _Shard(NamedTuple):
     rows: list[int]
     """Those with a picture."""
     keys: list[str]
-    labels: Listed
+    labels: ShardLabels
     remarks: list[str]
 
 
@@ -59,10 +59,11 @@ class ParquetSource(StoredSource, ShardSource):
     ) -> None:
         """Raises VqcliError that names the file that is damaged or holds no images."""
         self.files, self.reading, reader = list(files), reading, LabelReader()
-        names = names or shard_names([str(file) for file in files])
+        names = names or shard_names([PurePath(str(file)).name for file in files])
         shards = [_inspect(file, reading, reader) for file in files]
         self._groups = Groups([group for shard in shards for group in shard.groups])
-        self._kept = Groups([g._replace(columns=reading.keep, size=0) for g in self._groups.groups])
+        fields = [group._replace(columns=reading.keep, size=0) for group in self._groups.groups]
+        self._kept = Groups(fields)  # small, whatever the pictures are: read whole
         self._places = Places([group.rows for group in self._groups.groups])
         starts = np.cumsum([0, *(sum(group.rows for group in shard.groups) for shard in shards)])
         rows = [start + np.array(shard.rows, np.int64) for start, shard in zip(starts, shards)]
@@ -91,7 +92,7 @@ class ParquetSource(StoredSource, ShardSource):
         return self._labels[i]
 
     def unlabelled(self) -> int:
-        return int((self._labels.values < 0).sum())
+        return self._labels.unknown()
 
     def extras(self, i: int) -> dict[str, Any]:
         if not self.reading.keep:
@@ -141,7 +142,7 @@ def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
     else:
         written = [reader.take(read[name][row]) if name else None for row in rows]
     keys = _keys(rows, read.get(key), paths)
-    listed = Listed(written, class_names(schema, name) if name else [])
+    listed = ShardLabels(written, class_names(schema, name) if name else [])
     remarks = [remark for remark in (pictures.remark, label.remark) if remark]
     if any(group.large for group in groups):
         largest = max(group.size for group in groups) / 2**20

@@ -5,17 +5,16 @@ A sample is all members of a shard whose names agree up to the first dot of the 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from sys import intern
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from vqcli.data.images.archive import MAX_EXTRA, Kind, Member, members, read_at, resolved
 from vqcli.data.images.base import IMAGE_SUFFIXES
-from vqcli.data.images.labels import Written
-from vqcli.data.images.written import LABEL_NAMES, LabelReader, field_of
+from vqcli.data.images.fields import LABEL_NAMES, field_of, parsed
+from vqcli.data.images.labels import LabelReader, Written
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
@@ -158,15 +157,6 @@ class Choice(NamedTuple):
     pictures: list[Picture]
     left_out: Counter[str]
     remarks: list[str]
-
-
-def parsed(data: bytes) -> dict[str, Any]:
-    """The fields of a JSON member; none where it is no JSON, or holds something else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def chosen(pictures: Sequence[Picture], wanted: str | None) -> Choice:

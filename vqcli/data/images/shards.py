@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
@@ -12,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from vqcli.data.images.base import Source, Told
+from vqcli.data.images.labels import FOLDER
 from vqcli.data.images.splits import (
     SPLITS,
     by_file_name,
@@ -25,14 +25,10 @@ from vqcli.data.location import Location, location, suffix_of
 from vqcli.errors import VqcliError
 from vqcli.parts import PARTS
 from vqcli.registry import resolve
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
-ANYHOW = Reading()
-FOLDER = "folder"
-"""As a label column: the folder that a picture lies in, as its name in the shard tells."""
 SHOWN = 4
 """Folders that a sentence names."""
-_MAGIC = re.compile(r"[*?[]")
 
 
 class ShardSource(Source):
@@ -56,20 +52,23 @@ class ShardSource(Source):
 
     @classmethod
     def open(cls, text: str, reading: Reading) -> Source:
-        return cls.of_files([location(text)], [text], reading, text)
+        return cls.of_files([location(text)], [text], reading, text, text.removesuffix(PurePath(text).name))
 
     @classmethod
-    def of_files(cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str) -> Source:
+    def of_files(
+        cls, files: Sequence[Location], names: Sequence[str], reading: Reading, text: str, above: str = ""
+    ) -> Source:
         """The images of ``files``, which ``text`` named; of a split alone where ``names`` tell splits.
 
-        Raises VqcliError where files of another kind are among them.
+        All names begin with ``above``, which is no part of keys. Raises VqcliError where files of another
+        kind are among them.
         """
         kinds = {suffix_of(name) for name in names}
         if kinds != {cls.SUFFIX}:
             message = f"{text} mixes {' and '.join(sorted(kinds))} files"
             raise VqcliError(message, hint="name one kind: 'folder/*.tar'", reason="input-mixed")
         splits = by_file_name(names) or by_first_folder(names)
-        known, below = present(splits), shard_names(names, text)
+        known, below = present(splits), shard_names(names, above)
         if reading.split and splits:
             wanted = check_split(reading.split, known, text)
             chosen = [i for i, its in enumerate(splits) if its == wanted]
@@ -102,23 +101,13 @@ def reader_of(names: Collection[str]) -> type[ShardSource] | None:
     return min(found, key=lambda kind: not kind.IN_FOLDERS, default=None)
 
 
-def shard_names(names: Sequence[str], text: str = "") -> list[str]:
-    """What stands before the keys of shards: their paths below what a user named, without the ending.
+def shard_names(names: Sequence[str], above: str = "") -> list[str]:
+    """What stands before the keys of shards: their paths below ``above``, without the ending.
 
-    That is below a folder, or below what comes before a glob's first wildcard; of a file alone it is its
-    name. So another shard beside them changes no key.
+    In capitals that stays: there may be ``a.tar`` and ``a.TAR``.
     """
-    magic = _MAGIC.search(text)
-    above = text[: text.rfind("/", 0, magic.start()) + 1] if magic else ""
-    alone = not text or list(names) == [text]
-    below = [PurePath(name).name if alone else name.removeprefix(above) for name in names]
-    return [_without_ending(name) for name in below]
-
-
-def _without_ending(name: str) -> str:
-    """In capitals it stays: there may be ``a.tar`` and ``a.TAR``."""
-    start, ending = os.path.splitext(name)  # noqa: PTH122 (as suffix_of)
-    return start if ending.islower() else name
+    split = [os.path.splitext(name.removeprefix(above)) for name in names]  # noqa: PTH122 (as suffix_of)
+    return [start if ending.islower() else start + ending for start, ending in split]
 
 
 def folder_of(name: str) -> str | None:

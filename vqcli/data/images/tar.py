@@ -8,20 +8,21 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from vqcli.data.images.archive import Damaged
 from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
-from vqcli.data.images.foreign import BEGINNING, check_kind
-from vqcli.data.images.labels import Written, numbered
-from vqcli.data.images.samples import Picture, Place, Shard, chosen, parsed
-from vqcli.data.images.shards import ANYHOW, FOLDER, ShardSource, folder_of, offered, shard_names
-from vqcli.data.images.written import LabelReader, field_of
+from vqcli.data.images.fields import kept, parsed
+from vqcli.data.images.labels import FOLDER, LabelReader, Written, numbered
+from vqcli.data.images.misnamed import BEGINNING, check_kind
+from vqcli.data.images.samples import Picture, Place, Shard, chosen
+from vqcli.data.images.shards import ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
 from vqcli.errors import BadImage, VqcliError
-from vqcli.types import Reading
+from vqcli.types import ANYHOW, Reading
 
 COMPRESSED = {
     ".tar.gz": "gunzip",
@@ -46,7 +47,7 @@ class TarSource(StoredSource, ShardSource):
     ) -> None:
         """Raises VqcliError that names the damaged shard, and how many images before that are good."""
         self.files, self.reading, reader = list(files), reading, LabelReader()
-        names = names or shard_names([str(file) for file in files])
+        names = names or shard_names([PurePath(str(file)).name for file in files])
         shards = [_indexed(Shard(i, file, reading, reader)) for i, file in enumerate(files)]
         left_out = sum((shard.left_out for shard in shards), Counter[str]())
         choice = chosen([p for shard in shards for p in shard.pictures.values()], reading.image_column)
@@ -91,17 +92,15 @@ class TarSource(StoredSource, ShardSource):
         return self._labels[i]
 
     def unlabelled(self) -> int:
-        return int((self._labels.values < 0).sum())
+        return self._labels.unknown()
 
     def extras(self, i: int) -> dict[str, Any]:
         if not self.reading.keep:
             return {}
         fields = parsed(self._bytes(i, self._jsons))
-        found = {name: field_of(fields, name) for name in self.reading.keep}
-        caption = self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip()
-        if "caption" in found and caption:
-            found["caption"] = caption
-        return {name: value for name, value in found.items() if value is not None}
+        if caption := self._bytes(i, self._texts).decode("utf-8-sig", "replace").strip():
+            fields["caption"] = caption
+        return kept(fields, self.reading.keep)
 
     def read(self, i: int) -> bytes:
         return self._bytes(i, self._places)
