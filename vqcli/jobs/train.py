@@ -24,6 +24,7 @@ from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
 from vqcli.training.data import Data
+from vqcli.training.labelled import check_there
 from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
@@ -160,6 +161,7 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     name = recipe_name(options)
     check_is_recipe(name)
     recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
+    check_there(recipe.data.source)  # what was typed, before what follows from it
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe
