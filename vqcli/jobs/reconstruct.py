@@ -71,7 +71,7 @@ def reconstruct(
 
     Raises VqcliError where nothing can be reconstructed, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.device)
+    start, engine = time.monotonic(), Engine(options.device, progress)
     engine.first(partial(check_free, out, (), force=force))
     work = engine.each(lambda: Reconstructing(options, out, engine.local_rank, progress))
     check = partial(check_free, out, work.paths, force=force)

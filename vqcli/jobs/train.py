@@ -52,8 +52,6 @@ class TrainResult:
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
-    flags: str = ""
-    """What a command on the run must say of plugins: `` --plugin mymodule``."""
 
     @property
     def summary(self) -> list[str]:
@@ -113,7 +111,6 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
         total_seconds=total if math.isfinite(total) else None,
         rejected=rejected,
         measured=measured,
-        flags=trainer.flags,
     )
 
 

@@ -244,7 +244,7 @@ def generator_target(folder: Path, asked: Asked) -> Target:
 
 
 def compared_classes(ours: Sequence[str], theirs: Sequence[str], images: str) -> str:
-    """How a generator's classes differ from the images', by name; empty if they do not, or if one has no names."""
+    """How a generator's classes differ from the images', by name; empty if not, or if one has no names."""
     common = sum(number is not None for number in places(ours, theirs))
     if not ours or not theirs or common == len(ours) == len(theirs):
         return ""
