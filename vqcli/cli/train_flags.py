@@ -42,8 +42,10 @@ KEYS = {
     "losses.perceptual=1.0": "perceptual-weight lpips perceptual-loss",
     "data.holdout=0.02": "val-split validation-split val-ratio test-size",
     "data.augment=flip": "random-flip hflip augmentation",
+    "data.labels=false": "no-labels",
+    "data.keep_profile=true": "keep-profile",
 }
-"""Names that other tools have for keys that only ``--set`` reaches, each with a value."""
+"""Names that other tools, and other commands, have for keys that only ``--set`` reaches, each with a value."""
 NEAR, SHOWN = 0.8, 3
 """How like a name must be (difflib), and keys named at most."""
 
