@@ -45,7 +45,7 @@ KEYS = {
     "data.labels=false": "no-labels",
     "data.keep_profile=true": "keep-profile",
 }
-"""Names that other tools, and other commands, have for keys that only ``--set`` reaches, each with a value."""
+"""Names that other tools and commands have for keys that only ``--set`` reaches, each with a value."""
 NEAR, SHOWN = 0.8, 3
 """How like a name must be (difflib), and keys named at most."""
 

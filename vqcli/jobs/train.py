@@ -18,7 +18,7 @@ from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
-from vqcli.jobs.train_words import head
+from vqcli.jobs.train_head import head
 from vqcli.library.references import check_named, newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
