@@ -178,6 +178,8 @@ def test_codes_of_a_codebook_that_has_no_size():
         (("--learning-rate", "1e-4"), "it is called --lr"),
         (("--image_size", "64"), "it is called --size"),
         (("--epochs", "10"), "write --set 'training.steps=10 epochs'"),
+        (("--no-labels",), "write --set data.labels=false"),
+        (("--keep-profile", "--steps", "5"), "write --set data.keep_profile=true"),
         (("--embed-dim=8",), "write --set tokenizer.codebook.width=8"),
         (("--keep", "5"), "for a key of the recipe write --set training.keep=5"),
         (("fvq-16k", "--disc-start=9"), "for a key of the recipe write --set adversarial.disc_start=9"),

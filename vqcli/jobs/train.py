@@ -18,7 +18,7 @@ from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
-from vqcli.jobs.train_words import head
+from vqcli.jobs.train_head import head
 from vqcli.library.references import check_named, newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
@@ -53,8 +53,6 @@ class TrainResult:
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
-    flags: str = ""
-    """What a command on the run must say of plugins: `` --plugin mymodule``."""
 
     @property
     def summary(self) -> list[str]:
@@ -114,7 +112,6 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
         total_seconds=total if math.isfinite(total) else None,
         rejected=rejected,
         measured=measured,
-        flags=trainer.flags,
     )
 
 
