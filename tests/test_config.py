@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from vqcli.config import PartConfig, dump_yaml, override, parse, parse_yaml, quoted, read_yaml
+from vqcli.config import PartConfig, dump_yaml, leaves, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import read_recipe
 
@@ -193,3 +193,8 @@ def test_text_that_is_no_yaml_and_a_dial_that_is_no_name() -> None:
             read_recipe("demo", [f"tokenizer.network={dial}"])
     with pytest.raises(VqcliError, match="seed must be less than 4294967296"):
         read_recipe("demo", ["seed=4294967296"])
+
+
+def test_leaves_have_dotted_keys():
+    nested = {"seed": 0, "data": {"size": [8, 8], "own": {"a": None}}, "losses": {}}
+    assert dict(leaves(nested)) == {"seed": 0, "data.size": [8, 8], "data.own.a": None}

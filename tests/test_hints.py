@@ -218,6 +218,18 @@ def test_a_name_that_is_none_gets_no_list_of_sixty():
             "continue it: vqcli train --plugin 'my m' --resume runs/a",
         ),
         ("Next: vqcli usage-report -m runs/a", "Next: vqcli usage-report --plugin 'my m' -m runs/a"),
+        (
+            "Next: vqcli encode IMAGES -o tokens.npy -m runs/a",
+            "Next: vqcli encode --plugin 'my m' IMAGES -o tokens.npy -m runs/a",
+        ),
+        (
+            "stopped at step 3; to go on: vqcli train --resume runs/a",
+            "stopped at step 3; to go on: vqcli train --plugin 'my m' --resume runs/a",
+        ),
+        (
+            "vqcli reconstruct photos/ -m runs/a -o made",
+            "vqcli reconstruct --plugin 'my m' photos/ -m runs/a -o made",
+        ),
         ("Train it with: vqcli train my.yaml", "Train it with: vqcli train --plugin 'my m' my.yaml"),
         ("stopped; continue with --resume", "stopped; continue with --resume --plugin 'my m'"),
         ("look at the data: vqcli encode lists what is wrong", None),

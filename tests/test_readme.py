@@ -42,3 +42,10 @@ def test_command(command, folder):
     allowed = {0, NOT_ALL_USED} if "--fail-below" in arguments else {0}
     assert done.returncode in allowed, done.stderr
     assert done.stdout
+
+
+def test_python_beside_a_clone_finds_the_package(tmp_path):
+    """As installed: a folder called vqcli that is no package must not hide it."""
+    (tmp_path / "vqcli").mkdir()
+    code = "import vqcli; print(vqcli.__version__)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0

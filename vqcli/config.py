@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -163,6 +163,15 @@ def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
             value = value if other else merged(below, value)
         result[key] = value
     return result
+
+
+def leaves(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested sections by its dotted key, ``a.b``; an empty section has none."""
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield path + key, value
 
 
 def _copy(value: Any) -> Any:

@@ -12,7 +12,6 @@ import importlib.util
 import inspect
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -30,8 +29,6 @@ GROUP = "vqcli.parts"
 ENVIRONMENT = "VQCLI_PLUGINS"
 BROKEN: dict[str, str] = {}
 """Installed plugins that could not be taken, and why."""
-GIVEN: dict[str, str] = {}
-"""Modules of plugins, and what the user called each: a module, or a path."""
 NAMELESS = ("sources", "importers")
 """Kinds without options: the class's own name tells what they are called."""
 
@@ -43,18 +40,7 @@ def allow(*names: str) -> None:
     VqcliError where there is none, it cannot be imported, has no part, or has one whose name is taken.
     """
     for name in names:
-        module = _import(name)
-        _add(module)
-        GIVEN[module.__name__] = name
-
-
-def flags(config: BaseModel, *parts: type | None) -> str:
-    """What a command must say for a configuration's plugins: `` --plugin mymodule``; empty where nothing.
-
-    Plugins that are installed, or named in the environment, need not be said.
-    """
-    said = [GIVEN[name] for name in uses(config, *parts) if name in GIVEN]
-    return "".join(f" --plugin {shlex.quote(name)}" for name in said if name not in named_in_environment())
+        _add(_import(name))
 
 
 def loaded() -> set[str]:

@@ -25,6 +25,7 @@ LINES = {
     "encode": "{top}/images -m {top}/model -o tokens.npy --device cpu --num-workers 0",
     "decode": "{top}/tokens.npy -m {top}/model -o decoded --device cpu",
     "generate": "-m {top}/generator --prompt-class 0 -n 1 -o drawn --device cpu",
+    "reconstruct": "{top}/images -m {top}/model -o reconstructed --device cpu --num-workers 0",
     "usage-report": "{top}/tokens.npy",
     "evaluate": "{top}/model --images {top}/images --metrics psnr --force --device cpu --num-workers 0",
     "prune": "{top}/model -o pruned --tokens {top}/tokens.npy --force",
@@ -34,6 +35,8 @@ LINES = {
     "push": "{top}/nothing owner/name --yes",
     "list": "recipes",
     "new": "demo -o new.yaml",
+    "runs": "{top}/runs",
+    "cache": "ls",
     "check": "{top}/tiny.yaml",
     "doctor": "",
 }
@@ -74,7 +77,8 @@ def top(tmp_path_factory):
     for i in range(4):
         (top / "images" / f"{i}.png").write_bytes(save(Image.fromarray(picture(16, 16)), "PNG"))
     make_generator(top / "generator", make_model(top / "model"))
-    write_recipe(top)
+    (top / "runs" / "a").mkdir(parents=True)
+    (top / "runs" / "a" / "recipe.yaml").write_bytes(write_recipe(top).read_bytes())
     made = run("encode", top / "images", "-m", top / "model", "-o", top / "tokens.npy", "--num-workers", "0")
     assert made.exit_code == 0, made.output
     return top

@@ -7,8 +7,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.cli.said import refused
-from tests.models import make_model
+from tests.models import make_generator, make_model
+from tests.tiny_inception import TinyInception
 from vqcli.cli.app import app
+from vqcli.jobs.evaluation import measuring
 
 QUICK = ("--device", "cpu", "--num-workers", 0)
 
@@ -103,3 +105,13 @@ def test_two_folders_image_by_image(tmp_path):
     value = json.loads(back.stdout)
     assert value["unmatched"][str(tmp_path / "b")] == ["3.bmp"]
     assert [set(each) for each in value["worst"]] == [{"key", "psnr", "ssim"}] * 3
+
+
+def test_other_classes_than_the_generators_are_a_warning(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(measuring, "FidInception", TinyInception)
+    generator = make_generator(tmp_path / "generator", model, names=("ring", "owl", "disc", "cat"))
+    command = ("evaluate", generator, "--images", "demo:4", "-n", 4, "--metrics", "fid", "--force", *QUICK)
+    done = vqcli(*command, "--random-networks")
+    told = "4 of the generator, 10 of demo:4, 2 in common"
+    assert f"warning: classes differ: {told}" in done.stderr
+    assert f"{told}: the numbers compare different classes" in done.stdout

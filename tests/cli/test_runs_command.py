@@ -30,6 +30,12 @@ def test_the_table(tmp_path, monkeypatch):
     assert [row["name"] for row in json.loads(runs("runs", "--json").stdout)] == ["one", "two"]
 
 
+def test_what_no_run_has_gets_no_column(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "one", steps=2000, log=[{"step": 1500}])
+    assert runs().stdout.splitlines()[0].split() == ["run", "trains", "state", "step", "changed", "size"]
+
+
 def test_without_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused(runs(), "runs is no folder with runs", "vqcli train makes runs/")

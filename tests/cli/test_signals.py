@@ -106,7 +106,7 @@ def test_a_whole_group_that_is_told_to_stop_saves_a_checkpoint(tmp_path, number)
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number, said
-    step = int(re.search(r"^stopped at step (\d+); continue with --resume ", said, re.MULTILINE)[1])
+    step = int(re.search(r"^stopped at step (\d+); to go on: vqcli train --resume ", said, re.MULTILINE)[1])
     assert newest_checkpoint(run).name == f"step-{step:08d}"
     assert "Traceback" not in said
 

@@ -153,6 +153,15 @@ def test_what_is_no_recipe_is_told_what_to_type(images, monkeypatch):
     assert vqcli("dmeo").stderr.endswith("did you mean 'demo'?\n")
 
 
+def test_images_that_are_not_there_are_told_before_a_run_that_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "photos").mkdir(parents=True)
+    (tmp_path / "runs" / "photos" / "recipe.yaml").touch()
+    done = vqcli("--data", "photoz/")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: data.source: photoz/ does not exist")
+
+
 def test_codes_of_a_codebook_that_has_no_size():
     for recipe, told in (
         ("fsq-cifar10", "its codes follow from tokenizer.codebook.levels"),
@@ -169,6 +178,8 @@ def test_codes_of_a_codebook_that_has_no_size():
         (("--learning-rate", "1e-4"), "it is called --lr"),
         (("--image_size", "64"), "it is called --size"),
         (("--epochs", "10"), "write --set 'training.steps=10 epochs'"),
+        (("--no-labels",), "write --set data.labels=false"),
+        (("--keep-profile", "--steps", "5"), "write --set data.keep_profile=true"),
         (("--embed-dim=8",), "write --set tokenizer.codebook.width=8"),
         (("--keep", "5"), "for a key of the recipe write --set training.keep=5"),
         (("fvq-16k", "--disc-start=9"), "for a key of the recipe write --set adversarial.disc_start=9"),

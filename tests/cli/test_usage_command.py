@@ -65,6 +65,14 @@ def test_a_check_for_scripts(tokens):
     assert vqcli(*command, 1.5).exit_code == 2
 
 
+def test_codes_seen_once_leave_it_open_whether_a_codebook_is_healthy(tmp_path):
+    ids = np.array([*range(4), *(4 + i % 8 for i in range(76))], np.uint8)
+    np.save(tmp_path / "some.npy", ids.reshape(5, 4, 4))
+    lines = vqcli("usage-report", tmp_path / "some.npy", "--codebook-size", 16).stdout.splitlines()
+    assert "utilization  75.00%  12 of 16 codes" in lines
+    assert lines[-1].startswith("no alarm: 4 codes were not seen, but 4 only once")
+
+
 def test_a_sound_codebook_is_called_healthy(tmp_path):
     np.save(tmp_path / "even.npy", np.arange(256, dtype=np.uint8).reshape(16, 4, 4) % 8)
     done = vqcli("usage-report", tmp_path / "even.npy", "--codebook-size", 8)

@@ -41,7 +41,7 @@ def test_a_stop_says_how_to_go_on():
     go_on = "the same command goes on"
     assert verdict(KeyboardInterrupt(), go_on) == (130, f"stopped; {go_on}", "", "interrupted")
     assert verdict(Interrupted("stopped", signal.SIGHUP), "") == (129, "stopped", "", "interrupted")
-    told = Interrupted("stopped at step 3; continue with --resume r", signal.SIGTERM)
+    told = Interrupted("stopped at step 3; to go on: vqcli train --resume r", signal.SIGTERM)
     assert verdict(told, go_on) == (143, str(told), "", "interrupted")
 
 

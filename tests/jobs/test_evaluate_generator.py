@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.jobs.encoded import pictures
 from tests.jobs.evaluations import Stopper, options
+from tests.models import make_generator
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation import work
 from vqcli.jobs.evaluation.evaluate import evaluate
@@ -82,3 +84,32 @@ def test_classes_are_balanced_or_drawn():
     assert len(set(drawn)) == 5000
     assert drawn == draw_pictures(5000, 10, "random", 0)
     assert drawn != draw_pictures(5000, 10, "random", 1)
+
+
+@pytest.mark.parametrize(
+    ("ours", "folders", "told"),
+    [
+        (["ant", "bee", "cat", "dog"], ["dog", "cat", "bee", "ant"], ""),
+        (["ant", "bee", "cat", "dog"], ["bee", "cat", "emu"], "4 of the generator, 3 of {}, 2 in common"),
+        (["ant", "bee", "cat", "dog"], ["0", "1", "2", "3"], "4 of the generator, 4 of {}, 0 in common"),
+        (
+            ["n01440764", "n01443537", "n01484850", "n01491361"],
+            ["tench", "goldfish"],
+            "4 of the generator, 2",
+        ),
+        ([], ["bee", "cat"], ""),
+        (["ant", "bee", "cat", "dog"], [""], ""),
+    ],
+)
+def test_other_classes_than_those_of_the_images_are_told(tmp_path, tokenizer, ours, folders, told):
+    """Both lists by name, whatever their order; nothing is said where one has no names."""
+    model = make_generator(tmp_path / "generator", tokenizer, names=ours)
+    for i, folder in enumerate(folders):
+        pictures(tmp_path / "images" / folder, [f"{i}.png", f"{i + 10}.png"])
+    found = evaluate(options(model, tmp_path / "images", ("fid",), samples=4))
+    wanted = told.format(tmp_path / "images")
+    assert found.classes.startswith(wanted)
+    assert bool(found.classes) == bool(told)
+    assert [text for name, text in found.rows() if name == "classes"] == (
+        [f"{found.classes}: the numbers compare different classes"] if told else []
+    )

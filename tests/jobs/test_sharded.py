@@ -12,7 +12,8 @@ from tests.jobs.toy_work import UNSAID, Squares, job
 from tests.locks import held_elsewhere
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.jobs.sharded import Work, vacant
+from vqcli.jobs.places import vacant
+from vqcli.jobs.sharded import Work
 
 SUM = sum(k * k for k in range(6))
 

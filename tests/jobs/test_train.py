@@ -316,7 +316,7 @@ def test_a_device_that_is_not_there(tmp_path):
 def test_all_sittings_are_counted(tmp_path):
     run = tmp_path / "run"
     interrupted(run)
-    with pytest.raises(Interrupted, match=f"continue with --resume {run}"):
+    with pytest.raises(Interrupted, match=f"to go on: vqcli train --resume {run}"):
         resume(run, progress=Recorded(5))
     state = json.loads((newest_checkpoint(run) / "state.json").read_text())
     assert (state["sittings"], state["seconds"] > 0) == (2, True)

@@ -175,7 +175,9 @@ def test_signals_and_a_kill(tmp_path):
         result = stop_by(run, number, *(["--resume", run] if seen else [recipe, "--out", run, *LONG]))
         assert result.exit_code == code, result.output
         stopped = int(
-            re.search(r"^stopped at step (\d+); continue with --resume ", result.stderr, re.MULTILINE)[1]
+            re.search(
+                r"^stopped at step (\d+); to go on: vqcli train --resume ", result.stderr, re.MULTILINE
+            )[1]
         )
         assert newest_checkpoint(run).name == f"step-{stopped:08d}"
         assert stopped == len(metrics_lines(run)) > seen

@@ -72,12 +72,14 @@ ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 
 
-SHARED = ("train", "encode", "generate", "evaluate", "build_codebook")
+SHARED = ("train", "encode", "reconstruct", "generate", "evaluate", "build_codebook")
 """Functions of commands that the processes of a launcher share; others work alone."""
 _SAME = "the same command goes on with what is finished"
 GO_ON = {
     "train": "give the same command again, with --resume where the run's folder is there already",
-    **dict.fromkeys(("encode", "decode", "generate", "evaluate", "build_codebook", "pull"), _SAME),
+    **dict.fromkeys(
+        ("encode", "decode", "reconstruct", "generate", "evaluate", "build_codebook", "pull"), _SAME
+    ),
 }
 """What is said of a command that was stopped; a run that has taken steps says more itself."""
 

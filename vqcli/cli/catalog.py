@@ -83,7 +83,10 @@ def _recipes(entries: Sequence[Any]) -> str:
             parts.append(section(heading, ["", "arXiv", ""], rows))
         elif told:
             parts.append(section(heading, ["", ""], [(name, summary) for name, summary, *_ in told]))
-    note = "Next: vqcli train NAME, or vqcli new NAME -o my.yaml for a copy to edit."
+    note = (
+        "Next: vqcli train --data IMAGES (photos), vqcli train (demo), vqcli train NAME, "
+        "or vqcli new NAME -o my.yaml for a copy to edit."
+    )
     return "\n\n".join([*parts, paragraph(note)])
 
 

@@ -167,6 +167,8 @@ def evaluate(
     alone = [len(keys) for keys in result.unmatched.values()]
     if any(alone):
         out.warn(f"images without a partner were left out: {alone[0]:,} measured, {alone[1]:,} of --images")
+    if result.classes:
+        out.warn(f"classes differ: {result.classes}")
     if result.random_networks:
         out.warn(f"{', '.join(result.networks)} had random weights: what they measured means nothing")
     out.warn_rejected(result.rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,9 +32,14 @@ def runs(
     from vqcli.jobs.runs import list_runs
 
     found = list_runs(folder)
-    out.result(
-        found, lambda: table(COLUMNS, map(_row, found)), essential="\n".join(str(run.folder) for run in found)
-    )
+    out.result(found, lambda: _table(found), essential="\n".join(str(run.folder) for run in found))
+
+
+def _table(found: Sequence[RunRow]) -> str:
+    """What was measured of no run has no column: a terminal is narrow."""
+    columns = [column for column in zip(COLUMNS, *map(_row, found), strict=True) if any(column[1:])]
+    head, *rows = zip(*columns, strict=True)
+    return table(head, rows)
 
 
 def _row(run: RunRow) -> tuple[str, ...]:

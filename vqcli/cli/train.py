@@ -210,7 +210,7 @@ def _text(result: TrainResult) -> str:
         lines.append(f"{result.rejected} images were rejected")
     if result.pictures:
         lines.append(f"look at {' and '.join(map(str, result.pictures))}")
-    lines.append(f"Next: vqcli {result.use} -m {result.run}{result.flags}")
+    lines.append(f"Next: vqcli {result.use} -m {result.run}")
     return "\n".join(lines)
 
 

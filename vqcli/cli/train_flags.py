@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
+
+from vqcli.config import leaves
 
 FLAGS = {
     "--steps": "max-steps num-steps train-steps max-train-steps iters iterations max-iters n-steps",
@@ -40,8 +42,10 @@ KEYS = {
     "losses.perceptual=1.0": "perceptual-weight lpips perceptual-loss",
     "data.holdout=0.02": "val-split validation-split val-ratio test-size",
     "data.augment=flip": "random-flip hflip augmentation",
+    "data.labels=false": "no-labels",
+    "data.keep_profile=true": "keep-profile",
 }
-"""Names that other tools have for keys that only ``--set`` reaches, each with a value."""
+"""Names that other tools and commands have for keys that only ``--set`` reaches, each with a value."""
 NEAR, SHOWN = 0.8, 3
 """How like a name must be (difflib), and keys named at most."""
 
@@ -56,7 +60,7 @@ def unknown_flag(flag: str, arguments: Sequence[str]) -> str:
     if name in keys:
         key, _, value = keys[name].partition("=")
         return f"there is no flag {flag}: write {_set(key, value, flag, arguments)}"
-    known = dict(flattened(_recipe(arguments)))
+    known = dict(leaves(_recipe(arguments)))
     found = named_keys(name, known)
     if not found and (near := difflib.get_close_matches(name, flags, n=1, cutoff=NEAR)):
         return f"there is no flag {flag}: did you mean {flags[near[0]]}?"
@@ -90,15 +94,6 @@ def near_keys(name: str, keys: Iterable[str]) -> list[str]:
         last.setdefault(key.rsplit(".", 1)[-1], []).append(key)
     near = difflib.get_close_matches(name.replace("-", "_"), last, n=SHOWN, cutoff=NEAR)
     return [key for word in near for key in last[word]]
-
-
-def flattened(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings by their dotted keys."""
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{path}{key}.")
-        elif not isinstance(value, Mapping):
-            yield path + key, value
 
 
 def _recipe(arguments: Sequence[str]) -> dict[str, Any]:

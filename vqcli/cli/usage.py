@@ -16,7 +16,7 @@ from vqcli.jobs.options import ImageOptions
 
 if TYPE_CHECKING:
     from vqcli.jobs.usage import UsageResult
-    from vqcli.metrics.usage.counts import EntryUsage
+    from vqcli.metrics.usage.counts import EntryUsage, UsageReport
     from vqcli.metrics.usage.facts import Diagnosis
 
 
@@ -88,8 +88,22 @@ def _text(result: UsageResult) -> str:
             paragraph(f"cure: {cause.cure}.", "  "),
         ]
     if result.utilization is not None and not result.diagnosis.causes:
-        lines += ["", paragraph("healthy: about as many codes are used as so many tokens can show")]
+        lines += ["", paragraph(_no_cause(result.usage))]
     return "\n".join(lines + rejections(result.rejected))
+
+
+def _no_cause(usage: UsageReport | None) -> str:
+    """What no alarm means: codes that were seen once count as a sign of as many others (docs/collapse.md)."""
+    from vqcli.metrics.usage.facts import LOW
+
+    if usage is None or usage.utilization >= LOW * usage.uniform_expectation:
+        return "healthy: about as many codes are used as so many tokens can show"
+    once = next((bucket.codes for bucket in usage.histogram if bucket.high == 1), 0)
+    unseen = f"{counted(usage.dead, 'code')} {'was' if usage.dead == 1 else 'were'} not seen"
+    return (
+        f"no alarm: {unseen}, but {once:,} only once, so more images are likely to show more codes: "
+        "count over more to tell"
+    )
 
 
 def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ def _of_the_machine(e: BaseException) -> Verdict | None:
             hint = "vqcli doctor lists what is installed"
             return 1, f"a package cannot be imported: {first}", hint, "environment"
     if isinstance(e, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
-        hint = "try a smaller --batch-size (train: --set training.batch_size)"
+        hint = "try a smaller --batch-size"
         return 1, first or "out of memory", hint, "memory"
     if isinstance(e, RuntimeError) and MACHINE.search(text):
         return 1, first, "check memory, /dev/shm, the disk and ulimit -a; fewer --num-workers need less", "os"

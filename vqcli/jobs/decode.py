@@ -25,6 +25,7 @@ from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.options import DecodeOptions
+from vqcli.jobs.places import check_folder, vacant
 from vqcli.library.aliases import ALIASES, DEFAULT
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import ENVIRONMENT
@@ -92,14 +93,9 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
 
 def check_out(out: Path, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no folder, or holds other files than a job's, unless ``force``."""
-    if out.exists() and not out.is_dir():
-        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
-    if out.is_dir() and not (force or (out / MARK).is_file() or _vacant(out)):
+    check_folder(out)
+    if out.is_dir() and not (force or (out / MARK).is_file() or vacant(out)):
         raise _taken(out, "other files")
-
-
-def _vacant(out: Path) -> bool:
-    return all(entry.name.startswith((".lock", files.TEMPORARY)) for entry in out.iterdir())
 
 
 def _taken(out: Path, what: str) -> VqcliError:
@@ -114,7 +110,7 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
         for left in out.rglob(f"{files.TEMPORARY}*"):
             left.unlink()  # of a writer that was killed
         return True
-    if _vacant(out):
+    if vacant(out):
         files.write_json(path, mark)
         return True
     if not force:

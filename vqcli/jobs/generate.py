@@ -20,8 +20,9 @@ from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.places import check_folder, vacant
 from vqcli.jobs.sampler import IMAGE, Picture, Sampler, weights_hash
-from vqcli.jobs.sharded import Engine, Plan, Work, vacant
+from vqcli.jobs.sharded import Engine, Plan, Work
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent
 
@@ -93,8 +94,7 @@ def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
     if out.suffix.lower() in IMAGE_SUFFIXES | {".npy", ".npz"} and not out.is_dir():
         hint = "give a folder; --npz also makes one file of all images, --tokens-only one of their tokens"
         raise VqcliError(f"{out} is no name of a folder for images", hint=hint, reason="output")
-    if out.exists() and not out.is_dir():
-        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    check_folder(out)
     if npz and (npz.is_dir() or (npz.exists() and not force)):
         raise VqcliError(
             f"{npz} exists already", hint="give another --npz, or --force to replace it", reason="exists"

@@ -10,6 +10,7 @@ import torch
 
 from vqcli.checkpoint.told import Row, layers, layout, network
 from vqcli.checkpoint.told import quantizer as quantizer_of
+from vqcli.config import leaves
 from vqcli.errors import VqcliError
 from vqcli.jobs.check import count
 from vqcli.jobs.finder import Onlooker
@@ -55,7 +56,7 @@ class RecipeOutline:
 
     def listing(self) -> list[Row]:
         """Every key with its value."""
-        return list(_leaves(self.settings))
+        return [(key, str(value)) for key, value in leaves(self.settings)]
 
     def _parts(self) -> list[Row]:
         """What the model is made of, and what it makes."""
@@ -121,11 +122,3 @@ def _adversarial(options: dict[str, Any]) -> str:
 
 def _steps(steps: int | str) -> str:
     return f"{steps:,} steps" if isinstance(steps, int) else steps
-
-
-def _leaves(section: dict[str, Any], path: str = "") -> list[Row]:
-    """Every ``a.b`` with its value."""
-    found: list[Row] = []
-    for key, value in section.items():
-        found += _leaves(value, f"{path}{key}.") if isinstance(value, dict) else [(path + key, str(value))]
-    return found

@@ -27,8 +27,9 @@ from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.evaluation.work import finite
 from vqcli.jobs.options import ImageOptions
+from vqcli.jobs.places import check_folder, vacant
 from vqcli.jobs.sampler import weights_hash
-from vqcli.jobs.sharded import Engine, Plan, Work, vacant
+from vqcli.jobs.sharded import Engine, Plan, Work
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import check_named
 from vqcli.nn.precision import autocast
@@ -71,7 +72,7 @@ def reconstruct(
 
     Raises VqcliError where nothing can be reconstructed, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.device)
+    start, engine = time.monotonic(), Engine(options.device, progress)
     engine.first(partial(check_free, out, (), force=force))
     work = engine.each(lambda: Reconstructing(options, out, engine.local_rank, progress))
     check = partial(check_free, out, work.paths, force=force)
@@ -98,8 +99,7 @@ def check_free(out: Path, paths: Sequence[str], *, force: bool) -> None:
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
         message = f"{out} is no name of a folder for images"
         raise VqcliError(message, hint="give a folder: -o reconstructed", reason="output")
-    if out.exists() and not out.is_dir():
-        raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
+    check_folder(out)
     if not out.exists() or (out / MARK).is_file() or vacant(out):
         return
     if not force:

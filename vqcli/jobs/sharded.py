@@ -123,11 +123,6 @@ def _short(value: Any) -> str:
     return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
-def vacant(folder: Path) -> bool:
-    """Whether a folder holds nothing but a lock and what a killed job left unfinished."""
-    return all(path.name == ".lock" or path.name.startswith(files.TEMPORARY) for path in folder.iterdir())
-
-
 class Engine:
     """Has work done by this process, or by all that a launcher has started: each makes the same calls."""
 

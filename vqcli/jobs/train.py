@@ -18,12 +18,13 @@ from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
-from vqcli.jobs.train_words import head
+from vqcli.jobs.train_head import head
 from vqcli.library.references import check_named, newest_checkpoint
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
 from vqcli.training.data import Data
+from vqcli.training.labelled import check_there
 from vqcli.training.loop import Trainer
 from vqcli.training.recipe import Recipe, read_recipe
 from vqcli.training.resume import restore
@@ -52,8 +53,6 @@ class TrainResult:
     rejected: int
     measured: dict[str, Any]
     """Measurements on held-out images."""
-    flags: str = ""
-    """What a command on the run must say of plugins: `` --plugin mymodule``."""
 
     @property
     def summary(self) -> list[str]:
@@ -113,7 +112,6 @@ def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainRes
         total_seconds=total if math.isfinite(total) else None,
         rejected=rejected,
         measured=measured,
-        flags=trainer.flags,
     )
 
 
@@ -160,6 +158,7 @@ def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
     name = recipe_name(options)
     check_is_recipe(name)
     recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
+    check_there(recipe.data.source)  # what was typed, before what follows from it
     run = Run(options.out or RUNS / Path(name).stem)
     check_free(run)
     return run, recipe

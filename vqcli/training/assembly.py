@@ -11,9 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-from vqcli.data.images.open import claimant
 from vqcli.errors import VqcliError
-from vqcli.plugins import flags
 from vqcli.training.data import Data
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
@@ -43,8 +41,6 @@ class Assembly:
         self.began, self.before, self.sittings = time.monotonic(), 0.0, 1
         self.rejected: set[str] = set()
         self.measured: dict[str, Any] = {}
-        self.flags = flags(recipe, claimant(recipe.data.source))
-        """What a command on the run must say of plugins."""
         self.left: Callable[[], float | None] = lambda: None
         """Seconds until the last step, as far as they are known."""
         self.onlook: Callable[[], None] = lambda: None

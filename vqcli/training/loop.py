@@ -152,8 +152,7 @@ class Trainer(Assembly):
                 save(self)
         if stop:
             raise Interrupted(
-                f"stopped at step {self.step}; "
-                f"to go on: vqcli train --resume {quote(str(self.run.folder))}{self.flags}",
+                f"stopped at step {self.step}; to go on: vqcli train --resume {quote(str(self.run.folder))}",
                 stopped[0] if stopped else signal.SIGTERM,
             )
 

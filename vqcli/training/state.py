@@ -7,7 +7,6 @@ A checkpoint holds ``config.json`` and ``model.safetensors`` as a model folder d
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import vqcli
+from vqcli.config import leaves
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import Recipe, parse_recipe
 from vqcli.training.shard import placed
@@ -129,12 +129,4 @@ def fixed_settings(recipe: Recipe) -> dict[str, Any]:
     del raw["data"]["num_workers"]
     for loss in raw.get("losses", {}).values():
         loss.pop("weights", None)  # where a network's weights lie; that they are the same is checked
-    return dict(_leaves(raw))
-
-
-def _leaves(section: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield path + key, value
+    return dict(leaves(raw))

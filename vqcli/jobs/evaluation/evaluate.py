@@ -213,6 +213,7 @@ def conclude(
         counts=counts,
         worst=worst(prepared.stretches[0], total),
         unmatched=target.unmatched,
+        classes=target.classes,
         rejected=rejected,
         seconds=seconds,
         images_per_second=worked / seconds if worked else None,

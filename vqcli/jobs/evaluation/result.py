@@ -46,6 +46,8 @@ class EvaluateResult:
     """Where images are compared one by one: key and numbers of those that came out worst, first of all."""
     unmatched: dict[str, list[str]]
     """Keys of images without a partner, by what named them, where those of two sets are compared."""
+    classes: str
+    """How many classes a generator and its reference have, and have in common, where these differ by name."""
     rejected: list[dict[str, str]]
     """Images that could not be used: ``key``, ``reason``, and ``of`` which stretch of work."""
     seconds: float
@@ -65,6 +67,11 @@ class EvaluateResult:
             ("images", counts + (f" of {self.reference}" if reconstructs else "")),
             *([("against", self.reference)] if self.reference and not reconstructs else []),
             ("preparation", self.preparation),
+            *(
+                [("classes", f"{self.classes}: the numbers compare different classes")]
+                if self.classes
+                else []
+            ),
             *(("no partner", f"{len(keys):,} of {what}") for what, keys in self.unmatched.items() if keys),
             *((self.titles[name], self._told(name)) for name, x in self.results.items() if x is not None),
             *((self._title(name), f"not measured: {why}") for name, why in self.unmeasured.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.classes import places
 from vqcli.data.images.base import Source
 from vqcli.data.images.npz import COUNT, NETWORK, RESIZING, NpzSource, read_statistics, read_word
 from vqcli.data.images.open import open_source
@@ -55,6 +56,8 @@ class Target:
     """Of a tokenizer."""
     unmatched: dict[str, list[str]] = field(default_factory=dict)
     """Keys of images that were to be compared one by one and have no partner, by what named them."""
+    classes: str = ""
+    """How a generator's classes differ from those of the images it is measured against, in words."""
 
     @property
     def reconstructs(self) -> bool:
@@ -162,9 +165,9 @@ def paired_target(asked: Asked) -> Target:
         raise VqcliError(message, hint="without --strict it is left out and told", reason="input-missing")
     how = work.matched.how
     how += f", measured at {size[0]}x{size[1]} (bicubic)" if size else ", as they are"
-    places = {"samples": place(options.target), "reference": place(options.images or "")}
+    where = {"samples": place(options.target), "reference": place(options.images or "")}
     unmatched = {options.target: alone[0], f"--images {options.images}": alone[1]}
-    return Target("images", [work], preparation=how, plan=places | {"eval_size": size}, unmatched=unmatched)
+    return Target("images", [work], preparation=how, plan=where | {"eval_size": size}, unmatched=unmatched)
 
 
 def place(text: str) -> list[Any]:
@@ -234,7 +237,18 @@ def generator_target(folder: Path, asked: Asked) -> Target:
     how = f"{protocol.labels} classes, {sides}, seed {options.seed}, {settings}"
     own = {"tokenizer": weights_hash(tokenizer), "eval_size": options.eval_size}
     target = Target("generator", [Samples(sampler, options, protocol)], folder, how, own)
+    if asked.images:
+        named = sampler.classes[: sampler.generator.config.classes]
+        target.classes = compared_classes(named, asked.images.classes, options.images or "")
     return _against(target, asked)
+
+
+def compared_classes(ours: Sequence[str], theirs: Sequence[str], images: str) -> str:
+    """How a generator's classes differ from the images', by name; empty if not, or if one has no names."""
+    common = sum(number is not None for number in places(ours, theirs))
+    if not ours or not theirs or common == len(ours) == len(theirs):
+        return ""
+    return f"{len(ours):,} of the generator, {len(theirs):,} of {images}, {common:,} in common"
 
 
 def _against(target: Target, asked: Asked) -> Target:
