@@ -50,8 +50,7 @@ def folder(tmp_path_factory):
     resumed = vqcli(*train, "--resume", "--set", "training.steps=4")
     assert resumed.exit_code == 0, resumed.output
     assert "at step 2 of 4" in resumed.stderr
-    named = [f"--plugin {FOLDER / name}.py" for name in NAMED]
-    assert f"-m {folder / 'run'} {' '.join(named)}" in resumed.stdout  # what is typed next works
+    assert f"vqcli encode {' '.join(map(str, PLUGINS))} IMAGES" in resumed.stdout  # what is typed next works
     return folder
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vqcli.door.tokenizer import TokenizerModel
     from vqcli.door.tokens import TokenSet, read_tokens
     from vqcli.door.usage import usage
-    from vqcli.errors import BadImage, VqcliError
+    from vqcli.errors import BadImage, Interrupted, VqcliError
     from vqcli.importers.options import ImportOptions
     from vqcli.jobs.build_codebook import build_codebook
     from vqcli.jobs.decode import decode as decode_tokens
@@ -74,6 +74,7 @@ _LAZY = {
     "push": "vqcli.jobs.push:push",
     "allow_plugins": "vqcli.plugins:allow",
     "BadImage": "vqcli.errors:BadImage",
+    "Interrupted": "vqcli.errors:Interrupted",
     "VqcliError": "vqcli.errors:VqcliError",
 }
 """Where each public name lies; the imports above tell type checkers the same."""
@@ -90,6 +91,7 @@ __all__ = [
     "ImageOptions",
     "ImageTokens",
     "ImportOptions",
+    "Interrupted",
     "Pictures",
     "PruneOptions",
     "TokenSet",

@@ -153,7 +153,7 @@ def test_latents_are_measured_in_whole_batches_before_training(tokenizers, tmp_p
     progress = Stretches()
     settings = ("training.accumulate=2", "training.batch_size=32", "training.steps=2")
     start(tmp_path / "run", "toy_flow", tokenizers, *settings, progress=progress)
-    assert progress.begun == [["measure latents", 4, "batches", 4], ["train", 2, "steps", 2]]
+    assert progress.begun[:2] == [["measure latents", 4, "batches", 4], ["train", 2, "steps", 2]]
 
 
 def test_the_average_is_measured_with_latents_as_they_are_learned(tokenizers, tmp_path):

@@ -264,7 +264,7 @@ def test_a_damaged_or_missing_model_is_no_start(tmp_path, runs):
 def test_training_and_its_average_start_from_the_weights(tmp_path, runs):
     progress = Recorded()
     start(tmp_path / "run", *STILL, "training.average=0.5", f"init={runs()}", progress=progress)
-    assert progress.said == [f"starting from {newest_checkpoint(runs())}"]
+    assert progress.said[0] == f"starting from {newest_checkpoint(runs())}"
     ours, theirs = tensors(tmp_path / "run"), tensors(runs())
     for kind in ("model", "average"):
         weights = {name for name in ours if name.startswith(f"{kind}.safetensors encoder.")}
@@ -283,7 +283,7 @@ def test_resumed_without_the_model_it_started_from(tmp_path, runs):
     shutil.rmtree(tmp_path / "first")
     progress = Recorded()
     resume(tmp_path / "run", progress=progress)
-    assert progress.said == [f"resuming {tmp_path / 'run'} at step 2 of 6"]
+    assert f"resuming {tmp_path / 'run'} at step 2 of 6" in "\n".join(progress.said)
     assert_same(tmp_path / "run", tmp_path / "whole")
     with pytest.raises(VqcliError, match=f"the recipe changed since the checkpoint: init .* -> {runs()}$"):
         resume(tmp_path / "run", f"init={runs()}")

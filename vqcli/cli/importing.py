@@ -126,9 +126,9 @@ def import_file(
 
 def _text(result: ImportResult) -> str:
     record = result.record
-    places = [f"'{place}'" for place in (record["inside"], record["container"]) if place]
+    places = [f"'{place}'" for place in (record.get("inside", ""), record["container"]) if place]
     where = " of ".join([*places, record["file"]])
-    most = sorted(record["left_out"].items(), key=lambda item: -item[1])[:6]
+    most = sorted(record.get("left_out", {}).items(), key=lambda item: -item[1])[:6]
     others = ", ".join(f"{count:,} tensors under '{name}'" for name, count in most)
     rows = [
         ("folder", result.out),
