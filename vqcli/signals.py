@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ STOPPING = tuple(
 """All are taken alike; other systems than Unix have the first two."""
 GRACE = 20
 """Seconds that a worker process goes on after it was asked to end, since its parent may need a last batch."""
+AGAIN = 0.05
+"""Seconds after which a signal is sent again that was lost."""
 received: list[int] = []
 """Signals that ``stop_at_once`` has heard: what they raise can become another error on its way."""
 
@@ -32,11 +36,22 @@ def stop_at_once() -> None:
     """Let a signal raise Interrupted wherever the main thread is."""
     for number in heard():
         signal.signal(number, _stop)
+    sys.unraisablehook = _raise_later
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     received.append(number)
     raise Interrupted("stopped", number)
+
+
+def _raise_later(told: Any) -> None:
+    """Send a signal again that came where Python drops what is raised: while it forks, or frees an object."""
+    if not isinstance(told.exc_value, Interrupted):
+        sys.__unraisablehook__(told)
+        return
+    again = threading.Timer(AGAIN, os.kill, [os.getpid(), told.exc_value.signal])
+    again.daemon = True
+    again.start()
 
 
 def end_quietly() -> None:

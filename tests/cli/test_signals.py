@@ -76,6 +76,44 @@ def test_what_nohup_ignores_stays_ignored(tmp_path, model):
     assert process.returncode == 143
 
 
+LOST = """
+import os, signal, sys, time
+from vqcli import signals
+from vqcli.errors import Interrupted
+
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sum(range(1000))
+
+signals.stop_at_once()
+try:
+    Freed()
+    time.sleep(30)
+except Interrupted as e:
+    sys.exit(128 + e.signal)
+"""
+
+
+def test_a_signal_that_comes_where_python_drops_what_is_raised_is_not_lost():
+    """While an object is freed, or a process is forked to read images."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGUSR1, "")
+
+
+def test_a_stopped_reconstruct_says_how_to_go_on(tmp_path, model):
+    out = tmp_path / "again"
+    command = ["reconstruct", "demo:2000", "-m", model, "-o", out, "--device", "cpu", "-b", "4"]
+    process = launch(*command, "--num-workers", "0")
+    until(lambda: out.exists() and any(out.rglob("*.png")), process)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert said.splitlines()[-1] == "stopped; the same command goes on with what is finished"
+
+
 @pytest.mark.parametrize("seconds", [0.15, 0.5, 1.0])
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_ctrl_c_while_modules_are_loaded(tmp_path, model, seconds, form):

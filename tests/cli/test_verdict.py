@@ -18,6 +18,11 @@ from vqcli.errors import Interrupted
             "memory",
         ),
         (
+            RuntimeError("[x] DefaultCPUAllocator: can't allocate: you tried to allocate 32000000000 bytes."),
+            "out of memory: 32 GB were asked for at once",
+            "memory",
+        ),
+        (
             RuntimeError("unable to open shared memory object </torch_1>"),
             "unable to",
             "os",

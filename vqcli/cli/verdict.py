@@ -47,8 +47,9 @@ def _of_the_machine(e: BaseException) -> Verdict | None:
             hint = "vqcli doctor lists what is installed"
             return 1, f"a package cannot be imported: {first}", hint, "environment"
     if isinstance(e, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
-        hint = "try a smaller --batch-size"
-        return 1, first or "out of memory", hint, "memory"
+        asked = re.search(r"tried to allocate (\d+) bytes", text)
+        said = f"out of memory: {int(asked[1]) / 1e9:,.3g} GB were asked for at once" if asked else first
+        return 1, said or "out of memory", "try a smaller --batch-size", "memory"
     if isinstance(e, RuntimeError) and MACHINE.search(text):
         return 1, first, "check memory, /dev/shm, the disk and ulimit -a; fewer --num-workers need less", "os"
     if isinstance(e, RuntimeError) and (name.startswith("Dist") or APART.search(text)):
