@@ -220,8 +220,9 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
     if not batches_per_epoch(data.images, plan):
         passes = recipe.training.accumulate * world
         largest = data.images // passes * passes
+        there = "1 training image does" if data.images == 1 else f"{data.images:,} training images do"
         raise VqcliError(
-            f"{data.images} training images do not fill one batch of {recipe.training.batch_size}",
+            f"{there} not fill one batch of {recipe.training.batch_size}",
             hint="add images" + (f", or lower --batch-size, to {largest} at most" if largest else ""),
             reason="input-empty",
         )
