@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import CHOOSING, READING, Before, Group
-from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ImagesArg, forcing, option, parse_pixels
+from vqcli.cli.options import BatchSizeOpt, DeviceOpt, ImagesArg, forcing, option, size_option
 from vqcli.cli.output import Out
 from vqcli.cli.text import counted, fields, rejections
 from vqcli.jobs.options import CodebookOptions, FeatureOptions
@@ -51,16 +51,9 @@ FEATURES = Group(
                 default="4; of pixels 1",
             ),
         ],
-        "size": Annotated[
-            Any,
-            option(
-                "--size",
-                parser=parse_pixels,
-                metavar="N|HxW",
-                help="Size of the images in pixels, height before width.",
-                default="the features' own",
-            ),
-        ],
+        "size": size_option(
+            "Size of the images in pixels, height before width.", default="the features' own"
+        ),
         **CHOOSING,
         "batch_size": BatchSizeOpt,
         "device": DeviceOpt,

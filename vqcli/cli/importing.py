@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqcli.cli.groups import Before, Group
-from vqcli.cli.options import complete_model, forcing, option, parse_pixels
+from vqcli.cli.options import complete_model, forcing, option, size_option
 from vqcli.cli.output import Out
 from vqcli.cli.text import fields
 from vqcli.importers.options import ImportOptions, Metric
@@ -36,16 +36,10 @@ UNTOLD = Group(
                 default="as published",
             ),
         ],
-        "size": Annotated[
-            Any,
-            option(
-                "--size",
-                parser=parse_pixels,
-                metavar="N|HxW",
-                help="Pixels of the images it was trained on, height before width.",
-                default="as published; a generator's 256",
-            ),
-        ],
+        "size": size_option(
+            "Pixels of the images it was trained on, height before width.",
+            default="as published; a generator's 256",
+        ),
         "scales": Annotated[
             Any,
             option(

@@ -104,6 +104,14 @@ SizeOpt = Annotated[
         default="the model's",
     ),
 ]
+
+
+def size_option(help: str, *, default: str) -> Any:
+    """``--size`` where all images are of one size; its ``default`` in words."""
+    flag = option("--size", parser=parse_pixels, metavar="N|HxW", help=help, default=default)
+    return Annotated[Any, flag]
+
+
 SamplingOpt = Annotated[
     list[str] | None,
     option(

@@ -22,7 +22,7 @@ from vqcli.cli.options import (
     SplitOpt,
     complete_model,
     option,
-    parse_pixels,
+    size_option,
 )
 from vqcli.cli.output import UNCLEAN, Out
 from vqcli.jobs.options import TrainOptions
@@ -120,16 +120,7 @@ ASKED = Group(
         "split": SplitOpt,
         "image_column": ImageColumnOpt,
         "label_column": LabelColumnOpt,
-        "size": Annotated[
-            Any,
-            option(
-                "--size",
-                parser=parse_pixels,
-                metavar="N|HxW",
-                help="Size of the images in pixels.",
-                default="the recipe's",
-            ),
-        ],
+        "size": size_option("Size of the images in pixels.", default="the recipe's"),
         "codes": Annotated[
             int | None, option("--codes", min=1, metavar="K", help="Entries of the codebook.")
         ],

@@ -23,12 +23,13 @@ from vqcli.errors import VqcliError
 CUT = "download it again, and compare its size and SHA-256 with its source"
 """What helps with a damaged file."""
 CONVERT = (
-    "save its weights alone where it was made: "
+    "save its weights alone where it was made, for this runs what the file holds: "
     "safetensors.torch.save_file(torch.load(FILE, weights_only=False)['state_dict'], 'model.safetensors')"
 )
 """What helps with a file that holds too much."""
 WHOLE = (
-    "it is a whole model with its code's classes: save its weights alone where that code is: "
+    "it is a whole model with its code's classes: save its weights alone where that code is, "
+    "for this runs it: "
     "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt')"
 )
 """What helps where a module was saved and not its weights."""
