@@ -58,7 +58,7 @@ def captioned(monkeypatch):
 @pytest.mark.parametrize("out", ["t.npy", "t"])
 def test_fields_that_are_kept(captioned, model, tmp_path, out):
     result = encode(options("solid:6", model, keep=("caption", "n")), tmp_path / out)
-    assert result.kept == {"caption": 3, "n": 6}
+    assert result.extras == {"caption": 3, "n": 6}
     found = vqcli.read_tokens(tmp_path / out)
     assert found.extras[:2] == [{"n": 0}, {"caption": "Bild 1: grün", "n": 1}]
     assert len(found.extras) == 6
@@ -68,12 +68,12 @@ def test_fields_that_are_kept(captioned, model, tmp_path, out):
 
 def test_every_view_of_an_image_has_its_fields(captioned, model, tmp_path):
     asked = options("solid:3", model, keep=("caption",), augment="flip")
-    assert encode(asked, tmp_path / "t.npy").kept == {"caption": 1}
+    assert encode(asked, tmp_path / "t.npy").extras == {"caption": 1}
     assert [len(fields) for fields in vqcli.read_tokens(tmp_path / "t.npy").extras] == [0, 0, 1, 1, 0, 0]
 
 
 def test_nothing_is_kept_unasked(captioned, model, tmp_path):
-    assert encode(options("solid:3", model), tmp_path / "t.npy").kept == {}
+    assert encode(options("solid:3", model), tmp_path / "t.npy").extras == {}
     side = json.loads((tmp_path / "t.json").read_text())
     assert not {"keep", "extras"} & side.keys()
     assert vqcli.read_tokens(tmp_path / "t.npy").extras == [{}] * 3

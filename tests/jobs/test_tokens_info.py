@@ -78,7 +78,7 @@ def test_captions_that_were_kept_are_counted(tmp_path, model, monkeypatch):
     for form in ("t.npy", "t"):
         encode(options("solid:6", model, keep=("caption", "n")), tmp_path / form)
         found = describe(str(tmp_path / form))
-        assert found.kept == {"caption": 3, "n": 6}
+        assert found.extras == {"caption": 3, "n": 6}
         assert dict(found.rows())["kept caption"] == "of 3 images"
 
 

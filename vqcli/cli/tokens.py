@@ -115,7 +115,7 @@ def _text(result: EncodeResult) -> str:
     if result.images_per_second:
         what += f", {result.images_per_second:,.1f} images/s"
     listing = result.out.with_suffix(".json") if result.out.suffix == ".npy" else result.out / "index.json"
-    kept = [f"kept {name} of {count:,} images" for name, count in result.kept.items()]
+    kept = [f"kept {name} of {count:,} images" for name, count in result.extras.items()]
     bad = rejections(result.rejected, f"rejected, all in {listing}")
     return "\n".join([f"{result.out}  {what}, model {result.model}", *kept, *bad])
 

@@ -44,7 +44,7 @@ class EncodeResult:
     seconds: float
     width: int | None = None
     """Of latents; None where tokens are kept."""
-    kept: dict[str, int] = field(default_factory=dict)
+    extras: dict[str, int] = field(default_factory=dict)
     """Fields that were to be kept, and how many images have each."""
     told: Told = field(default_factory=Told)
     """What was left out, and how the images were read."""
@@ -81,7 +81,7 @@ def encode(
         getattr(encoder.info, "codebook_size", 0),
         time.monotonic() - start,
         getattr(encoder.info, "width", None),
-        {name: count // encoder.views for name, count in index.get("kept", {}).items()},
+        {name: count // encoder.views for name, count in index.get("extras", {}).items()},
         encoder.images.told,
         speed,
     )

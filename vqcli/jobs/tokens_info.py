@@ -42,7 +42,7 @@ class EncodedInfo:
     """Images of each class, by its name or else its number."""
     unlabelled: int
     """Images without a class."""
-    kept: dict[str, int]
+    extras: dict[str, int]
     """Fields that were kept with them, and how many images have each."""
     rejected: int
     """Inputs that could not be used."""
@@ -69,7 +69,7 @@ class EncodedInfo:
             ("preprocessing", self.preprocessing or "not told"),
             ("fingerprint", f"{self.fingerprint} (of the tokenizer)" if self.fingerprint else "not told"),
             ("classes", classes(self.classes, self.unlabelled)),
-            *((f"kept {name}", f"of {count:,} images") for name, count in self.kept.items()),
+            *((f"kept {name}", f"of {count:,} images") for name, count in self.extras.items()),
             *([("rejected", f"{self.rejected:,} inputs")] if self.rejected else []),
         ]
 
@@ -98,7 +98,7 @@ def describe_tokens(path: Path, of: Of) -> EncodedInfo:
         info.fingerprint,
         info.preprocessing,
         *_counted(labels, info.classes, info.views),
-        {name: count // info.views for name, count in index.get("kept", {}).items()},
+        {name: count // info.views for name, count in index.get("extras", {}).items()},
         len(index.get("rejected", [])),
         sum(each.stat().st_size for each in path.iterdir() if each.is_file()),
     )

@@ -241,7 +241,7 @@ def totals(folder: Path, shards: int, info: Any) -> dict[str, Any]:
                 rejected.append({name: line[name] for name in ("key", "reason", "detail") if line.get(name)})
     grid = [list(side) for side in next(iter(grids))] if len(grids) == 1 else None
     found = {"shards": shards, "encoded": encoded, "rejected": rejected, "grid": grid}
-    return found | {"kept": kept} if kept else found
+    return found | {"extras": kept} if kept else found
 
 
 def write_index(folder: Path, index: dict[str, Any], of: Of = "tokens") -> None:
