@@ -1,0 +1,1 @@
+"""Whether what vqcli promises of faults, damage and hostile input holds: ``python -m tests.reliability``."""
