@@ -150,3 +150,156 @@ def test_a_folder_that_cannot_be_read_is_written_to(tmp_path):
     finally:
         tmp_path.chmod(0o700)
     assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (files.read_bytes, files.read_json, files.sha256, files.check_header):
+        with pytest.raises(VqcliError, match="is no regular file"):
+            read(tmp_path / "pipe")
+    with pytest.raises(VqcliError, match="is no regular file"):
+        files.write_text(tmp_path / "pipe", "x")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(VqcliError, match="Is a directory"):
+        files.read_bytes(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_what_the_machine_refuses_is_tried_again_and_is_not_absent(tmp_path, monkeypatch, number):
+    files.write_text(tmp_path / "a", "x")
+    real, left = os.open, [1]
+
+    def refusing(path, *rest, **named):
+        if str(path).endswith("a") and left[0]:
+            left[0] -= 1
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert files.read_text(tmp_path / "a") == "x"
+    left[0] = 9
+    with pytest.raises(VqcliError, match=f"cannot read .*{os.strerror(number)}") as told:
+        files.read_text(tmp_path / "a")
+    assert told.value.reason == "os"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": 1, "a": 2}',
+        b"[NaN]",
+        b"[1e999]",
+        b"[" * 100_000,
+        b'"\xff"',
+        b"[" + b"9" * 5000 + b"]",
+    ],
+)
+def test_json_that_is_none(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(VqcliError, match="no readable JSON") as told:
+        files.read_json(tmp_path / "a.json")
+    assert told.value.reason == "damaged"
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    assert files.read_bytes(tmp_path / "a", 100) == b"x" * 100
+    with pytest.raises(VqcliError, match="more than 99 bytes"):
+        files.read_bytes(tmp_path / "a", 99)
+
+
+def test_a_bad_line_is_told(tmp_path):
+    (tmp_path / "a").write_bytes(b'{"a": 1}\n{"a\n[3]\n{"a": 2}\n{"a": ')
+    bad = []
+    assert list(files.read_lines(tmp_path / "a", bad.append)) == [{"a": 1}, {"a": 2}]
+    assert bad == [2, 3]
+    with pytest.raises(VqcliError, match="line 2 of"):
+        list(files.read_lines(tmp_path / "a"))
+
+
+def test_a_line_that_never_ends_is_one_bad_line(tmp_path):
+    (tmp_path / "a").write_bytes(b'{"a": 1}\n' + b"x" * (5 << 20) + b'\n{"a": 2}\n')
+    bad = []
+    assert list(files.read_lines(tmp_path / "a", bad.append)) == [{"a": 1}, {"a": 2}]
+    assert bad == [2]
+
+
+def test_every_flipped_bit_of_a_sealed_file_is_noticed_or_changes_nothing(tmp_path):
+    path, value = tmp_path / "a.json", {"keys": ["a/b.png", "c"], "n": 3, "x": 0.25, "none": None}
+    files.write_sealed(path, value)
+    assert files.read_sealed(path) == value
+    data = path.read_bytes()
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            read = files.parse_sealed(bytes(changed), path)
+        except VqcliError:
+            continue
+        assert {name: read[name] for name in value} == value, bit
+
+
+def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("VQCLI_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "a"
+    path.write_bytes(bytes(5 << 20))
+    first = files.hash_of(path)
+    assert not list((tmp_path / "cache").rglob("*.json"))  # it has just changed: its times do not tell
+    monkeypatch.setattr("vqcli.files.hashes.STILL", -10.0)
+    assert files.hash_of(path) == first
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    files.write_json(memory, [*files.read_json(memory)[:-1], "remembered"])
+    assert files.hash_of(path) == "remembered"
+    assert files.hash_of(path, again=True) == first
+    path.write_bytes(b"\1" + bytes((5 << 20) - 1))
+    assert files.hash_of(path) == files.sha256(path) != first
+
+
+def test_one_process_makes_a_file(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from vqcli import files; from vqcli.errors import VqcliError\n"
+        "try:\n    with files.claimed(Path(sys.argv[1])): print('made')\nexcept VqcliError as e: print(e.reason)"
+    )
+
+    def other():
+        return subprocess.run(
+            [sys.executable, "-c", script, tmp_path / "out"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    (tmp_path / ".tmp-0123abcd-out").write_text("left by a kill")
+    (tmp_path / ".tmp-0123abcd-other").write_text("another's")
+    with files.claimed(tmp_path / "out"):
+        assert other() == "locked"
+        assert names_in(tmp_path) == [".lock-out", ".tmp-0123abcd-other"]
+    assert other() == "made"
+    assert names_in(tmp_path) == [".tmp-0123abcd-other"]
+
+
+def test_cleaning_leaves_what_a_living_writer_is_at(tmp_path):
+    script = "import sys; from pathlib import Path; from vqcli import files; files.clean(Path(sys.argv[1]))"
+    with files.writing(tmp_path / "a") as file, files.writing_folder(tmp_path / "b"):
+        file.write(b"x")
+        subprocess.run([sys.executable, "-c", script, tmp_path], check=True)
+        assert len(names_in(tmp_path)) == 2
+    assert names_in(tmp_path) == ["a", "b"]
+
+
+def test_a_folder_is_replaced_without_a_moment_without_one(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    for text in ("old", "new"):
+        with files.writing_folder(folder) as unfinished:
+            files.write_text(unfinished / "a", text)
+        assert (folder / "a").read_text() == text
+        monkeypatch.setattr(type(folder), "rename", None)  # the exchange needs none
+    assert names_in(tmp_path) == ["model"]
+
+
+def test_without_exchange_a_folder_is_replaced_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("vqcli.files.folders._exchanged", lambda one, other: False)
+    for text in ("old", "new"):
+        with files.writing_folder(tmp_path / "model") as unfinished:
+            files.write_text(unfinished / "a", text)
+    assert (tmp_path / "model" / "a").read_text() == "new"
+    assert names_in(tmp_path) == ["model"]

@@ -38,7 +38,7 @@ class Part(ABC):
         """All trials, cheap to list. ``base`` is a folder that stays: models and undisturbed results that
         trials start from are made there, once, and never changed by a trial."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most parts leave nothing)
         """End what trials have left running."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
+from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.importers.pickles import CONVERT, CUT, check_zip, unpickle
 from vqcli.importers.shards import check_keys, is_index, parts, read_index
@@ -31,8 +30,6 @@ WRAPPED = re.compile(
 """What data parallelism, compilation and sharding put before the keys of a model or of a part of it."""
 DEEPEST, MOST_LISTED = 3, 8
 """Containers that lie in each other, and places of a list that are looked at."""
-MOST_TENSORS, LONGEST_HEADER = 50_000, 16 << 20
-"""Of any file that is read, and bytes of a safetensors header."""
 UNPACK, ELSEWHERE = "unpack it first", "save its weights where it was made, as a .pt or .safetensors file"
 OTHERS = {
     b"version https://git-lfs": ("is a pointer of Git LFS, not the file itself", "git lfs pull fetches that"),
@@ -106,9 +103,7 @@ def _load_one(path: Path) -> Any:
     if head.startswith(b"\x80"):
         return unpickle(path, mmap=False)
     if head[8:9] == b"{":
-        check_header(path)
-        with safe_open(path, "pt") as tensors:
-            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+        return files.load_tensors(path)
     kind = "is neither a file of torch.save nor of safetensors" if head else "is empty"
     known = (what for start, what in OTHERS.items() if head.lstrip().startswith(start))
     kind, hint = next(known, (kind, CUT))
@@ -125,23 +120,6 @@ def _explained(path: Path) -> Iterator[None]:
     except Exception as e:
         said = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise VqcliError(f"{path} cannot be read: {said}", hint=CUT, reason="damaged") from e
-
-
-def check_header(path: Path) -> None:
-    """Raises ValueError on a safetensors header that the library lets pass, or is slow to refuse."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(LONGEST_HEADER, path.stat().st_size - 8):
-            raise ValueError(f"its header claims {length:,} bytes")
-        json.loads(file.read(length), object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MOST_TENSORS:
-        raise ValueError(f"its header has {len(pairs):,} entries")
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("its header has a key twice")
-    return dict(pairs)
 
 
 def weights_in(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -186,7 +164,7 @@ def check_state(path: Path, found: Any, where: str, size: int) -> Checkpoint:
             raise VqcliError(message, hint="save it where its weights are loaded", reason="layout")
     # a view can claim any size, and a tensor may stand under two names
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if len(state) > MOST_TENSORS or claimed > 2 * size:
+    if len(state) > files.MOST_TENSORS or claimed > 2 * size:
         message = f"{path}: its {len(state):,} tensors claim {claimed:,} bytes, more than it can hold"
         raise VqcliError(message, hint=CUT, reason="damaged")
     plain = {WRAPPED.sub("", key): tensor for key, tensor in state.items()}

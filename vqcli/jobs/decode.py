@@ -106,7 +106,7 @@ def _taken(out: Path, what: str) -> VqcliError:
 def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
     """Whether the images in ``out`` are of this job; those of another must be forced. Raises VqcliError."""
     path = out / MARK
-    if path.is_file() and files.read_json(path) == mark:
+    if path.is_file() and files.read_json(path, files.LISTS) == mark:
         for left in out.rglob(f"{files.TEMPORARY}*"):
             left.unlink()  # of a writer that was killed
         return True

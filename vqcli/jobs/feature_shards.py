@@ -201,7 +201,7 @@ class FeatureShards(Work[FeatureStore]):
 
     def finish(self) -> FeatureStore:
         """Open all shards. Raises VqcliError if no image could be used."""
-        sides = [files.read_json(shard_files(self.folder, k)[0]) for k in range(self.shards)]
+        sides = [files.read_json(shard_files(self.folder, k)[0], files.LISTS) for k in range(self.shards)]
         rejected = [image for side in sides for image in side["rejected"]]
         labels = [np.array(side["labels"], np.int32) for side in sides]
         store = FeatureStore(self.folder, labels, rejected, self.extractor.vectors)

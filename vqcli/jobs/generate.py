@@ -207,7 +207,7 @@ def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path)
 
 def earlier_batches(path: Path) -> dict[str, int]:
     """Of the images of earlier commands, how many were made at a time, by name: rounding depends on it."""
-    listed = files.read_json(path)["images"] if path.is_file() else []
+    listed = files.read_json(path, files.LISTS)["images"] if path.is_file() else []
     return {image["file"]: image["batch_size"] for image in listed}
 
 

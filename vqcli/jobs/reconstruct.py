@@ -205,7 +205,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
             path.unlink(missing_ok=True)
 
     def finish(self) -> list[dict[str, str]]:
-        noted = map(files.read_json, sorted(self.out.glob(".rejected-*.json")))
+        noted = (files.read_json(found, files.LISTS) for found in sorted(self.out.glob(".rejected-*.json")))
         rejected = [bad for each in noted for bad in each]
         if len(rejected) == self.count:
             message = f"none of {self.count:,} images could be used ({rejected[0]['reason']})"

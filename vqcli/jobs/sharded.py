@@ -92,7 +92,7 @@ def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
     files.clean(folder)
     path = folder / plan.file
     if path.is_file():
-        found = files.read_json(path)
+        found = files.read_json(path, files.LISTS)
         if found == plan.values:
             return
         if not force:

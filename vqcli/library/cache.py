@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +9,9 @@ from pathlib import Path
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.files import cache_folder
 from vqcli.types import Progress, silent
 
-CACHE = "VQCLI_CACHE"
-"""Names the folder of what is kept between commands and can be made again."""
 KIND = "imported-2"
 """Its folder of imported models; the number changes when importers would make others of the same files."""
 
@@ -56,17 +53,3 @@ def kept_folder(path: Path, name: str) -> Path:
     with suppress(OSError):  # one that cannot be read counts where it is needed
         settings = f"-{files.sha256(beside)[:16]}"
     return cache_folder() / KIND / f"{name}{settings}"
-
-
-def cache_folder() -> Path:
-    """``$VQCLI_CACHE``, else vqcli's part of the user's cache folder. Raises VqcliError without either."""
-    if named := os.environ.get(CACHE):
-        return Path(named)
-    if common := os.environ.get("XDG_CACHE_HOME"):
-        return Path(common) / "vqcli"
-    try:
-        home = Path.home()
-    except RuntimeError as e:  # a user without a name, as in some containers
-        message = "this user has no home folder, and so no cache"
-        raise VqcliError(message, hint=f"name a folder: {CACHE}=DIR", reason="environment") from e
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "vqcli"

@@ -44,7 +44,7 @@ def encoded_kind(path: Path) -> Literal["tokens", "latents"] | None:
         return "tokens"
     if not (path / PLAN).is_file():
         return None
-    plan = files.read_json(path / PLAN)
+    plan = files.read_json(path / PLAN, files.LISTS)
     return "latents" if isinstance(plan, dict) and "latents" in plan else "tokens"
 
 
@@ -149,7 +149,7 @@ def _no_tokens(folder: Path) -> VqcliError:
 
 def _read_side(path: Path, rows: int) -> dict[str, Any]:
     """What stands beside an array of ``rows``, if anything. Raises VqcliError where it is of another."""
-    side = files.read_json(path) if path.exists() else {}
+    side = files.read_json(path, files.LISTS) if path.exists() else {}
     if isinstance(side, dict) and side.get("format", FORMAT) == FORMAT and _fits(side, rows):
         return side
     message = f"{path} does not describe the {rows:,} images of {path.stem}.npy"

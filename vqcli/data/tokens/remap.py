@@ -71,7 +71,7 @@ def renumber(
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
     info = replace(found.info, codebook_size=new.codebook_size, fingerprint=new.fingerprint)
-    plan = files.read_json(found.path / store.PLAN) | {"tokens": info.record()}
+    plan = files.read_json(found.path / store.PLAN, files.LISTS) | {"tokens": info.record()}
     files.write_json(folder / store.PLAN, plan)
     for shard in range(found.index["shards"]):
         lines, _ = store.read_shard(found.path, shard)

@@ -97,7 +97,7 @@ def recorded(info: Any) -> dict[str, Any]:
 
 def read_info(folder: Path, kind: type[Info]) -> Info:
     """What ``plan.json`` tells of the shards beside it. Raises VqcliError if it does not."""
-    plan = files.read_json(folder / PLAN)
+    plan = files.read_json(folder / PLAN, files.LISTS)
     if not isinstance(plan, dict) or plan.get("format") != FORMAT:
         message = f"{folder / PLAN} is not of a {kind.OF} folder of format {FORMAT}"
         raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
@@ -113,7 +113,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
         raise VqcliError(f"{folder} is not finished", hint=AGAIN, reason="unfinished")
-    index = files.read_json(path)
+    index = files.read_json(path, files.LISTS)
     told = index if isinstance(index, dict) else {}
     grid, counts = told.get("grid"), [told.get(name) for name in ("shards", "encoded")]
     pairs = grid if isinstance(grid, list) else [] if grid is None and "grid" in told else [None]

@@ -20,7 +20,7 @@ def remember(repository: str, commit: str, names: list[str]) -> None:
 def recall(repository: str, commit: str) -> list[str] | None:
     """All usable names of a commit, if they were ever told."""
     with suppress(OSError, ValueError, VqcliError):
-        names = files.read_json(_path(repository, commit))
+        names = files.read_json(_path(repository, commit), files.LISTS)
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
     return None

@@ -1,0 +1,67 @@
+"""The one place that reads and writes files: what is written appears whole or not at all, what is read is
+bounded and explained.
+
+Written beside the final name, flushed to the disk, renamed: a reader never sees half a file, whenever its
+writer died. Folders are replaced by exchange: there is no moment without one.
+"""
+
+from vqcli.files.folders import clean, manifest, remove_folder, verified, writing_folder
+from vqcli.files.hashes import cache_folder, hash_of, sha256, verify_listed
+from vqcli.files.locks import claimed, held, locked
+from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
+from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.seals import parse_sealed, read_sealed, sealed, write_sealed
+from vqcli.files.weights import MOST_TENSORS, check_header, load_tensors, tensors, write_tensors
+from vqcli.files.writing import (
+    TEMPORARY,
+    append_line,
+    write_bytes,
+    write_copy,
+    write_image,
+    write_json,
+    write_text,
+    writing,
+)
+
+__all__ = [
+    "LISTS",
+    "MOST_TENSORS",
+    "TEMPORARY",
+    "append_line",
+    "cache_folder",
+    "check_header",
+    "claimed",
+    "clean",
+    "hash_of",
+    "held",
+    "is_absent",
+    "load_tensors",
+    "locked",
+    "manifest",
+    "open_regular",
+    "parse_json",
+    "parse_sealed",
+    "patiently",
+    "read_bytes",
+    "read_json",
+    "read_lines",
+    "read_sealed",
+    "read_text",
+    "remove_folder",
+    "sealed",
+    "sha256",
+    "tensors",
+    "unread",
+    "unwritten",
+    "verified",
+    "verify_listed",
+    "write_bytes",
+    "write_copy",
+    "write_image",
+    "write_json",
+    "write_sealed",
+    "write_tensors",
+    "write_text",
+    "writing",
+    "writing_folder",
+]

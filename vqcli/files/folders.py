@@ -1,0 +1,147 @@
+"""Folders that appear whole: made beside their name, listed, put in place by exchange."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vqcli.errors import VqcliError
+from vqcli.files.hashes import hash_of
+from vqcli.files.reading import read_json
+from vqcli.files.refused import unwritten
+from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder, write_json
+
+MANIFEST = "manifest.json"
+AT_FDCWD, EXCHANGE = -100, 2
+"""Of ``renameat2`` (Linux); ``renamex_np`` (macOS) has the same flag."""
+NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+@contextmanager
+def writing_folder(path: Path, *, listed: bool = True) -> Iterator[Path]:
+    """A folder that takes its name when the block ends well; an older one of that name is replaced only then.
+
+    ``listed`` adds a ``manifest.json`` of sizes and hashes; folders that hold their own need none.
+    Raises VqcliError if the disk refuses.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    temporary, handle = beside(path), None
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            handle = os.open(temporary, os.O_RDONLY)
+        except OSError as e:
+            raise unwritten(path, e) from e
+        hold(handle)
+        yield temporary
+        try:
+            if listed:
+                write_json(temporary / MANIFEST, {"files": manifest(temporary)})
+            _put(temporary, path)
+        except OSError as e:
+            raise unwritten(path, e) from e
+    finally:
+        remove(temporary)  # the older one, or what is unfinished
+        if handle is not None:
+            os.close(handle)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a folder its name, and its own to an older one."""
+    if not os.path.lexists(path):
+        temporary.rename(path)
+    elif not _exchanged(temporary, path):
+        discarded = beside(path)
+        path.rename(discarded)
+        temporary.rename(path)
+        discarded.rename(temporary)
+    sync_folder(path.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system cannot."""
+    library = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "darwin":
+            failed = library.renamex_np(first, second, EXCHANGE)
+        else:
+            failed = library.renameat2(AT_FDCWD, first, AT_FDCWD, second, EXCHANGE)
+    except AttributeError:
+        return False
+    if failed and ctypes.get_errno() not in NO_EXCHANGE:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+    return not failed
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file below a folder, by relative name."""
+    return _found(folder, again=True)
+
+
+def _found(folder: Path, *, again: bool) -> dict[str, dict[str, Any]]:
+    names = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return {str(p.relative_to(folder)): _entry(p, again=again) for p in names}
+
+
+def _entry(path: Path, *, again: bool) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": hash_of(path, again=again)}
+
+
+def verified(folder: Path, *, again: bool = False) -> bool:
+    """Whether a folder is just what its manifest says; ``again`` hashes what was hashed before, too.
+
+    False if it is damaged or not there. Raises VqcliError where it cannot be read: nobody knows then.
+    """
+    try:
+        listed = read_json(folder / MANIFEST)["files"]
+        return bool(listed == _found(folder, again=again))
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
+        return False
+    except (KeyError, TypeError):
+        return False
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder so that a kill never leaves half of it under its name."""
+    discarded = beside(path)
+    try:
+        path.rename(discarded)
+    except OSError as e:
+        raise unwritten(path, e) from e
+    remove(discarded)
+
+
+def remove(path: Path) -> None:
+    """Delete a temporary, of whatever kind, as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def clean(folder: Path, pattern: str = f"{TEMPORARY}*") -> None:
+    """Remove what killed writers left unfinished in a folder, and nothing that a living one is at."""
+    for path in folder.glob(pattern):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            continue
+        except OSError:  # no right to read it
+            remove(path)
+            continue
+        try:
+            if hold(handle):
+                remove(path)
+        finally:
+            os.close(handle)

@@ -1,0 +1,98 @@
+"""SHA-256 of files: computed once for what a file is, and remembered."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from vqcli.errors import VqcliError
+from vqcli.files.reading import open_regular, read_json
+from vqcli.files.refused import unread
+from vqcli.files.writing import write_json
+
+CACHE = "VQCLI_CACHE"
+"""Names the folder of what is kept between commands and can be made again."""
+ANEW = "VQCLI_VERIFY"
+"""Where it is set, everything is hashed anew."""
+KIND = "hashes-1"
+"""Folder of the cache."""
+WORTH = 4 << 20
+"""Bytes from which a file's hash is remembered: smaller ones are hashed as fast as a memory is read."""
+STILL = 2.0
+"""Seconds for which a file must have been unchanged: clocks of file systems are too coarse to tell of later
+changes."""
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes. Raises VqcliError if they cannot be read."""
+    import hashlib
+
+    with open_regular(path) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as e:
+            raise unread(path, e) from e
+
+
+def hash_of(path: Path, *, again: bool = False) -> str:
+    """SHA-256 of a file, remembered by its device, inode, size and times of change; ``again`` computes it.
+
+    Raises VqcliError if it cannot be read.
+    """
+    try:
+        facts = path.stat()
+    except OSError as e:
+        raise unread(path, e) from e
+    state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+    memory = None
+    if facts.st_size >= WORTH:
+        with suppress(VqcliError):  # without a home there is no cache
+            memory = cache_folder() / KIND / f"{facts.st_dev}-{facts.st_ino}.json"
+    if memory and not again and not os.environ.get(ANEW):
+        with suppress(VqcliError, TypeError, ValueError, KeyError):
+            *known, digest = read_json(memory)
+            if known == state and isinstance(digest, str):
+                return digest
+    digest = sha256(path)
+    if memory and time.time() - facts.st_ctime > STILL:
+        with suppress(VqcliError, OSError):  # a cache that cannot be written costs time alone
+            later = path.stat()
+            if [later.st_size, later.st_mtime_ns, later.st_ctime_ns] == state:
+                write_json(memory, [*state, digest])
+    return digest
+
+
+def verify_listed(path: Path, *, again: bool = False) -> None:
+    """Raises VqcliError if a file is not what the manifest of its folder says; one that it does not list,
+    or without a manifest, is as it is.
+    """
+    manifest = path.with_name("manifest.json")
+    try:
+        listed = read_json(manifest)["files"].get(path.name)
+        right = listed is None or listed["sha256"] == hash_of(path, again=again)
+    except VqcliError as e:
+        if e.reason == "input-missing" and not os.path.lexists(manifest):
+            return
+        raise
+    except (KeyError, TypeError, AttributeError):
+        right = False
+    if not right:
+        message = f"{path} is not what manifest.json says"
+        raise VqcliError(message, hint="copy the folder again", reason="damaged")
+
+
+def cache_folder() -> Path:
+    """``$VQCLI_CACHE``, else vqcli's part of the user's cache folder. Raises VqcliError without either."""
+    if named := os.environ.get(CACHE):
+        return Path(named)
+    if common := os.environ.get("XDG_CACHE_HOME"):
+        return Path(common) / "vqcli"
+    try:
+        home = Path.home()
+    except RuntimeError as e:  # a user without a name, as in some containers
+        message = "this user has no home folder, and so no cache"
+        raise VqcliError(message, hint=f"name a folder: {CACHE}=DIR", reason="environment") from e
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "vqcli"

@@ -1,0 +1,105 @@
+"""Locks: one process at a time works in a folder, or makes a file. They die with their holders."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from vqcli.errors import VqcliError
+from vqcli.files.folders import clean
+from vqcli.files.refused import is_absent, unread, unwritten
+from vqcli.files.writing import TEMPORARY
+
+BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one process. Raises VqcliError if another holds it; the lock dies with its holder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a")  # noqa: SIM115 (closed below, where its errors are the caller's)
+    except OSError as e:
+        raise _no_lock(folder, e) from e
+    with file:
+        _hold(folder, file)
+        yield
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Be the one process that makes a file or folder; what killed makers of it left unfinished is removed.
+
+    Raises VqcliError if another process is at it. Its lock lies beside it, and goes when this ends.
+    """
+    lock = path.with_name(f".lock-{path.name[-40:]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _current(lock, path)
+    except OSError as e:
+        raise unwritten(path, e) from e
+    with file:
+        try:
+            clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _current(lock: Path, path: Path) -> IO[str]:
+    """The lock's file, held, and still the one of that name: its last holder may just have removed it."""
+    while True:
+        file = open(lock, "a")  # noqa: SIM115 (closed by the caller)
+        try:
+            _hold(path, file)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):  # noqa: PTH116
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def held(folder: Path) -> bool:
+    """Whether a process holds a folder at this moment. Raises VqcliError where nobody can tell."""
+    import fcntl
+
+    try:
+        file = open(folder / ".lock")  # noqa: SIM115 (closed below, where its errors mean something else)
+    except OSError as e:
+        if is_absent(e):
+            return False
+        raise unread(folder / ".lock", e) from e
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as e:
+            return e.errno in BUSY
+    return False
+
+
+def _hold(path: Path, file: IO[str]) -> None:
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, forked workers do not hold it
+    except OSError as e:
+        if e.errno not in BUSY:
+            raise _no_lock(path, e) from e
+        raise VqcliError(
+            f"{path} is in use by another vqcli process",
+            hint="wait for it, or choose another folder",
+            reason="locked",
+        ) from e
+
+
+def _no_lock(path: Path, e: OSError) -> VqcliError:
+    hint = "check its rights, or choose a folder on a local disk"
+    return VqcliError(f"cannot lock {path}: {e.strerror or e}", hint=hint, reason="output")

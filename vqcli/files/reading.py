@@ -1,0 +1,149 @@
+"""Reading files: regular ones only, no more than fits, with one sentence where that fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vqcli.errors import VqcliError
+from vqcli.files.refused import patiently, unread
+
+MOST = 16 << 20
+"""Bytes of text or JSON that are read as a whole, where no more is asked for: settings, descriptions."""
+LISTS = 1 << 30
+"""Bytes of JSON that names images, of which there may be millions."""
+MOST_LINE = 1 << 20
+"""Bytes of one line of a log."""
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, open for reading. Raises VqcliError for all else: on a pipe one could wait for ever."""
+
+    def opened() -> BufferedReader:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(handle).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if not stat.S_ISREG(mode):
+                raise _irregular(path)
+            return open(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+
+    try:
+        return patiently(opened)
+    except OSError as e:
+        raise (_irregular(path) if e.errno == errno.ENXIO else unread(path, e)) from e
+
+
+def _irregular(path: Path) -> VqcliError:
+    hint = "give a regular file; what a pipe or device sends can be saved into one first"
+    return VqcliError(f"{path} is no regular file", hint=hint, reason="format")
+
+
+def read_bytes(path: Path, most: int = MOST) -> bytes:
+    """What a file holds. Raises VqcliError if it cannot be read or has more than ``most`` bytes."""
+    with open_regular(path) as file:
+        try:
+            data = patiently(lambda: _from_start(file, most + 1))
+        except OSError as e:
+            raise unread(path, e) from e
+    if len(data) > most:
+        hint = "it is not what it should be: make it, or copy it, again"
+        raise VqcliError(f"{path} has more than {most:,} bytes", hint=hint, reason="damaged")
+    return data
+
+
+def _from_start(file: BufferedReader, length: int) -> bytes:
+    file.seek(0)
+    return file.read(length)
+
+
+def read_text(path: Path, most: int = MOST) -> str:
+    """A UTF-8 text. Raises VqcliError if it is none."""
+    try:
+        return read_bytes(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise VqcliError(f"{path} is no UTF-8 text", hint="save it as UTF-8", reason="damaged") from e
+
+
+def read_json(path: Path, most: int = MOST) -> Any:
+    """The value in a JSON file. Raises VqcliError if there is none."""
+    return parse_json(read_bytes(path, most), path)
+
+
+def parse_json(data: bytes, path: str | Path) -> Any:
+    """The value of JSON that a file holds: UTF-8, finite numbers, no key twice. Raises VqcliError."""
+    try:
+        text = data.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_infinite, parse_float=_finite)
+    except (ValueError, RecursionError) as e:
+        said = "nested too deep" if isinstance(e, RecursionError) else str(e)
+        message = f"{path} is no readable JSON file ({said})"
+        raise VqcliError(message, hint="make it again", reason="damaged") from e
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key '{next(n for n in names if names.count(n) > 1)[:40]}' is there twice")
+    return found
+
+
+def _infinite(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _infinite(text)
+
+
+def read_lines(path: Path, bad: Callable[[int], object] | None = None) -> Iterator[Any]:
+    """The JSON objects of a file of lines; an unfinished last line, which a kill can leave, is left out.
+
+    ``bad`` is told the numbers of other lines that hold none, from 1. Without it they raise VqcliError.
+    """
+    with open_regular(path) as file:
+        number = 0
+        try:
+            while line := file.readline(MOST_LINE):
+                number += 1
+                if not line.endswith(b"\n") and not (line := _rest(file)):
+                    return
+                value = _line(line)
+                if value is not None:
+                    yield value
+                elif bad:
+                    bad(number)
+                else:
+                    message, hint = f"line {number} of {path} is damaged", "make the file again"
+                    raise VqcliError(message, hint=hint, reason="damaged")
+        except OSError as e:
+            raise unread(path, e) from e
+
+
+def _rest(file: BufferedReader) -> bytes:
+    """A line's end where it is too long to be read, as a line that holds nothing; b"" if there is none."""
+    while more := file.readline(MOST_LINE):
+        if more.endswith(b"\n"):
+            return b"\n"
+    return b""
+
+
+def _line(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = parse_json(line, "")
+    except VqcliError:
+        return None
+    return value if isinstance(value, dict) else None

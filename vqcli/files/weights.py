@@ -1,0 +1,86 @@
+"""Files of safetensors: opened with their headers checked, written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqcli.errors import VqcliError
+from vqcli.files.reading import open_regular
+from vqcli.files.refused import unread
+from vqcli.files.writing import write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LONGEST_HEADER, MOST_TENSORS = 16 << 20, 50_000
+"""Bytes and entries of a header: published models have some thousand tensors."""
+AGAIN = "make or copy it again"
+
+
+@contextmanager
+def tensors(path: Path, framework: str = "pt") -> Iterator[Any]:
+    """An open safetensors file, as ``safetensors.safe_open`` gives it; ``framework`` is "pt" or "numpy".
+
+    Raises VqcliError if it is damaged, or cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    check_header(path)
+    try:
+        try:
+            opened = safe_open(path, framework)
+        except RuntimeError as e:  # how the library tells of a machine's errors
+            raise VqcliError(f"cannot read {path}: {e}", hint="give the command again", reason="os") from e
+        with opened as file:
+            yield file
+    except SafetensorError as e:
+        raise _damaged(path, str(e)) from e
+    except OSError as e:
+        raise unread(path, e) from e
+
+
+def load_tensors(path: Path, framework: str = "pt") -> dict[str, Any]:
+    """All tensors of a safetensors file. Raises VqcliError if it is damaged, or cannot be read."""
+    with tensors(path, framework) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+
+def check_header(path: Path) -> None:
+    """Raises VqcliError on a header that the library lets pass, or is slow to refuse."""
+    with open_regular(path) as file:
+        try:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(LONGEST_HEADER, max(size - 8, 0)) or not length:
+                raise _damaged(path, f"it has {size:,} bytes and its header claims {length:,}")
+            json.loads(file.read(length), object_pairs_hook=_unique)
+        except OSError as e:
+            raise unread(path, e) from e
+        except (ValueError, RecursionError) as e:
+            raise _damaged(path, str(e)) from e
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_TENSORS:
+        raise ValueError(f"its header has {len(pairs):,} entries")
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("its header has a key twice")
+    return dict(pairs)
+
+
+def _damaged(path: Path, said: str) -> VqcliError:
+    return VqcliError(f"{path} is no whole safetensors file: {said}", hint=AGAIN, reason="damaged")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file."""
+    from safetensors.torch import save
+
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, dict(metadata) if metadata else None))
