@@ -260,7 +260,8 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
 def test_one_process_makes_a_file(tmp_path):
     script = (
         "import sys; from pathlib import Path; from vqcli import files; from vqcli.errors import VqcliError\n"
-        "try:\n    with files.claimed(Path(sys.argv[1])): print('made')\nexcept VqcliError as e: print(e.reason)"
+        "try:\n    with files.claimed(Path(sys.argv[1])): print('made')\n"
+        "except VqcliError as e: print(e.reason)"
     )
 
     def other():

@@ -1,7 +1,7 @@
-"""Run parts, or all: ``python -m tests.reliability [PART...] [--only TEXT] [--number N] [--seed S] [--out DIR]``.
+"""Run parts, or all: ``python -m tests.reliability [PART...] [--only TEXT] [--number N] [--seed S]``.
 
-What has been tried is kept in ``DIR/PART.jsonl`` and not tried again, so that a run can be stopped and continued.
-Several runs may share the work: ``--worker 0/2`` and ``--worker 1/2``.
+What has been tried is kept in ``DIR/PART-WORKER.jsonl`` and not tried again, so that a run can be stopped and
+continued. Several runs may share the work: ``--worker 0/2`` and ``--worker 1/2``.
 """
 
 import argparse
