@@ -53,10 +53,9 @@ def check_header(path: Path) -> None:
     """Raises VqcliError on a header that the library lets pass, or is slow to refuse."""
     with open_regular(path) as file:
         try:
-            size = path.stat().st_size
             length = int.from_bytes(file.read(8), "little")
-            if length > min(LONGEST_HEADER, max(size - 8, 0)) or not length:
-                raise _damaged(path, f"it has {size:,} bytes and its header claims {length:,}")
+            if length > min(LONGEST_HEADER, path.stat().st_size - 8) or length < 2:
+                raise _damaged(path, f"its header claims {length:,} bytes")
             json.loads(file.read(length), object_pairs_hook=_unique)
         except OSError as e:
             raise unread(path, e) from e
@@ -73,7 +72,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _damaged(path: Path, said: str) -> VqcliError:
-    return VqcliError(f"{path} is no whole safetensors file: {said}", hint=AGAIN, reason="damaged")
+    return VqcliError(f"{path} cannot be read: {said}", hint=AGAIN, reason="damaged")
 
 
 def write_tensors(
