@@ -50,6 +50,6 @@ def kept_folder(path: Path, name: str) -> Path:
     """Where the import of a file of this name is kept; a ``config.json`` beside it makes another of it."""
     beside = path.with_name("config.json")
     settings = ""
-    with suppress(OSError):  # one that cannot be read counts where it is needed
+    with suppress(VqcliError):  # one that cannot be read counts where it is needed
         settings = f"-{files.sha256(beside)[:16]}"
     return cache_folder() / KIND / f"{name}{settings}"
