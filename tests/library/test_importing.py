@@ -190,7 +190,7 @@ def test_files_that_cannot_be_read(tmp_path, file):
     file.write_bytes(flipped)
     refused(file, "another checksum")
     file.unlink()
-    refused(file, "cannot read .*No such file")
+    refused(file, "does not exist")
     file.mkdir()
     refused(file, "vq.pt holds no weights")
 

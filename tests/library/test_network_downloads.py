@@ -21,7 +21,6 @@ from tests.weights_site import (
     refused,
     table,
 )
-from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.library.downloads import web
 from vqcli.library.networks import NETWORKS
@@ -167,7 +166,7 @@ def test_a_disk_that_fills_up(site, kept, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with refused("output", r"cannot write .*heads\.pth: No space left on device"):
         network_weights(NAME)
     assert len(site.asked) == 1

@@ -97,8 +97,8 @@ def _state(run: Path, readable: bool) -> State:
 def _logged(path: Path) -> dict[str, float]:
     """The last value of every number of a run's log; what cannot be read is passed over."""
     last: dict[str, float] = {}
-    with suppress(OSError, ValueError):
-        for line in files.read_lines(path):
+    with suppress(VqcliError):
+        for line in files.read_lines(path, bad=lambda number: None):
             last |= {name: x for name, x in line.items() if isinstance(x, int | float)}
     return last
 
