@@ -49,7 +49,6 @@ REASONS = {
 """What the ``reason`` of an error can be, a stable word for scripts, and what it means."""
 REJECTIONS = {
     "missing": "the file is not there",
-    "unreadable": "the file cannot be read",
     "not-a-file": "a folder, a pipe or a device",
     "empty-file": "nothing in it",
     "file-too-large": "more than 256 MiB",

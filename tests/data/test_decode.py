@@ -70,7 +70,7 @@ def test_paths(tmp_path: Path) -> None:
         (tmp_path / "absent.png", "missing"),
         (tmp_path / "pipe.png", "not-a-file"),
         (tmp_path / "huge.png", "file-too-large"),
-        (tmp_path, "unreadable"),
+        (tmp_path, "not-a-file"),
     ):
         with pytest.raises(BadImage) as caught:
             decode_image(Disk(path), "k")

@@ -90,7 +90,7 @@ def test_a_listing(tmp_path: Path) -> None:
         {"hidden": 2, ".txt": 1, ".gz": 1, "no ending": 1},
     )
     assert Disk(tmp_path / "b").listing({".png", ".gz"}) == ({".png": ["1.PNG", "2.png"]}, {"hidden": 1})
-    with pytest.raises(VqcliError, match="cannot read"):
+    with pytest.raises(VqcliError, match="does not exist"):
         Disk(tmp_path / "absent").listing({".png"})
 
 

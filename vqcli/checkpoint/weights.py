@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vqcli import files
@@ -31,42 +30,22 @@ def hash_of(tensors: dict[str, Tensor], fields: str = "") -> str:
 
 def read_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
     """The tensors of a file. Raises VqcliError if it is damaged or another model's."""
-    try:
-        with safe_open(path, "pt") as file:
-            made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as e:
-        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
-    wrong = ""
+    with files.tensors(path) as file:
+        made_for = (file.metadata() or {}).get("fingerprint", fingerprint)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     if made_for != fingerprint:
         wrong = f"{path} belongs to another model than config.json"
-    elif not _as_listed(path):
-        wrong = f"{path} is not what manifest.json says"
-    if wrong:
         raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
+    files.verify_listed(path)
     return state
 
 
 def count_numbers(path: Path) -> int:
     """Numbers in a weight file, by its header. Raises VqcliError if it is damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as e:
-        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
+    files.verify_listed(path)
+    with files.tensors(path) as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
     return sum(map(math.prod, shapes))
-
-
-def _as_listed(path: Path) -> bool:
-    """Whether a file has the hash its folder's manifest gives; true where no manifest names it."""
-    manifest = path.with_name("manifest.json")
-    if not manifest.exists():
-        return True
-    try:
-        listed = files.read_json(manifest)["files"].get(path.name)
-        return listed is None or listed["sha256"] == files.sha256(path)
-    except (KeyError, TypeError, AttributeError):
-        return False
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from vqcli import files
 from vqcli.codebooks.base import Codebook, TableConfig, initial_codes
 from vqcli.errors import VqcliError
 from vqcli.nn.precision import float32
@@ -81,11 +81,13 @@ def first_table(config: ProjectedCodebook.Config) -> Tensor:
 def read_table(path: Path, shape: tuple[int, int]) -> Tensor:
     """``codes`` of a file. Raises VqcliError if it cannot be read or has another shape."""
     try:
-        with safe_open(path, "pt") as file:
+        with files.tensors(path) as file:
             table = file.get_tensor("codes").to(torch.float32, copy=True)  # of a file, rows may be unaligned
-    except (OSError, SafetensorError) as e:
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         hint = "codebook.base is gaussian, uniform, or a safetensors file with a tensor 'codes'"
-        raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e
+        raise VqcliError(str(e), hint=hint, reason=e.reason) from e
     if table.shape != shape or not torch.isfinite(table).all():
         found = f"shape {tuple(table.shape)}" if table.shape != shape else "numbers that are not finite"
         message = f"{path} has codes of {found}; the recipe wants {shape[0]} finite codes of width {shape[1]}"

@@ -2,19 +2,23 @@
 
 Rules: formats by allow-list; sizes checked in the header, before anything is decoded; EXIF rotation; first
 frame of animations; colours to sRGB; alpha over black; 16-bit grey scaled to 8 bits; what has no faithful
-form is refused.
+form is refused. What the machine refuses, in files or memory, is no property of an image: no BadImage.
 """
 
 from __future__ import annotations
 
+import errno
 import io
+import math
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from vqcli import files
 from vqcli.data.decoding.colour import NoColourManagement, conversion, levels_of_16_bits
 from vqcli.data.decoding.foreign import MAGICK, RAW, is_cr2, is_raw
 from vqcli.data.decoding.formats import BAD_DATA, bad_image, formats_read
@@ -22,11 +26,13 @@ from vqcli.data.decoding.png import PNG_MAGIC, plain
 from vqcli.data.decoding.profiles import find_profile, profile_of
 from vqcli.data.decoding.tiff import PHOTOMETRIC, WHITE_IS_ZERO, with_black_as_zero
 from vqcli.data.location import Disk, Location, NotAFile
-from vqcli.errors import BadImage
+from vqcli.errors import BadImage, VqcliError
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 32
+BYTES_A_PIXEL = 32
+"""That decoding an image takes at most, all its steps together."""
 BITS_PER_SAMPLE, ORIENTATION, SAMPLE_FORMAT = 258, 274, 339
 SIGNED = 2
 UPRIGHT = {
@@ -42,7 +48,10 @@ UPRIGHT = {
 
 
 def decode_image(data: bytes | Location | Path, key: str, *, keep_profile: bool = False) -> Image.Image:
-    """The RGB image in a file or its bytes, in sRGB unless ``keep_profile``. Raises BadImage."""
+    """The RGB image in a file or its bytes, in sRGB unless ``keep_profile``.
+
+    Raises BadImage, and VqcliError where the machine fails.
+    """
     if isinstance(data, Path):
         data = Disk(data)
     if isinstance(data, Location):
@@ -57,7 +66,21 @@ def decode_image(data: bytes | Location | Path, key: str, *, keep_profile: bool 
         try:
             return _decode(data, key, keep_profile)
         except BAD_DATA as e:
+            if isinstance(e, OSError) and e.errno:  # of the machine: bytes in memory have none
+                raise
+            if isinstance(e, MemoryError) or "out of memory" in str(e):
+                _check_memory(data, key, e)
             raise bad_image(e, data, key) from e
+
+
+def _check_memory(data: bytes, key: str, error: Exception) -> None:
+    """Raises VqcliError where memory lacks for what an image is; one that asks for more is damaged."""
+    try:
+        with suppress(*(set(BAD_DATA) - {MemoryError})), _open(data) as image:
+            bytearray(BYTES_A_PIXEL * min(math.prod(image.size), MAX_PIXELS))
+    except MemoryError:
+        hint = "fewer --num-workers and a smaller --batch-size need less; the same command goes on"
+        raise VqcliError(f"memory lacks to decode {key}", hint=hint, reason="memory") from error
 
 
 def as_rgb(image: Image.Image, key: str, *, keep_profile: bool = False) -> Image.Image:
@@ -116,12 +139,14 @@ def _read(place: Location, key: str) -> bytes:
         if size > MAX_BYTES:
             raise BadImage(key, "file-too-large", f"{size} bytes")
         return place.read(0, size)
-    except NotAFile as e:
+    except (NotAFile, IsADirectoryError) as e:
         raise BadImage(key, "not-a-file") from e
-    except FileNotFoundError as e:
-        raise BadImage(key, "missing") from e
-    except (OSError, ValueError) as e:
-        raise BadImage(key, "unreadable", str(e)) from e
+    except ValueError as e:
+        raise BadImage(key, "missing", str(e)) from e
+    except OSError as e:
+        if files.is_absent(e):
+            raise BadImage(key, "missing", "" if e.errno == errno.ENOENT else str(e.strerror)) from e
+        raise files.unread(place, e) from e
 
 
 def _check_size(image: Image.Image, key: str) -> None:

@@ -8,9 +8,6 @@ Shape letters: B images of a batch, H, W sides.
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from vqcli import files
 from vqcli.data.images.base import Source
+from vqcli.data.workers import FEWER, loaded
 from vqcli.errors import BadImage, VqcliError
 from vqcli.pixels import TooSmall, Transform, to_tensor
-from vqcli.signals import leave_to_parent
 from vqcli.types import Sample
 
 ORDER, AUGMENT, VIEW = 0, 1, 2
@@ -92,7 +89,7 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Endless training batches of this process, from batch number ``start`` (over all epochs) onward.
 
-    Raises VqcliError if a shard turns out damaged or a worker dies.
+    Raises VqcliError if a shard turns out damaged, the machine fails or workers die.
     """
     wishes = train_wishes(indices, plan, start)
     return _load(_Loading(source, transform, plan.seed), wishes, plan.num_workers)
@@ -102,8 +99,9 @@ def eval_batches(
     source: Source, indices: np.ndarray, transform: Transform, batch_size: int, num_workers: int = 0
 ) -> Iterator[Batch]:
     """Every image once, in order; nothing padded or dropped. Raises VqcliError as ``train_batches`` does."""
-    wishes = ((0, indices[at : at + batch_size]) for at in range(0, len(indices), batch_size))
-    return _load(_Loading(source, transform, 0), wishes, num_workers)
+    starts = range(0, len(indices), batch_size)
+    wishes = ((0, indices[at : at + batch_size]) for at in starts)
+    return _load(_Loading(source, transform, 0), wishes, min(num_workers, len(starts)))
 
 
 Wish = tuple[int, np.ndarray]
@@ -149,35 +147,23 @@ class _Packed:
         return Batch(images, labels, self.keys, self.extras, self.indices, self.rejected, self.all_indices)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A user's problem met in a worker: told as it is, not wrapped into a traceback."""
-
-    message: str
-    hint: str
-    reason: str
-
-
-class _Loading(Dataset):
+class _Loading:
     """Wish in, batch out; what runs in the workers."""
 
     def __init__(self, source: Source, transform: Transform, seed: int) -> None:
         self.source, self.transform, self.seed = source, transform, seed
 
-    def __getitem__(self, wish: Wish) -> _Packed | _Failure:
+    def __call__(self, wish: Wish) -> _Packed:
         epoch, indices = wish
         images, extras, good, rejected = [], [], [], []
-        try:
-            for i in indices.tolist():
-                try:
-                    image, sample = self._image(epoch, i)
-                    images.append(image)
-                    extras.append(sample.extras)
-                    good.append(i)
-                except BadImage as e:
-                    rejected.append(BadImage(e.key, e.reason, e.detail))
-        except VqcliError as e:
-            return _Failure(str(e), e.hint, e.reason)
+        for i in indices.tolist():
+            try:
+                image, sample = self._image(epoch, i)
+                images.append(image)
+                extras.append(sample.extras)
+                good.append(i)
+            except BadImage as e:
+                rejected.append(BadImage(e.key, e.reason, e.detail))
         labels = [self.source.label(i) for i in good]
         return _Packed(
             torch.cat([image.flatten() for image in images]) if images else torch.empty(0, dtype=torch.uint8),
@@ -191,58 +177,19 @@ class _Loading(Dataset):
         )
 
     def _image(self, epoch: int, i: int) -> tuple[Tensor, Sample]:
-        sample = self.source[i]
-        rng = np.random.default_rng([AUGMENT, self.seed, epoch, i])
+        """An image, as it is wanted. Raises BadImage; VqcliError for what is the machine's."""
         try:
+            sample = files.patiently(lambda: self.source[i])
+            rng = np.random.default_rng([AUGMENT, self.seed, epoch, i])
             return to_tensor(self.transform(sample.image, rng)), sample
         except TooSmall as e:
-            raise BadImage(sample.key, "too-small", str(e)) from e
+            raise BadImage(self.source.key(i), "too-small", str(e)) from e
+        except OSError as e:
+            raise files.unread(self.source.key(i), e) from e
+        except MemoryError as e:
+            message = f"memory lacks to load {self.source.key(i)}"
+            raise VqcliError(message, hint=f"use a smaller --batch-size; {FEWER}", reason="memory") from e
 
 
 def _load(loading: _Loading, wishes: Iterator[Wish], num_workers: int) -> Iterator[Batch]:
-    batches = _start(loading, wishes, num_workers)
-    while True:
-        try:
-            loaded = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as e:
-            if not str(e).startswith("DataLoader worker (pid"):
-                raise
-            hint = "out of memory or of /dev/shm? try fewer --num-workers, or 0 to load in this process"
-            raise VqcliError("a process that loads images died", hint=hint, reason="worker-died") from e
-        if isinstance(loaded, _Failure):
-            raise VqcliError(loaded.message, hint=loaded.hint, reason=loaded.reason)
-        yield loaded.unpack()
-
-
-def _start(loading: _Loading, wishes: Iterator[Wish], num_workers: int) -> Iterator[Any]:
-    """Torch's loader, at work, without its side effects: warnings, global random draws, a signal handler.
-
-    That handler would raise a worker's death in the middle of whatever the main process does;
-    ``next`` tells it as well, within seconds.
-    """
-    handler = signal.getsignal(signal.SIGCHLD)
-    with warnings.catch_warnings(action="ignore"):  # about the number of cores, and forking with threads
-        loader = DataLoader(
-            loading,
-            batch_size=None,
-            sampler=wishes,
-            num_workers=num_workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_prepare_worker,
-            generator=torch.Generator(),
-        )
-        batches = iter(loader)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, handler)
-    return batches
-
-
-def _as_it_is(loaded: Any) -> Any:
-    return loaded
-
-
-def _prepare_worker(worker: int) -> None:
-    """Signals are the main process's to handle; it ends its workers."""
-    leave_to_parent()
+    return (packed.unpack() for packed in loaded(loading, wishes, num_workers))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from vqcli.errors import VqcliError
+from vqcli import files
 
 HIDDEN = frozenset({
     "Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "#recycle", "@Recycle", "lost+found",
@@ -47,15 +47,15 @@ class Location(ABC):
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether anything is there."""
+        """Whether anything is there. Raises VqcliError where the machine cannot tell."""
 
     @abstractmethod
     def is_folder(self) -> bool:
-        """Whether a folder is there."""
+        """Whether a folder is there. Raises VqcliError where the machine cannot tell."""
 
     @abstractmethod
     def open(self) -> BinaryIO:
-        """The file for reading, from any place. Raises OSError."""
+        """The file for reading, from any place. Raises VqcliError; OSError while it is read."""
 
     @abstractmethod
     def size(self) -> int:
@@ -95,16 +95,30 @@ class Disk(Location):
         return Disk(self.path / name)
 
     def exists(self) -> bool:
-        return os.path.exists(self.path)  # noqa: PTH110 (takes names of any length)
+        return self._mode() is not None
 
     def is_folder(self) -> bool:
-        return os.path.isdir(self.path)  # noqa: PTH112 (takes names of any length)
+        return stat.S_ISDIR(self._mode() or 0)
+
+    def _mode(self) -> int | None:
+        """What lies there, as ``stat`` tells it; None where nothing does."""
+        try:
+            return self._stat().st_mode
+        except ValueError:  # no file can have this name
+            return None
+        except OSError as e:
+            if files.is_absent(e):
+                return None
+            raise files.unread(self.path, e) from e
+
+    def _stat(self) -> os.stat_result:
+        return files.patiently(lambda: os.stat(self.path))  # noqa: PTH116 (faster)
 
     def open(self) -> BinaryIO:
-        return open(self.path, "rb")
+        return files.open_regular(self.path)
 
     def size(self) -> int:
-        found = os.stat(self.path)  # noqa: PTH116 (faster)
+        found = self._stat()
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
         if not stat.S_ISREG(found.st_mode):
@@ -112,6 +126,9 @@ class Disk(Location):
         return found.st_size
 
     def read(self, offset: int, length: int) -> bytes:
+        return files.patiently(lambda: self._read(offset, length))
+
+    def _read(self, offset: int, length: int) -> bytes:
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return os.pread(handle, length, offset)
@@ -125,23 +142,27 @@ class Disk(Location):
         while pending:
             below = pending.pop()
             try:
-                with os.scandir(self.path / below) as entries:
-                    for entry in entries:
-                        name = entry.name
-                        if name.startswith("."):
-                            left_out["hidden"] += 1
-                            continue
-                        kind = self._kind(below, entry)
-                        if kind == "folder":
-                            pending.append(f"{below}{name}/")
-                        elif kind in found:
-                            found[kind].append(f"{below}{name}")
-                        else:
-                            left_out[kind] += 1
+                kinds = files.patiently(lambda: self._kinds(below, found))  # noqa: B023 (called at once)
             except OSError as e:
-                message = f"cannot read {self.path / below}: {e.strerror}"
-                raise VqcliError(message, hint="check the folder's rights", reason="input-missing") from e
+                raise files.unread(self.path / below, e) from e
+            for kind, names in kinds.items():
+                if kind == "folder":
+                    pending += [f"{name}/" for name in names]
+                elif kind in found:
+                    found[kind] += names
+                else:
+                    left_out[kind] += len(names)
         return Listing({suffix: sorted(names) for suffix, names in found.items() if names}, dict(left_out))
+
+    def _kinds(self, below: str, sought: Collection[str]) -> dict[str, list[str]]:
+        """What lies in one folder, by kind; of a kind that is not sought the names are empty."""
+        kinds: dict[str, list[str]] = {}
+        with os.scandir(self.path / below) as entries:
+            for entry in entries:
+                kind = "hidden" if entry.name.startswith(".") else self._kind(below, entry)
+                wanted = kind == "folder" or kind in sought
+                kinds.setdefault(kind, []).append(f"{below}{entry.name}" if wanted else "")
+        return kinds
 
     def _kind(self, below: str, entry: os.DirEntry[str]) -> str:
         """A file's ending, ``folder``, or why it is neither; links count as what they lead to."""

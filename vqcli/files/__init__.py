@@ -9,7 +9,7 @@ from vqcli.files.folders import clean, manifest, remove_folder, verified, writin
 from vqcli.files.hashes import cache_folder, hash_of, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
-from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
 from vqcli.files.seals import parse_sealed, read_sealed, sealed, write_sealed
 from vqcli.files.weights import MOST_TENSORS, check_header, load_tensors, tensors, write_tensors
 from vqcli.files.writing import (
@@ -39,6 +39,7 @@ __all__ = [
     "locked",
     "manifest",
     "open_regular",
+    "os_error",
     "parse_json",
     "parse_sealed",
     "patiently",

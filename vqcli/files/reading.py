@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vqcli.errors import VqcliError
+from vqcli.files.patient import buffered
 from vqcli.files.refused import patiently, unread
 
 MOST = 16 << 20
@@ -24,7 +25,10 @@ MOST_LINE = 1 << 20
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file, open for reading. Raises VqcliError for all else: on a pipe one could wait for ever."""
+    """A regular file, open for reading, each read made again where the machine refuses it.
+
+    Raises VqcliError for all else: on a pipe one could wait for ever.
+    """
 
     def opened() -> BufferedReader:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -34,7 +38,7 @@ def open_regular(path: Path) -> BufferedReader:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             if not stat.S_ISREG(mode):
                 raise _irregular(path)
-            return open(handle, "rb")
+            return buffered(handle, path)
         except BaseException:
             os.close(handle)
             raise
@@ -54,18 +58,13 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
     """What a file holds. Raises VqcliError if it cannot be read or has more than ``most`` bytes."""
     with open_regular(path) as file:
         try:
-            data = patiently(lambda: _from_start(file, most + 1))
+            data = file.read(most + 1)
         except OSError as e:
             raise unread(path, e) from e
     if len(data) > most:
         hint = "it is not what it should be: make it, or copy it, again"
         raise VqcliError(f"{path} has more than {most:,} bytes", hint=hint, reason="damaged")
     return data
-
-
-def _from_start(file: BufferedReader, length: int) -> bytes:
-    file.seek(0)
-    return file.read(length)
 
 
 def read_text(path: Path, most: int = MOST) -> str:

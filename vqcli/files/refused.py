@@ -30,6 +30,17 @@ def is_absent(e: OSError) -> bool:
     return e.errno in ABSENT
 
 
+def os_error(e: BaseException | None) -> OSError | None:
+    """The system's error that an exception comes from, if any: of bytes, libraries raise some without a
+    number, and for a seek before the start Python has EINVAL.
+    """
+    while e is not None:
+        if isinstance(e, OSError) and e.errno and e.errno != errno.EINVAL:
+            return e
+        e = e.__cause__ or e.__context__
+    return None
+
+
 def patiently(call: Callable[[], T]) -> T:
     """What a call returns, made again after a moment where the machine refuses it: twice, then it fails."""
     for seconds in WAITS:
@@ -42,8 +53,8 @@ def patiently(call: Callable[[], T]) -> T:
     return call()
 
 
-def unread(path: str | os.PathLike[str], e: OSError) -> VqcliError:
-    """The error of something that cannot be read: absent, or refused by the machine."""
+def unread(path: object, e: OSError) -> VqcliError:
+    """The error of a path, place or image that cannot be read: absent, or refused by the machine."""
     if e.errno == errno.ENOENT:
         return VqcliError(f"{path} does not exist", hint="check the path", reason="input-missing")
     said = e.strerror or str(e)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular
-from vqcli.files.refused import unread
+from vqcli.files.refused import patiently, unread
 from vqcli.files.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -27,20 +30,28 @@ def tensors(path: Path, framework: str = "pt") -> Iterator[Any]:
 
     Raises VqcliError if it is damaged, or cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     check_header(path)
     try:
-        try:
-            opened = safe_open(path, framework)
-        except RuntimeError as e:  # how the library tells of a machine's errors
-            raise VqcliError(f"cannot read {path}: {e}", hint="give the command again", reason="os") from e
-        with opened as file:
+        with patiently(lambda: _opened(path, framework)) as file:
             yield file
     except SafetensorError as e:
         raise _damaged(path, str(e)) from e
     except OSError as e:
         raise unread(path, e) from e
+
+
+def _opened(path: Path, framework: str) -> Any:
+    from safetensors import safe_open
+
+    try:
+        return safe_open(path, framework)
+    except (FileNotFoundError, RuntimeError) as e:  # which the library says of all that the machine refuses
+        path.stat()
+        told = re.search(r"os error (\d+)", str(e))
+        number = int(told[1]) if told else errno.EIO
+        raise OSError(errno.EIO if number == errno.ENOENT else number, os.strerror(number), str(path)) from e
 
 
 def load_tensors(path: Path, framework: str = "pt") -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _load(path: Path) -> tuple[Any, int]:
 
 
 def _load_one(path: Path) -> Any:
-    with open(path, "rb") as file:
+    with files.open_regular(path) as file:
         head = file.read(200)
     if head.startswith(b"PK\x03\x04"):
         check_zip(path)
@@ -115,9 +115,11 @@ def _explained(path: Path) -> Iterator[None]:
     """One error for all that readers raise at hostile bytes: there is no list of what that can be."""
     try:
         yield
-    except (VqcliError, FileNotFoundError, PermissionError, IsADirectoryError):
+    except VqcliError:
         raise
     except Exception as e:
+        if told := files.os_error(e):
+            raise files.unread(path, told) from e
         said = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise VqcliError(f"{path} cannot be read: {said}", hint=CUT, reason="damaged") from e
 

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vqcli import files
@@ -160,10 +158,13 @@ def load_state(path: Path) -> Clusters:
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as e:
-        hint = f"delete {path} and run the same command again"
-        raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e
+        return files.load_tensors(path)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        raise VqcliError(
+            str(e), hint=f"delete {path} and run the same command again", reason="damaged"
+        ) from e
 
 
 def read_codes(folder: Path, count: int) -> Tensor:

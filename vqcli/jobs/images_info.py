@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
+from vqcli import files
 from vqcli.checkpoint.told import Row, classes
 from vqcli.data.classes import readable
 from vqcli.data.images.base import Source, StoredSource, Unlabelled
@@ -124,7 +125,9 @@ def look(source: Source, progress: Progress = silent) -> tuple[Sizes | None, Cou
             kind, shape = _header(source, i)
             shapes.append(shape)
             formats[kind] += 1
-        except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+            if (told := files.os_error(e)) and not files.is_absent(told):
+                raise files.unread(source.key(i), told) from e
             unreadable.append(source.key(i))
         progress.advance()
     if not shapes:

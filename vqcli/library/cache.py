@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from vqcli import files
@@ -50,6 +49,9 @@ def kept_folder(path: Path, name: str) -> Path:
     """Where the import of a file of this name is kept; a ``config.json`` beside it makes another of it."""
     beside = path.with_name("config.json")
     settings = ""
-    with suppress(VqcliError):  # one that cannot be read counts where it is needed
+    try:
         settings = f"-{files.sha256(beside)[:16]}"
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
     return cache_folder() / KIND / f"{name}{settings}"

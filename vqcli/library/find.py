@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -141,8 +140,10 @@ def memory() -> Path:
 def is_ours(config: Path) -> bool:
     """Whether a ``config.json`` is of a model folder; others' need not even be JSON."""
     try:
-        found = json.loads(config.read_bytes())
-    except (ValueError, RecursionError):
+        found = files.read_json(config)
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         return False
     return isinstance(found, dict) and found.get("kind") in KINDS and "format" in found
 

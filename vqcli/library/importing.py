@@ -125,15 +125,16 @@ def read_hashed(path: Path, expected: str | None) -> tuple[Path, str, list[Check
         path = weights_file(path)
         return path, expected or shards.digest(path), read_checkpoints(path)
     except OSError as e:
-        hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file, an index of several, or their folder"
-        raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
+        raise files.unread(path, e) from e
 
 
 def check_unchanged(path: Path, digest: str) -> None:
     """Raises VqcliError if a file is no longer what it was: weights are copied by now, and may be of both."""
     try:
         changed = shards.digest(path) != digest
-    except (OSError, VqcliError):
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         changed = True
     if changed:
         raise VqcliError(

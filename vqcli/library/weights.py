@@ -128,8 +128,7 @@ def _read(path: Path) -> Weights:
     try:
         return read_checkpoint(path).state
     except OSError as e:
-        hint = "name a .pth or .safetensors file, or a folder of them"
-        raise VqcliError(f"cannot read {path}: {e.strerror}", hint=hint, reason="input-missing") from e
+        raise files.unread(path, e) from e
 
 
 def _needed(paths: dict[NetworkFile, Path]) -> Weights:

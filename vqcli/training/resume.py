@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vqcli import files
@@ -98,12 +97,12 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
                 reason="changed",
             )
         load_module(module, folder / f"{part}.safetensors")
-        moments = load_file(folder / f"{part}.optimizer.safetensors")
+        moments = files.load_tensors(folder / f"{part}.optimizer.safetensors")
         load_optimizer(trainer.optimizers[part].optimizer, moments)
     if trainer.average is not None:
         load_module(trainer.average.module, folder / "average.safetensors")
         trainer.average.n_averaged.fill_(trainer.step)
-    rows = load_file(folder / "state.safetensors")
+    rows = files.load_tensors(folder / "state.safetensors")
     row = min(accelerator.process_index, len(rows["rng.cpu"]) - 1)
     own = {name: x[row] for name, x in rows.items()}
     trainer.task.load_tensors({k.removeprefix("task."): v for k, v in own.items() if k.startswith("task.")})

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import vqcli
+from vqcli import files
 from vqcli.config import leaves
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import Recipe, parse_recipe
@@ -89,10 +89,10 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], what: str) -> No
 
 def load_module(module: nn.Module, path: Path) -> None:
     """Load weights, every one of them. Raises VqcliError that names what does not fit."""
-    own = module.state_dict()
+    own, found = module.state_dict(), files.load_tensors(path)
     try:
-        module.load_state_dict({k: placed(x, own.get(k, x)) for k, x in load_file(path).items()})
-    except (OSError, RuntimeError) as e:
+        module.load_state_dict({k: placed(x, own.get(k, x)) for k, x in found.items()})
+    except RuntimeError as e:
         first = str(e).strip().splitlines()
         raise VqcliError(
             f"{path}: {' '.join(s.strip() for s in first[:3])}",

@@ -20,6 +20,7 @@ from typing import IO
 
 import numpy as np
 
+from vqcli import files
 from vqcli.data.decode import BAD_DATA
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
@@ -71,16 +72,14 @@ def opened(place: Location) -> Iterator[zipfile.ZipFile]:
     try:
         with place.open() as file, zipfile.ZipFile(file) as archive:
             yield archive
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as e:
-        raise VqcliError(
-            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
-        ) from e
     except MemoryError as e:
         raise VqcliError(f"{place} does not fit into memory", hint=UNCOMPRESSED, reason="memory") from e
     except _Objects as e:
         message = f"{place}: {e} holds Python objects, which are never unpickled"
         raise VqcliError(message, hint="save numbers or text: array.astype(str)", reason="unsafe") from e
     except (Damaged, *BAD_ZIP) as e:
+        if refused := files.os_error(e):  # zipfile makes a bad file of it
+            raise files.unread(place, refused) from e
         told = printable(str(e) or type(e).__name__)
         raise VqcliError(f"{place} is damaged: {told}", hint="make or copy it again", reason="damaged") from e
 

@@ -13,6 +13,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from vqcli import files
 from vqcli.data.images.base import Names
 from vqcli.data.images.fields import field_of, kept, parsed
 from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, Written, numbered
@@ -77,8 +78,10 @@ class Beside:
     def _text(self, name: str) -> str:
         try:
             return self.at(name).read(0, MAX_BYTES).decode("utf-8-sig", "replace")
-        except OSError:
-            return ""
+        except OSError as e:
+            if files.is_absent(e):
+                return ""
+            raise files.unread(self.at(name), e) from e
 
 
 def asks_fields(reading: Reading) -> bool:
@@ -115,8 +118,7 @@ def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
         with place.open() as file:
             text = file.read().decode("utf-8-sig", "surrogateescape")
     except OSError as e:
-        message = f"cannot read {place}: {e.strerror}"
-        raise VqcliError(message, hint="check the file's rights", reason="input-missing") from e
+        raise files.unread(place, e) from e
     rows: Iterator[dict[str, Any]]
     rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(parsed, text.split("\n"))
     for row in rows:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from vqcli import files as disk
+from vqcli.data.globs import matches
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import instead
@@ -71,7 +73,7 @@ class ListSource(StoredSource):
             return cls(_listed(_stdin(), None, where), None, reading, where)
         names = [text]
         if not location(text).exists():
-            names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (absolute ones too)
+            names = matches(text)
         files = [name for name in names if not location(name).is_folder()]
         if len(files) == 1 and suffix_of(files[0]) in LIST_SUFFIXES:
             return cls.of_list(location(files[0]), location(os.path.dirname(files[0])), reading)  # noqa: PTH120
@@ -92,8 +94,7 @@ class ListSource(StoredSource):
             with place.open() as file:
                 data = file.read()
         except OSError as e:
-            message = f"cannot read {place}: {e.strerror}"
-            raise VqcliError(message, hint="check the path", reason="input-missing") from e
+            raise disk.unread(place, e) from e
         where = str(place)
         return cls(_listed(data, folder, where), folder, reading, where)
 

@@ -13,6 +13,7 @@ from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from vqcli import files
 from vqcli.data.images.fields import field_of
 from vqcli.data.images.misnamed import BEGINNING, check_kind
 from vqcli.data.location import Location
@@ -165,9 +166,9 @@ def translated(place: Location) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError as e:
-        raise VqcliError(f"{place} does not exist", hint="check the path", reason="input-missing") from e
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, StopIteration) as e:
+        if isinstance(e, OSError) and e.errno:  # those of Arrow on what the bytes are have none
+            raise files.unread(place, e) from e
         told = str(e).partition("\n")[0] or type(e).__name__
         if isinstance(e, pyarrow.ArrowNotImplementedError) or "encrypt" in told or "odec" in told:
             hint = "write it again without encryption, compressed by zstd or snappy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
+from vqcli import files
 from vqcli.data.decoding.foreign import no_image, told_format, unread_image
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
@@ -45,8 +46,7 @@ def check_image(place: Location) -> None:
     try:
         data = place.read(0, HEAD)
     except OSError as e:
-        message = f"cannot read {place}: {e.strerror}"
-        raise VqcliError(message, hint="check the path", reason="input-missing") from e
+        raise files.unread(place, e) from e
     if kind := told_format(data):
         hint = f"give it the ending .{kind.lower()}, or name it in a list"
         raise VqcliError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vqcli import files as disk
 from vqcli.data.decode import MAX_PIXELS
 from vqcli.data.images.arrays import (
     HEADER_BYTES,
@@ -109,7 +110,7 @@ class NpzSource(ShardSource):
         try:
             data = self.file.read(offset + i * size, size)
         except OSError as e:
-            raise BadImage(key, "unreadable", str(e)) from e
+            raise disk.unread(self.file, e) from e
         if len(data) != size:
             raise BadImage(key, "changed", f"{self.file} was cut while it was in use")
         return np.frombuffer(data, np.uint8).reshape(shape)

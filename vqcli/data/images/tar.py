@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vqcli import files as disk
 from vqcli.data.images.archive import Damaged
 from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
 from vqcli.data.images.fields import kept, parsed
@@ -112,7 +113,7 @@ class TarSource(StoredSource, ShardSource):
         try:
             data = self.files[self._shards[i]].read(offset, size)
         except OSError as e:
-            raise BadImage(self.key(i), "unreadable", str(e)) from e
+            raise disk.unread(self.files[self._shards[i]], e) from e
         if len(data) != size:
             raise BadImage(self.key(i), "changed", "its shard was cut while it was in use")
         return data
@@ -133,9 +134,7 @@ def _indexed(shard: Shard) -> Shard:
             hint += f"; if it is whole, and its writer left the end marker out: {append}"
         raise VqcliError(message, hint=hint, reason="damaged") from e
     except OSError as e:
-        raise VqcliError(
-            f"cannot read {place}: {e.strerror}", hint="check the path", reason="input-missing"
-        ) from e
+        raise disk.unread(place, e) from e
     return shard
 
 

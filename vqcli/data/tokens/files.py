@@ -111,13 +111,16 @@ class TokensFile:
 
 def _open_array(path: Path) -> np.ndarray:
     try:
+        files.open_regular(path).close()
         with np.errstate(over="raise"):
-            array = np.lib.format.open_memmap(path, mode="r")
+            array = files.patiently(lambda: np.lib.format.open_memmap(path, mode="r"))
         if path.stat().st_size != array.offset + array.nbytes:
             raise ValueError("more follows than its header tells of")
-    except FileNotFoundError as e:
-        raise VqcliError(f"{path} does not exist", hint=OURS, reason="input-missing") from e
+    except VqcliError as e:
+        raise VqcliError(str(e), hint=e.hint if e.reason == "os" else OURS, reason=e.reason) from e
     except Exception as e:  # numpy raises half a dozen kinds where a header is none
+        if told := files.os_error(e):
+            raise files.unread(path, told) from e
         if path.suffix in LOADERS:
             message = f"{path} is no .npy, the form of tokens that is read"
             raise VqcliError(message, hint=f"write one: {_as_npy(path)}", reason="wrong-kind") from e

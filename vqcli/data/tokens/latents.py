@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcli import files
 from vqcli.data.tokens.rows import Listed, RowBatch, Rows
 from vqcli.data.tokens.store import (
     AGAIN,
@@ -125,6 +126,6 @@ def open_latent_rows(path: Path) -> LatentRows:
 
 def _mapped(path: Path, latents: np.ndarray) -> np.ndarray:
     """The array of a shard, which was read before, through a memory map."""
-    with open(path, "rb") as file:
+    with files.open_regular(path) as file:
         start = 8 + int.from_bytes(file.read(8), "little")  # a header of so many bytes, then the one array
-    return np.memmap(path, latents.dtype, "r", start, latents.shape)
+        return np.memmap(file, latents.dtype, "r", start, latents.shape)

@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from vqcli import files
@@ -180,8 +179,8 @@ def read_shard(folder: Path, shard: int, of: Of = "tokens") -> tuple[list[dict[s
     """The lines of a shard and its rows. Raises VqcliError if it is missing or not as it was written."""
     lines_file, tokens_file = shard_files(folder, shard, of)
     try:
-        text = lines_file.read_bytes()
-        with safe_open(tokens_file, "numpy") as file:
+        text = files.read_bytes(lines_file, files.LISTS)
+        with files.tensors(tokens_file, "numpy") as file:
             tokens, seal = file.get_tensor(of), file.metadata()
             ends = file.get_tensor(OFFSETS) if OFFSETS in file.keys() else None  # noqa: SIM118 (no mapping)
         if seal != _seal(shard, text, tokens, of):
@@ -190,7 +189,9 @@ def read_shard(folder: Path, shard: int, of: Of = "tokens") -> tuple[list[dict[s
         if ends is not None and not np.array_equal(ends, offsets(map(grid_length, _grids(lines)))):
             raise ValueError("its offsets are not those of its lines")
         return lines, tokens
-    except (OSError, SafetensorError, ValueError) as e:
+    except (VqcliError, ValueError) as e:
+        if isinstance(e, VqcliError) and e.reason == "os":
+            raise
         raise VqcliError(f"{tokens_file} is missing or damaged: {e}", hint=AGAIN, reason="damaged") from e
 
 
@@ -200,10 +201,12 @@ def _grids(lines: Iterable[Mapping[str, Any]]) -> Iterator[Grid]:
 
 
 def shard_done(folder: Path, shard: int, of: Of = "tokens") -> bool:
-    """Whether a shard was written whole, and is still as it was."""
+    """Whether a shard was written whole, and is still as it was. Raises VqcliError where nobody can tell."""
     try:
         return shard_files(folder, shard, of)[1].is_file() and bool(read_shard(folder, shard, of))
-    except VqcliError:
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         return False
 
 

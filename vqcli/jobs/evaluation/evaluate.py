@@ -106,8 +106,9 @@ def end(
     rejected = collect(folder, total)
     try:
         result = conclude(prepared, total, rejected, seconds, left(prepared.stretches, done))
-    except VqcliError:  # nothing here is worth keeping, and images may be mended
-        files.remove_folder(folder)
+    except VqcliError as e:
+        if e.reason not in ("os", "memory"):  # nothing here is worth keeping, and images may be mended
+            files.remove_folder(folder)
         raise
     if out:
         write_results(out, result, prepared.stretches[0], total)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqcli import files
@@ -79,14 +79,24 @@ class Part:
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.safetensors"))
+    try:
+        names = files.patiently(lambda: os.listdir(folder))  # noqa: PTH208
+    except OSError as e:
+        if files.is_absent(e):
+            return []
+        raise files.unread(folder, e) from e
+    return sorted(
+        folder / name for name in names if name.startswith("part-") and name.endswith(".safetensors")
+    )
 
 
 def _open(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors of these names, or all, and the metadata."""
     try:
-        with safe_open(path, "pt") as file:
+        with files.tensors(path) as file:
             return {name: file.get_tensor(name) for name in names or file.keys()}, file.metadata()
-    except (OSError, SafetensorError) as e:
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
         hint = "delete it and run the same command: what it held is measured again"
-        raise VqcliError(f"cannot read {path}: {e}", hint=hint, reason="damaged") from e
+        raise VqcliError(str(e), hint=hint, reason="damaged") from e
