@@ -28,8 +28,13 @@ ERRORS = {
     "m": "ENOSPC EACCES EIO kill",
     "l": "EIO EACCES EMFILE",
 }
-"""What happens to an operation of each kind (``shim.c`` names them): an errno, once, or what ``WAYS`` tells."""
-LASTING = {"ENOSPC": ("cwms", "cwm"), "EIO": ("ocrwsnuml", "rw"), "EMFILE": ("ocl", "ocl"), "EACCES": ("ocnuml", "on")}
+"""What happens to an operation of each kind, as ``shim.c`` names them: an errno, once, or one of ``WAYS``."""
+LASTING = {
+    "ENOSPC": ("cwms", "cwm"),
+    "EIO": ("ocrwsnuml", "rw"),
+    "EMFILE": ("ocl", "ocl"),
+    "EACCES": ("ocnuml", "on"),
+}
 """Errors that stay, of which kinds of operations, and at which kinds they begin."""
 WAYS = {"short": SHORT, "torn": TORN, "kill": KILL}
 
@@ -134,7 +139,11 @@ class Faults(Part):
         """Whether the command ends as if nothing had happened when it is given again."""
         assert self.server
         server, started = self.server, any(oracle.below(name, one.makes.split()) for name in now)
-        command = one.again if one.again and started and (server.place / "run" / "recipe.yaml").exists() else one.command
+        command = (
+            one.again
+            if one.again and started and (server.place / "run" / "recipe.yaml").exists()
+            else one.command
+        )
         second = server.run(command.split(), processes=one.processes)
         refused = one.exists and "exist" in second.said[0] and not oracle.differs(now, known.end)
         if second.code != one.code and not refused:
@@ -161,8 +170,7 @@ def make_stock(server: Server, stock: Path) -> None:
     """Make what scenarios start from, undisturbed."""
     shutil.rmtree(server.place, ignore_errors=True)
     made = server.run([], call="tests.reliability.scenarios:make_stock", learn=True)
-    commands = [command for _, command in STOCK]
-    for command in commands if not made.code else ():
+    for command in STOCK if not made.code else ():
         made = server.run(command.split(), learn=True)
         if made.code:
             break

@@ -30,60 +30,84 @@ class Scenario:
 
 
 CPU = "--device cpu"
-ALONE = "--num-workers 0"
-TRAIN = f"{CPU} {ALONE}"
-EVALUATE = f"evaluate tok --images images --metrics psnr,usage -b 4 {CPU} {ALONE} -o ev"
+IMAGES = f"-b 4 {CPU} --num-workers 0"
+TRAIN = f"-o run {CPU} --num-workers 0"
+RESUME = f"train --resume run {CPU} --num-workers 0"
+ENCODE = f"encode images -m tok {IMAGES}"
+DECODE = f"decode t.npy -m tok -o dec -b 4 {CPU}"
+GENERATE = f"generate -m gen --prompt-class 0-1 -n 2 {CPU}"
+EVALUATE = f"evaluate tok --images images --metrics psnr,usage {IMAGES}"
+T, TOKENS = "t.npy t.json t.partial", "tok t.npy t.json"
+SMALL = "small t-pruned.npy t-pruned.json"
 
 SCENARIOS = (
-    Scenario("train", f"train tiny.yaml -o run {TRAIN}", "tiny.yaml images", "run", f"train --resume run {TRAIN}"),
-    Scenario("train-gan", f"train gan.yaml -o run {TRAIN}", "gan.yaml images", "run", f"train --resume run {TRAIN}", every=7),
-    Scenario("train-generator", f"train gpt.yaml -o run {TRAIN}", "gpt.yaml images tok", "run", f"train --resume run {TRAIN}", every=3),
-    Scenario("resume", f"train --resume run {TRAIN}", "tiny.yaml images stopped=run", "run", every=2),
-    Scenario("train-two", f"train tiny.yaml -o run {TRAIN}", "tiny.yaml images", "run", f"train --resume run {TRAIN}", processes=2, every=17),
-    Scenario("encode", f"encode images -m tok -o t.npy -b 4 {CPU} {ALONE}", "images tok", "t.npy t.json t.partial", exists=True),
-    Scenario("encode-shards", f"encode images -m tok -o t -b 4 {CPU} {ALONE}", "images tok", "t"),
-    Scenario("encode-latents", f"encode images -m auto -o t --latents float16 -b 4 {CPU} {ALONE}", "images auto", "t"),
-    Scenario("encode-force", f"encode images -m tok -o t.npy -b 4 --force {CPU} {ALONE}", "images tok other.npy=t.npy other.json=t.json", "t.npy t.json t.partial"),
-    Scenario("encode-two", f"encode images -m tok -o t -b 4 {CPU} {ALONE}", "images tok", "t", processes=2, every=7),
-    Scenario("decode", f"decode t.npy -m tok -o dec -b 4 {CPU}", "tok t.npy t.json", "dec"),
-    Scenario("decode-force", f"decode t.npy -m tok -o dec -b 4 --force {CPU}", "tok t.npy t.json decoded=dec", "dec"),
-    Scenario("reconstruct", f"reconstruct images -m tok -o rec -b 4 {CPU} {ALONE}", "images tok", "rec"),
-    Scenario("generate", f"generate -m gen --prompt-class 0-1 -n 2 -o made {CPU}", "gen", "made"),
-    Scenario("generate-npz", f"generate -m gen --prompt-class 0-1 -n 2 -o made --npz made.npz {CPU}", "gen", "made made.npz"),
-    Scenario("generate-tokens", f"generate -m gen --prompt-class 0-1 -n 2 --tokens-only -o g.npy {CPU}", "gen", "g.npy g.json g.partial", exists=True),
-    Scenario("build-codebook", f"build-codebook images -k 4 --size 8 -o codes.safetensors {CPU} {ALONE}", "images", "codes.safetensors codes.partial", exists=True),
-    Scenario("evaluate", EVALUATE, "images tok", "ev", exists=True),
-    Scenario("evaluate-force", f"{EVALUATE} --force", "images tok evaluated=ev", "ev", whole="ev"),
-    Scenario("evaluate-print", f"evaluate tok --images images --metrics psnr,usage -b 4 {CPU} {ALONE}", "images tok"),
-    Scenario("usage-report", f"usage-report tok --images images -o u.html -b 4 {CPU} {ALONE}", "images tok", "u.html"),
-    Scenario("usage-of-tokens", "usage-report t.npy -o u.html", "t.npy t.json", "u.html"),
-    Scenario("prune", f"prune tok --images images -o small -b 4 {CPU} {ALONE}", "images tok", "small", exists=True),
-    Scenario("prune-tokens", "prune tok --tokens t.npy -o small", "tok t.npy t.json", "small t-pruned.npy t-pruned.json", exists=True),
-    Scenario("prune-shards", "prune tok --tokens shards -o small", "tok shards", "small shards-pruned", exists=True),
-    Scenario("prune-force", "prune tok --tokens t.npy -o small --force", "tok t.npy t.json auto=small", "small t-pruned.npy t-pruned.json", whole="small"),
+    Scenario("train", f"train tiny.yaml {TRAIN}", "tiny.yaml images", "run", RESUME),
+    Scenario("train-gan", f"train gan.yaml {TRAIN}", "gan.yaml images", "run", RESUME, every=7),
+    Scenario("train-generator", f"train gpt.yaml {TRAIN}", "gpt.yaml images tok", "run", RESUME, every=3),
+    Scenario("resume", RESUME, "tiny.yaml images stopped=run", "run", every=2),
+    Scenario(
+        "train-two", f"train tiny.yaml {TRAIN}", "tiny.yaml images", "run", RESUME, processes=2, every=17
+    ),
+    Scenario("encode", f"{ENCODE} -o t.npy", "images tok", T, exists=True),
+    Scenario("encode-shards", f"{ENCODE} -o t", "images tok", "t"),
+    Scenario("encode-latents", f"encode images -m auto -o t --latents float16 {IMAGES}", "images auto", "t"),
+    Scenario("encode-force", f"{ENCODE} -o t.npy --force", "images tok other.npy=t.npy other.json=t.json", T),
+    Scenario("encode-two", f"{ENCODE} -o t", "images tok", "t", processes=2, every=7),
+    Scenario("decode", DECODE, TOKENS, "dec"),
+    Scenario("decode-force", f"{DECODE} --force", f"{TOKENS} decoded=dec", "dec"),
+    Scenario("reconstruct", f"reconstruct images -m tok -o rec {IMAGES}", "images tok", "rec"),
+    Scenario("generate", f"{GENERATE} -o made", "gen", "made made-sheet.png"),
+    Scenario("generate-npz", f"{GENERATE} -o made --npz made.npz", "gen", "made made.npz made-sheet.png"),
+    Scenario("generate-tokens", f"{GENERATE} --tokens-only -o t.npy", "gen", T, exists=True),
+    Scenario(
+        "build-codebook",
+        f"build-codebook images -k 4 --size 8 -o codes.safetensors {IMAGES}",
+        "images",
+        "codes.safetensors codes.partial",
+        exists=True,
+    ),
+    Scenario("evaluate", f"{EVALUATE} -o ev", "images tok", "ev", exists=True),
+    Scenario("evaluate-force", f"{EVALUATE} -o ev --force", "images tok evaluated=ev", "ev", whole="ev"),
+    Scenario("evaluate-print", EVALUATE, "images tok"),
+    Scenario("usage-report", f"usage-report tok --images images -o u.html {IMAGES}", "images tok", "u.html"),
+    Scenario("usage-of-tokens", "usage-report t.npy -o u.html", TOKENS, "u.html"),
+    Scenario(
+        "prune", f"prune tok --images images -o small {IMAGES}", "images tok", "small", exists=True
+    ),
+    Scenario("prune-tokens", "prune tok --tokens t.npy -o small", TOKENS, SMALL, exists=True),
+    Scenario(
+        "prune-shards", "prune tok --tokens shards -o small", "tok shards", "small shards-pruned", exists=True
+    ),
+    Scenario(
+        "prune-force",
+        "prune tok --tokens t.npy -o small --force",
+        f"{TOKENS} auto=small",
+        SMALL,
+        whole="small",
+    ),
     Scenario("import", "import foreign.pt -o m", "foreign.pt", "m", exists=True),
     Scenario("import-force", "import foreign.pt -o m --force", "foreign.pt tok=m", "m", whole="m"),
     Scenario("info-model", "info tok", "tok"),
     Scenario("info-generator", "info gen", "gen"),
     Scenario("info-run", "info stopped", "stopped"),
-    Scenario("info-tokens", "info t.npy", "t.npy t.json"),
+    Scenario("info-tokens", "info t.npy", TOKENS),
     Scenario("info-shards", "info shards", "shards"),
-    Scenario("info-images", f"info images", "images"),
+    Scenario("info-images", "info images", "images"),
     Scenario("cache-rm", "cache rm --all -y", "cached=cache", "cache"),
     Scenario("cache-ls", "cache", "cached=cache"),
     Scenario("check", "check tiny.yaml", "tiny.yaml images"),
     Scenario("runs", "runs runs", "stopped=runs/run"),
-)  # fmt: skip
+)
 
 STOCK = (
-    ("stopped", f"train tiny.yaml -o stopped {TRAIN}"),
-    ("t.npy t.json", f"encode images -m tok -o t.npy -b 4 {CPU} {ALONE}"),
-    ("other.npy other.json", f"encode images -m tok2 -o other.npy -b 4 {CPU} {ALONE}"),
-    ("shards", f"encode images -m tok -o shards -b 4 {CPU} {ALONE}"),
-    ("decoded", f"decode other.npy -m tok2 -o decoded -b 4 {CPU}"),
-    ("evaluated", f"evaluate tok2 --images images --metrics psnr,usage -b 4 {CPU} {ALONE} -o evaluated"),
+    f"train tiny.yaml -o stopped {CPU} --num-workers 0",
+    f"{ENCODE} -o t.npy",
+    f"encode images -m tok2 -o other.npy {IMAGES}",
+    f"{ENCODE} -o shards",
+    f"decode other.npy -m tok2 -o decoded -b 4 {CPU}",
+    f"evaluate tok2 --images images --metrics psnr,usage -o evaluated {IMAGES}",
 )
-"""What is made for other scenarios, and how."""
+"""Commands that make what others start from."""
 
 TINY = """
 task: tokenizer

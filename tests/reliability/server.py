@@ -66,7 +66,9 @@ class Server:
 
     def __init__(self, temporary: Path) -> None:
         memory = Path("/dev/shm")
-        self.folder = (memory if os.access(memory, os.W_OK) else temporary) / f"vqcli-trials-{os.getpid():08d}"
+        self.folder = (
+            memory if os.access(memory, os.W_OK) else temporary
+        ) / f"vqcli-trials-{os.getpid():08d}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.place = self.folder / "w"
@@ -129,7 +131,7 @@ class Server:
 
 def built(shim: Path) -> Path:
     """The compiled shim. Raises RuntimeError where there is no C compiler: nothing would fail, all would hold."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if not compiler or not sys.platform.startswith("linux"):
         raise RuntimeError("faults are injected by a C library on Linux, and there is no C compiler (cc)")
     source = Path(__file__).with_name("shim.c")
