@@ -71,9 +71,7 @@ SCENARIOS = (
     Scenario("evaluate-print", EVALUATE, "images tok"),
     Scenario("usage-report", f"usage-report tok --images images -o u.html {IMAGES}", "images tok", "u.html"),
     Scenario("usage-of-tokens", "usage-report t.npy -o u.html", TOKENS, "u.html"),
-    Scenario(
-        "prune", f"prune tok --images images -o small {IMAGES}", "images tok", "small", exists=True
-    ),
+    Scenario("prune", f"prune tok --images images -o small {IMAGES}", "images tok", "small", exists=True),
     Scenario("prune-tokens", "prune tok --tokens t.npy -o small", TOKENS, SMALL, exists=True),
     Scenario(
         "prune-shards", "prune tok --tokens shards -o small", "tok shards", "small shards-pruned", exists=True

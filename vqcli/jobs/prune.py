@@ -8,7 +8,7 @@ Shape letters: K codes before.
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,16 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
     """
     found = [open_tokens(path) for path in options.tokens]
     check_options(options)
-    check_places(out, found, force=options.force)
+    with ExitStack() as claims:
+        for place in places(out, found):
+            claims.enter_context(files.claimed(place))
+        check_places(out, found, force=options.force)
+        return _prune(model, out, found, options, progress)
+
+
+def _prune(
+    model: str, out: Path, found: list[Found], options: PruneOptions, progress: Progress
+) -> PruneResult:
     encoder = Encoder(replace(options.images, model=model), progress=progress) if options.images else None
     tokenizer, folder = (
         (encoder.tokenizer, encoder.folder)
@@ -101,7 +110,6 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
         exact = options.min_count == 1 and all(made_by(tokens, tokenizer) for tokens in found)
         usage = exact_usage(uses, kept) if exact else None
         record = drop_codes(tokenizer.cpu(), folder, kept, uses, options.min_count)
-        check_places(out, found, force=options.force)  # another process may have come first
         write(tokenizer, usage, record, out, found, progress)
     return PruneResult(
         out=out if drops else None,
@@ -134,17 +142,35 @@ def check_options(options: PruneOptions) -> None:
 
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
-    """Raises VqcliError if something is where a result goes, or two go to the same place."""
-    check_free(out, ours=(out / "config.json").is_file(), force=force)
+    """Raises VqcliError if something is where a result goes; what a killed command left there is replaced."""
+    ours = (out / "config.json").is_file()
+    try:
+        check_free(out, ours=ours, force=force)
+    except VqcliError:
+        if ours:  # the model is written last: nothing is unfinished
+            journal(out).unlink(missing_ok=True)
+        raise
+    begun = files.read_json(journal(out)) if journal(out).exists() else []
     for tokens in found:
-        check_place(tokens, force=force)
-    places = [out, *map(pruned_path, found)]
-    if len({place.resolve() for place in places}) < len(places):
+        check_place(tokens, force=force or str(pruned_path(tokens)) in begun)
+
+
+def places(out: Path, found: list[Found]) -> list[Path]:
+    """Where results go. Raises VqcliError if two go to the same place."""
+    all_places = [out, *map(pruned_path, found)]
+    if len({place.resolve() for place in all_places}) < len(all_places):
         raise VqcliError(
             "two results would go to the same place",
             hint="name all --tokens once, and another -o",
             reason="exists",
         )
+    return all_places
+
+
+def journal(out: Path) -> Path:
+    """Beside the model while results take their names, one after the other: the places of those tokens."""
+    place = out.resolve()
+    return place.with_name(f".prune-{place.name[-40:]}.json")
 
 
 def check_tokens(found: Found, tokenizer: Tokenizer, progress: Progress, *, force: bool) -> None:
@@ -228,7 +254,7 @@ def write(
     found: list[Found],
     progress: Progress,
 ) -> None:
-    """Write the pruned model and its tokens, whole or not at all; the model takes its name last."""
+    """Write the pruned model and its tokens; the model takes its name last, and then all is whole."""
     kept, size = record["kept"], len(record["kept"])
     new_k = np.zeros(record["from"]["codebook_size"], token_type(size))
     new_k[kept] = np.arange(size)
@@ -240,6 +266,9 @@ def write(
         for tokens in found:
             new = Renumbering(new_k, size, tokenizer.fingerprint)
             renumber(tokens, pruned_path(tokens), new, pending, progress)
+        files.write_json(journal(out), [str(pruned_path(tokens)) for tokens in found])
+    with suppress(OSError):  # the next command that writes there removes it
+        journal(out).unlink()
 
 
 def describe(record: dict[str, Any]) -> str:
