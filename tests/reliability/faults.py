@@ -129,10 +129,15 @@ class Faults(Part):
         )
         if not wrong and not any(first.codes) and not makes and first.out != known.out:
             wrong = f"exit 0, and another answer: {first.out[-600:]!r}"
-        if wrong or (not any(first.codes) and not (wrong := oracle.differs(now, known.end))):
+        if wrong:
             return wrong
         if not any(first.codes):
-            return f"exit 0, and {wrong}"
+            if now == known.end:
+                return ""
+            if wrong := oracle.differs(
+                {n: v for n, v in now.items() if oracle.TEMPORARY not in n}, known.end
+            ):
+                return f"exit 0, and {wrong}"
         return self.repeated(one, now, known)
 
     def repeated(self, one: Scenario, now: Tree, known: Undisturbed) -> str:

@@ -105,7 +105,8 @@ class Server:
         limit: float = LIMIT,
     ) -> Ended:
         """Run ``vqcli`` with these arguments, or a function ``module:name`` with the folder's path."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         job = {
             "argv": argv,
             "call": call,
@@ -130,7 +131,7 @@ class Server:
 
 
 def built(shim: Path) -> Path:
-    """The compiled shim. Raises RuntimeError where there is no C compiler: nothing would fail, all would hold."""
+    """The compiled shim. Raises RuntimeError without a C compiler: nothing would fail, and all would hold."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if not compiler or not sys.platform.startswith("linux"):
         raise RuntimeError("faults are injected by a C library on Linux, and there is no C compiler (cc)")

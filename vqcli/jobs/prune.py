@@ -8,7 +8,7 @@ Shape letters: K codes before.
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _prune(
         exact = options.min_count == 1 and all(made_by(tokens, tokenizer) for tokens in found)
         usage = exact_usage(uses, kept) if exact else None
         record = drop_codes(tokenizer.cpu(), folder, kept, uses, options.min_count)
-        write(tokenizer, usage, record, out, found, progress)
+        write(tokenizer, usage, record, out, found, progress, force=options.force)
     return PruneResult(
         out=out if drops else None,
         model=folder,
@@ -142,17 +142,10 @@ def check_options(options: PruneOptions) -> None:
 
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
-    """Raises VqcliError if something is where a result goes; what a killed command left there is replaced."""
-    ours = (out / "config.json").is_file()
-    try:
-        check_free(out, ours=ours, force=force)
-    except VqcliError:
-        if ours:  # the model is written last: nothing is unfinished
-            journal(out).unlink(missing_ok=True)
-        raise
-    begun = files.read_json(journal(out)) if journal(out).exists() else []
+    """Raises VqcliError if something is where a result goes; of tokens ``renumber`` tells if they are the same."""
+    check_free(out, ours=(out / "config.json").is_file(), force=force)
     for tokens in found:
-        check_place(tokens, force=force or str(pruned_path(tokens)) in begun)
+        check_place(tokens)
 
 
 def places(out: Path, found: list[Found]) -> list[Path]:
@@ -165,12 +158,6 @@ def places(out: Path, found: list[Found]) -> list[Path]:
             reason="exists",
         )
     return all_places
-
-
-def journal(out: Path) -> Path:
-    """Beside the model while results take their names, one after the other: the places of those tokens."""
-    place = out.resolve()
-    return place.with_name(f".prune-{place.name[-40:]}.json")
 
 
 def check_tokens(found: Found, tokenizer: Tokenizer, progress: Progress, *, force: bool) -> None:
@@ -253,6 +240,8 @@ def write(
     out: Path,
     found: list[Found],
     progress: Progress,
+    *,
+    force: bool,
 ) -> None:
     """Write the pruned model and its tokens; the model takes its name last, and then all is whole."""
     kept, size = record["kept"], len(record["kept"])
@@ -265,10 +254,7 @@ def write(
         files.write_text(folder / MAPPING, "{\n" + ",\n".join(lines) + "\n}\n")
         for tokens in found:
             new = Renumbering(new_k, size, tokenizer.fingerprint)
-            renumber(tokens, pruned_path(tokens), new, pending, progress)
-        files.write_json(journal(out), [str(pruned_path(tokens)) for tokens in found])
-    with suppress(OSError):  # the next command that writes there removes it
-        journal(out).unlink()
+            renumber(tokens, pruned_path(tokens), new, pending, progress, force=force)
 
 
 def describe(record: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ def triptychs(stretch: Pictures, indices: np.ndarray) -> Any:
             a, b = to_uint8(images.cpu()), to_uint8(reconstructions.cpu())
             apart = ((a.int() - b.int()).abs() * LOUDER).clamp(max=255).to(torch.uint8)
             columns |= {i: [a[k], b[k], apart[k]] for k, i in enumerate(numbers.tolist())}
-    shown = [columns[i] for i in indices.tolist()]
+    shown = [columns[i] for i in indices.tolist() if i in columns]  # others can be read no more
     return contact_sheet(evened([column[row] for row in range(3) for column in shown]), len(shown))
 
 
