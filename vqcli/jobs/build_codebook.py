@@ -10,6 +10,7 @@ import json
 import math
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,10 +56,22 @@ def build_codebook(
 
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.source.device, progress)
-    folder = out.with_name(f"{out.stem}.partial")
-    check = partial(check_out, out, folder, force=force)
-    engine.first(check)
+    engine = Engine(options.source.device, progress)
+    check = partial(check_out, out, out.with_name(f"{out.stem}.partial"), force=force)
+    with engine.claiming([out], check):
+        return _build(engine, options, out, check, force=force, progress=progress)
+
+
+def _build(
+    engine: Engine,
+    options: CodebookOptions,
+    out: Path,
+    check: Callable[[], None],
+    *,
+    force: bool,
+    progress: Progress,
+) -> CodebookResult:
+    start, folder = time.monotonic(), out.with_name(f"{out.stem}.partial")
     extractor = engine.each(lambda: Extractor(options.source, engine.local_rank))
     classes = check_classes(options, extractor) if options.per_class else []
     with engine.taking(folder, lambda: make_plan(options, extractor), check, force=force):

@@ -41,6 +41,8 @@ RESERVED = frozenset('\\%:*?"<>|')
 """Characters that mean something to a file system somewhere, or to the escapes for them."""
 MARK = ".decode.json"
 """In a folder of images: of which tokens they are, so that two jobs never mix."""
+OVER = "over"
+"""In a mark while images are replaced: whether all that were there are of another job."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
         mark = make_mark(tokens, folder, options)
         keep = begin(out, mark, force=options.force)
         progress.start("decode", min(len(found), options.limit or len(found)), "images")
+        names: set[str] = set()
         for batch in _batches(_named(rows), options.batch_size):
+            names |= {name for name, _ in batch}
             todo = [(path, row) for name, row in batch if not (path := out / name).exists() or not keep]
             kept += len(batch) - len(todo)
             if todo:
@@ -87,7 +91,8 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
                     files.write_image(path, to_pil(image))
             written += len(todo)
             progress.advance(len(batch))
-        files.write_json(out / MARK, mark)
+        if not keep:
+            end(out, mark, files.read_json(out / MARK, files.LISTS)[OVER], names)
     return DecodeResult(out, folder, written, kept, time.monotonic() - start)
 
 
@@ -106,17 +111,29 @@ def _taken(out: Path, what: str) -> VqcliError:
 def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
     """Whether the images in ``out`` are of this job; those of another must be forced. Raises VqcliError."""
     path = out / MARK
-    if path.is_file() and files.read_json(path, files.LISTS) == mark:
-        for left in out.rglob(f"{files.TEMPORARY}*"):
-            left.unlink()  # of a writer that was killed
+    found = files.read_json(path, files.LISTS) if path.is_file() else None
+    files.clean(out, f"**/{files.TEMPORARY}*")
+    if found == mark:
         return True
     if vacant(out):
         files.write_json(path, mark)
         return True
     if not force:
-        raise _taken(out, "images of other tokens or another model" if path.is_file() else "other files")
-    path.unlink(missing_ok=True)  # until all images are replaced, none of them counts as done
+        raise _taken(out, "images of other tokens or another model" if found else "other files")
+    over = found.get(OVER, True) if isinstance(found, dict) else False
+    files.write_json(path, mark | {OVER: over})  # until all are replaced, no image counts as done
     return False
+
+
+def end(out: Path, mark: dict[str, str], over: bool, names: set[str]) -> None:
+    """All images are there; those of another job, ``over`` which they were made, are not of this one."""
+    try:
+        for path in out.rglob("*.png") if over else ():
+            if path.relative_to(out).as_posix() not in names:
+                path.unlink()
+    except OSError as e:
+        raise files.unwritten(out, e) from e
+    files.write_json(out / MARK, mark)
 
 
 def make_mark(tokens: Path, model: Path, options: DecodeOptions) -> dict[str, str]:

@@ -63,8 +63,16 @@ def generate(
 
     Raises VqcliError where models and options do not fit, or ``out`` holds something else.
     """
-    start, engine = time.monotonic(), Engine(options.device, progress)
-    engine.first(lambda: check_out(out, npz, force=options.force))
+    engine = Engine(options.device, progress)
+    beside = [sheet_path(out), *([npz] if npz else [])]
+    with engine.claiming(beside, lambda: check_out(out, npz, force=options.force)):
+        return _generate(engine, options, out, npz, progress)
+
+
+def _generate(
+    engine: Engine, options: GenerateOptions, out: Path, npz: Path | None, progress: Progress
+) -> GenerateResult:
+    start = time.monotonic()
     sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
     folder = engine.each(lambda: sampler.add_tokenizer(progress))
     work = Imaging(sampler, out, folder, npz)
@@ -99,6 +107,12 @@ def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
         raise VqcliError(
             f"{npz} exists already", hint="give another --npz, or --force to replace it", reason="exists"
         )
+
+
+def sheet_path(out: Path) -> Path:
+    """Where the contact sheet lies: not among the images, which are for others to measure."""
+    place = out if out.name else out.resolve()
+    return place.with_name(f"{place.name}-sheet.png")
 
 
 def make_plan(sampler: Sampler, tokenizer: Path) -> Plan:
@@ -146,9 +160,7 @@ class Imaging(Work[float]):
         self.unit = sampler.generator.UNIT
         self.paths = [out / sampler.file(picture) for picture in sampler.pictures]
         self.shards = len(self.paths)
-        place = out if out.name else out.resolve()
-        self.sheet = place.with_name(f"{place.name}-sheet.png")
-        """Not among the images: they are for others to measure."""
+        self.sheet = sheet_path(out)
 
     @cached_property
     def plan(self) -> Plan:

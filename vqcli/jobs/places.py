@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vqcli import files
 from vqcli.errors import VqcliError
+
+NEW = ".new-results"
+"""In a folder: results that are whole, and take the places of older ones among other files."""
 
 
 def check_folder(out: Path) -> None:
@@ -17,3 +23,41 @@ def check_folder(out: Path) -> None:
 def vacant(folder: Path) -> bool:
     """Whether a folder holds nothing but a lock and what a killed job left unfinished."""
     return all(path.name == ".lock" or path.name.startswith(files.TEMPORARY) for path in folder.iterdir())
+
+
+@contextmanager
+def together(out: Path, names: Collection[str]) -> Iterator[Path]:
+    """A folder whose files become those of these ``names`` in ``out``, all of them, when the block ends well.
+
+    What else is in ``out`` stays there. Raises VqcliError if the disk refuses.
+    """
+    place = out.resolve()
+    alone = not place.exists() or _replaceable(place, names)
+    with files.writing_folder(place if alone else place / NEW, listed=not alone) as folder:
+        yield folder
+    settle(place, names)
+
+
+def settle(out: Path, names: Collection[str]) -> None:
+    """Put results in their places that are whole, and whose maker was killed just then."""
+    new = out / NEW
+    if not new.is_dir():
+        return
+    listed = files.read_json(new / "manifest.json")["files"]
+    try:
+        for name in names:
+            if name not in listed:
+                (out / name).unlink(missing_ok=True)
+            elif (new / name).exists():
+                (new / name).replace(out / name)
+    except OSError as e:
+        raise files.unwritten(out, e) from e
+    files.remove_folder(new)
+
+
+def _replaceable(place: Path, names: Collection[str]) -> bool:
+    """Whether a folder holds these files alone, and can be exchanged for another."""
+    if place == Path.cwd() or os.path.ismount(place):
+        return False
+    found = {path.name for path in place.iterdir()}
+    return bool(found) and found <= set(names)

@@ -82,7 +82,16 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
     """
     found = [open_tokens(path) for path in options.tokens]
     check_options(options)
-    check_places(out, found, force=options.force)
+    with ExitStack() as claims:
+        for place in places(out, found):
+            claims.enter_context(files.claimed(place))
+        check_places(out, found, force=options.force)
+        return _prune(model, out, found, options, progress)
+
+
+def _prune(
+    model: str, out: Path, found: list[Found], options: PruneOptions, progress: Progress
+) -> PruneResult:
     encoder = Encoder(replace(options.images, model=model), progress=progress) if options.images else None
     tokenizer, folder = (
         (encoder.tokenizer, encoder.folder)
@@ -101,8 +110,7 @@ def prune(model: str, out: Path, options: PruneOptions, progress: Progress = sil
         exact = options.min_count == 1 and all(made_by(tokens, tokenizer) for tokens in found)
         usage = exact_usage(uses, kept) if exact else None
         record = drop_codes(tokenizer.cpu(), folder, kept, uses, options.min_count)
-        check_places(out, found, force=options.force)  # another process may have come first
-        write(tokenizer, usage, record, out, found, progress)
+        write(tokenizer, usage, record, out, found, progress, force=options.force)
     return PruneResult(
         out=out if drops else None,
         model=folder,
@@ -134,17 +142,22 @@ def check_options(options: PruneOptions) -> None:
 
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
-    """Raises VqcliError if something is where a result goes, or two go to the same place."""
+    """Raises VqcliError if something is where a result goes; of tokens ``renumber`` tells if they are the same."""
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     for tokens in found:
-        check_place(tokens, force=force)
-    places = [out, *map(pruned_path, found)]
-    if len({place.resolve() for place in places}) < len(places):
+        check_place(tokens)
+
+
+def places(out: Path, found: list[Found]) -> list[Path]:
+    """Where results go. Raises VqcliError if two go to the same place."""
+    all_places = [out, *map(pruned_path, found)]
+    if len({place.resolve() for place in all_places}) < len(all_places):
         raise VqcliError(
             "two results would go to the same place",
             hint="name all --tokens once, and another -o",
             reason="exists",
         )
+    return all_places
 
 
 def check_tokens(found: Found, tokenizer: Tokenizer, progress: Progress, *, force: bool) -> None:
@@ -227,8 +240,10 @@ def write(
     out: Path,
     found: list[Found],
     progress: Progress,
+    *,
+    force: bool,
 ) -> None:
-    """Write the pruned model and its tokens, whole or not at all; the model takes its name last."""
+    """Write the pruned model and its tokens; the model takes its name last, and then all is whole."""
     kept, size = record["kept"], len(record["kept"])
     new_k = np.zeros(record["from"]["codebook_size"], token_type(size))
     new_k[kept] = np.arange(size)
@@ -239,7 +254,7 @@ def write(
         files.write_text(folder / MAPPING, "{\n" + ",\n".join(lines) + "\n}\n")
         for tokens in found:
             new = Renumbering(new_k, size, tokenizer.fingerprint)
-            renumber(tokens, pruned_path(tokens), new, pending, progress)
+            renumber(tokens, pruned_path(tokens), new, pending, progress, force=force)
 
 
 def describe(record: dict[str, Any]) -> str:

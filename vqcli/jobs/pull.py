@@ -32,19 +32,26 @@ def pull(
     The copy of what works on a tokenizer's tokens has that with it. Raises VqcliError where there is no such
     model, it is not what it should be, or ``out`` is taken.
     """
-    if out:
-        check_free(out, ours=(out / "config.json").is_file(), force=force)
-    folder = model_folder(reference, progress)
-    if out:
-        check_whole(folder)
-        whole = {name: folder / name for name in model_files(folder)}
-        on_tokens = row_of(folder).on_tokens
-        apart = generator_tokenizer(folder, reference, None, progress) if on_tokens else None
-        if apart and apart.parent != folder:
-            whole |= tokenizer_files(apart)
-            whole.pop(MANIFEST, None)  # it tells of less
-        with files.writing_folder(out, listed=MANIFEST not in whole) as copy:
-            for name, path in whole.items():
-                files.write_copy(copy / name, path)
+    if not out:
+        folder = model_folder(reference, progress)
+    else:
+        with files.claimed(out):
+            check_free(out, ours=(out / "config.json").is_file(), force=force)
+            _copy(reference, out, progress)
         folder = out
     return PullResult(reference, folder, sum((folder / name).stat().st_size for name in model_files(folder)))
+
+
+def _copy(reference: str, out: Path, progress: Progress) -> None:
+    """Copy the folder of a model."""
+    folder = model_folder(reference, progress)
+    check_whole(folder)
+    whole = {name: folder / name for name in model_files(folder)}
+    on_tokens = row_of(folder).on_tokens
+    apart = generator_tokenizer(folder, reference, None, progress) if on_tokens else None
+    if apart and apart.parent != folder:
+        whole |= tokenizer_files(apart)
+        whole.pop(MANIFEST, None)  # it tells of less
+    with files.writing_folder(out, listed=MANIFEST not in whole) as copy:
+        for name, path in whole.items():
+            files.write_copy(copy / name, path)

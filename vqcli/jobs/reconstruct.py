@@ -210,8 +210,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
         if len(rejected) == self.count:
             message = f"none of {self.count:,} images could be used ({rejected[0]['reason']})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
-        for left in self.out.rglob(f"{files.TEMPORARY}*"):
-            left.unlink()  # of a writer that was killed
+        files.clean(self.out, f"**/{files.TEMPORARY}*")
         pairs = list(self._some())
         files.write_image(self.out / SHEET, contact_sheet(evened(pairs), min(ACROSS, len(pairs))))
         return rejected

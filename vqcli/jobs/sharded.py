@@ -7,7 +7,7 @@ Shards are written whole, with the same bytes whoever makes them: anywhere, in a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -187,6 +187,23 @@ class Engine:
             finally:
                 if self._failed and self.rank == 0:
                     self._failed.unlink(missing_ok=True)
+
+    @contextmanager
+    def claiming(self, paths: Iterable[Path], check: Callable[[], None]) -> Iterator[None]:
+        """Let the first process be the one that makes these files or folders.
+
+        Raises VqcliError where another process is at one. ``check`` says whether they are free, now that
+        nobody else can come first.
+        """
+        with ExitStack() as held:
+
+            def claim() -> None:
+                for path in paths:
+                    held.enter_context(files.claimed(path))
+                check()
+
+            self.first(claim)
+            yield
 
     def run(self, work: Work[T], progress: Progress = silent) -> T:
         """Do what is left of a work and finish it; all processes get what it came to.

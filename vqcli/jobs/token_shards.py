@@ -81,8 +81,7 @@ class TokenShards(Work[dict[str, Any]]):
             store.write_index(folder, index, self.info.OF)
             return index
         for path in (out, out.with_suffix(".json")):
-            for left in out.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}"):
-                left.unlink()  # of a job that was killed right here
+            files.clean(out.parent, f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}")  # of a killed job
         assert isinstance(self.info, store.TokensInfo)
         store.assemble(folder, out, self.info, index)
         files.remove_folder(folder)

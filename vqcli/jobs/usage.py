@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,17 @@ def measure_usage(
     """
     if page and page.is_dir():
         raise VqcliError(f"{page} is a folder", hint="give the page a name: -o usage.html", reason="exists")
+    with files.claimed(page) if page else nullcontext():
+        return _measure(target, options, codebook_size, page, progress)
+
+
+def _measure(
+    target: str,
+    options: ImageOptions | None,
+    codebook_size: int | None,
+    page: Path | None,
+    progress: Progress,
+) -> UsageResult:
     if named(target) in ("tokens", "latents"):  # of which the latter are refused where they are opened
         if options:
             raise VqcliError(

@@ -77,8 +77,14 @@ def import_model(
     code, if it changes meanwhile, if its layout is not known, if a key is missing, unknown or of another
     shape, if weights are not finite, and if ``out`` is taken.
     """
-    options = options or ImportOptions()
-    check_free(out, ours=(out / "config.json").is_file(), force=force)
+    with files.claimed(out):
+        check_free(out, ours=(out / "config.json").is_file(), force=force)
+        return _import_model(path, out, options or ImportOptions(), expected, progress)
+
+
+def _import_model(
+    path: Path, out: Path, options: ImportOptions, expected: str | None, progress: Progress
+) -> ImportResult:
     progress.start("import", 3, "steps")
     path, digest, whole = read_hashed(path, expected)
     progress.advance()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +42,14 @@ def pruned_path(found: TokensFile | TokensFolder) -> Path:
     return found.path.with_name(f"{found.path.stem}-pruned.npy")
 
 
-def check_place(found: TokensFile | TokensFolder, *, force: bool) -> None:
-    """Raises VqcliError if something is where the new tokens go; with ``force``, unless it is tokens."""
+def check_place(found: TokensFile | TokensFolder) -> None:
+    """Raises VqcliError if something else than tokens is where the new ones go."""
     path = pruned_path(found)
     if isinstance(found, TokensFolder):
-        check_free(path, ours=(path / store.PLAN).is_file(), force=force)
+        check_free(path, ours=(path / store.PLAN).is_file(), force=True)
     else:
         for part in (path, path.with_suffix(".json")):
-            check_free(part, ours=part.is_file(), force=force)
+            check_free(part, ours=part.is_file(), force=True)
 
 
 def check_free(path: Path, *, ours: bool, force: bool) -> None:
@@ -59,14 +61,30 @@ def check_free(path: Path, *, ours: bool, force: bool) -> None:
 
 
 def renumber(
-    found: TokensFile | TokensFolder, out: Path, new: Renumbering, pending: ExitStack, progress: Progress
+    found: TokensFile | TokensFolder,
+    out: Path,
+    new: Renumbering,
+    pending: ExitStack,
+    progress: Progress,
+    *,
+    force: bool = False,
 ) -> None:
-    """Write tokens anew; they take their name, whole, when ``pending`` is closed well."""
+    """Write tokens anew; they take their name, whole, when ``pending`` is closed well.
+
+    Raises VqcliError if others are there, unless ``force``; the same ones are what a killed command has left.
+    """
     progress.start("renumber", len(found), "images")
     if isinstance(found, TokensFolder):
-        _renumber_folder(found, pending.enter_context(files.writing_folder(out, listed=False)), new, progress)
+        folder = pending.enter_context(files.writing_folder(out, listed=False))
+        _renumber_folder(found, folder, new, progress)
+        free = not os.path.lexists(out) or files.manifest(out) in ({}, files.manifest(folder))
     else:
-        _renumber_file(found, out, new, pending, progress)
+        side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
+        free = not (out.exists() or beside.exists()) or (
+            beside.is_file() and files.read_sealed(beside) == side
+        )
+    if not (free or force):
+        check_free(out if isinstance(found, TokensFolder) or out.exists() else beside, ours=True, force=False)
 
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
@@ -83,7 +101,8 @@ def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progre
 
 def _renumber_file(
     found: TokensFile, out: Path, new: Renumbering, pending: ExitStack, progress: Progress
-) -> None:
+) -> dict[str, Any]:
+    """Returns what is written beside the array."""
     array = pending.enter_context(files.writing(out))  # entered first, named last: then the pair is whole
     beside = pending.enter_context(files.writing(out.with_suffix(".json")))
     kind, digest = np.lib.format.dtype_to_descr(new.new_k.dtype), hashlib.sha256()
@@ -102,3 +121,4 @@ def _renumber_file(
     text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
     text += "".join(f',\n "{name}": {json.dumps(values)}' for name, values in long.items())
     beside.write(f"{text}\n}}\n".encode())
+    return side | long

@@ -11,7 +11,7 @@ from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring, check_known
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES
 from vqcli.jobs.evaluation.target import Target
-from vqcli.jobs.places import check_folder
+from vqcli.jobs.places import check_folder, settle
 from vqcli.library.cache import cache_folder
 from vqcli.library.references import check_named
 
@@ -80,6 +80,7 @@ def check_places(options: EvaluateOptions, out: Path | None, *, force: bool) -> 
 def check_out(out: Path, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no folder, or holds files that results would replace."""
     check_folder(out)
+    settle(out, FILES)
     taken = [name for name in FILES if (out / name).exists()]
     if taken and not force:
         hint = "give another -o, or --force to replace them"

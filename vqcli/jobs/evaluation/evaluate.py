@@ -26,11 +26,12 @@ from vqcli.jobs.evaluation.checks import check_given, check_network, check_place
 from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
-from vqcli.jobs.evaluation.outputs import usage_record, worst, write_results, write_statistics
+from vqcli.jobs.evaluation.outputs import FILES, usage_record, worst, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, collect, finished, next_command, part_file
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Stretch
+from vqcli.jobs.places import together
 from vqcli.jobs.sharded import Engine, Plan
 from vqcli.library.cache import cache_folder
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
@@ -77,7 +78,14 @@ def evaluate(
     Raises VqcliError where nothing can be measured, weights cannot be had, or ``out`` is taken.
     """
     engine = Engine(options.device, progress)
-    engine.first(lambda: check_places(options, out, force=force))
+    places = [place for place in (out, options.statistics) if place]
+    with engine.claiming(places, lambda: check_places(options, out, force=force)):
+        return _evaluate(engine, options, out, progress)
+
+
+def _evaluate(
+    engine: Engine, options: EvaluateOptions, out: Path | None, progress: Progress
+) -> EvaluateResult:
     prepared = engine.each(lambda: prepare(options, engine.local_rank, progress))
     measured = engine.first(lambda: list(prepared.measuring.metrics))
     engine.each(lambda: check_same(prepared.measuring, measured))
@@ -111,7 +119,8 @@ def end(
             files.remove_folder(folder)
         raise
     if out:
-        write_results(out, result, prepared.stretches[0], total)
+        with together(out, FILES) as new:
+            write_results(new, result, prepared.stretches[0], total)
     if options.statistics:
         write_statistics(options.statistics, total, prepared.protocol)
     if options.record and prepared.target.folder:

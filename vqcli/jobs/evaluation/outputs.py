@@ -21,7 +21,7 @@ from vqcli import files
 from vqcli.data.images.npz import COUNT, NETWORK, RESIZING
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
-from vqcli.jobs.evaluation.result import EvaluateResult
+from vqcli.jobs.evaluation.result import TIMES, EvaluateResult
 from vqcli.jobs.evaluation.work import Pictures, Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
 from vqcli.metrics.frechet import FrechetMetric
@@ -43,9 +43,10 @@ LOUDER = 4
 
 
 def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Measuring) -> None:
-    """Write the numbers, and what the first stretch of work looks like."""
-    for name in FILES:  # of another evaluation, which this one replaces
-        (out / name).unlink(missing_ok=True)
+    """Write the numbers, and what the first stretch of work looks like, into an empty folder.
+
+    Nothing tells how long it took: the same evaluation ends with the same bytes.
+    """
     pairs = total.pairs
     pictures = {}
     if isinstance(stretch, Pictures) and pairs:
@@ -64,9 +65,10 @@ def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Me
     warning = (
         "Networks had random weights: what they measured means nothing." if result.random_networks else ""
     )
-    page = evaluation_page(f"{result.kind} {result.target}", result.rows(), pictures, warning)
+    page = evaluation_page(f"{result.kind} {result.target}", result.rows(timed=False), pictures, warning)
     files.write_text(out / PAGE, page)
-    files.write_json(out / RESULTS, asdict(result))
+    numbers = {name: value for name, value in asdict(result).items() if name not in TIMES}
+    files.write_json(out / RESULTS, numbers)
 
 
 def telling(pairs: dict[str, PairMetric], table: dict[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
@@ -130,7 +132,7 @@ def triptychs(stretch: Pictures, indices: np.ndarray) -> Any:
             a, b = to_uint8(images.cpu()), to_uint8(reconstructions.cpu())
             apart = ((a.int() - b.int()).abs() * LOUDER).clamp(max=255).to(torch.uint8)
             columns |= {i: [a[k], b[k], apart[k]] for k, i in enumerate(numbers.tolist())}
-    shown = [columns[i] for i in indices.tolist()]
+    shown = [columns[i] for i in indices.tolist() if i in columns]  # others can be read no more
     return contact_sheet(evened([column[row] for row in range(3) for column in shown]), len(shown))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import vqcli
 from vqcli.jobs.evaluation.work import Reconstructions
 
+TIMES = ("seconds", "images_per_second")
+"""What another evaluation of the same differs in."""
 SHARES = ("utilization", "uniform_expectation", "precision", "recall")
 """Numbers that are shares."""
 
@@ -57,8 +59,8 @@ class EvaluateResult:
     """What decided the numbers: hashes of models, sampling, precision, where images lie."""
     version: str = vqcli.__version__
 
-    def rows(self) -> list[tuple[str, str]]:
-        """What a table for people says, line by line."""
+    def rows(self, *, timed: bool = True) -> list[tuple[str, str]]:
+        """What a table for people says, line by line; ``timed``: how fast it was, too."""
         counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
         reconstructs = Reconstructions.what in self.counts
         speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
@@ -76,7 +78,7 @@ class EvaluateResult:
             *((self.titles[name], self._told(name)) for name, x in self.results.items() if x is not None),
             *((self._title(name), f"not measured: {why}") for name, why in self.unmeasured.items()),
             *(("network", f"{name}, {what}") for name, what in self.networks.items()),
-            ("speed", speed),
+            *([("speed", speed)] if timed else []),
         ]
 
     def _told(self, name: str) -> str:
