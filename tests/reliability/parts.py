@@ -4,7 +4,9 @@ from importlib import import_module
 
 from tests.reliability.trials import Part
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "malformed": "malformed:Malformed",
+}
 """``name: module:class``, a line a part."""
 
 
