@@ -1,4 +1,4 @@
-"""Malformed inputs: every one gets a sentence, a reason and an exit code, and nothing is hung, filled or left."""
+"""Malformed inputs: each gets a sentence, a reason and an exit code; nothing is hung, filled or left."""
 
 from __future__ import annotations
 
@@ -73,9 +73,8 @@ def _wrong(case: Case, ended: Ended) -> Iterator[str]:
     elif case.code in (1, 3) and "--json" in case.command:
         yield from _told(case, ended)
     elif case.code:
-        yield from _sentence(
-            case, ended.err.partition("error: ")[2].partition("\n")[0] or ended.err or ended.out
-        )
+        said = ended.err or ended.out
+        yield from _sentence(case, said.partition("error: ")[2].partition("\n")[0] or said)
 
 
 def _told(case: Case, ended: Ended) -> Iterator[str]:
@@ -106,7 +105,7 @@ def _sentence(case: Case, text: str) -> Iterator[str]:
 
 
 def _there(folder: Path) -> set[str]:
-    return {os.path.join(where, name) for where, _, names in os.walk(folder) for name in names}
+    return {f"{where}/{name}" for where, _, names in os.walk(folder) for name in names}
 
 
 def _left(before: set[str], folder: Path, code: int) -> str:

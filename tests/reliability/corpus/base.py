@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.reliability.corpus.child import run
@@ -68,8 +67,8 @@ def prepared(base: Path) -> Path:
         ended = run(list(command), base, surroundings(base))
         assert not ended.code, ended.err
         if command[1] == "tiny.yaml":
-            os.rename(base / "run" / "model", base / "tok")
+            (base / "run" / "model").rename(base / "tok")
         if command[1] == "gpt.yaml":
-            os.rename(base / "grun" / "model", base / "gen")
+            (base / "grun" / "model").rename(base / "gen")
     done.touch()
     return base

@@ -27,8 +27,8 @@ def named(name: bytes) -> Make:
     """An image of that name, in a folder of that name."""
 
     def make(folder: Path) -> None:
+        (folder / "in").mkdir()
         where = os.fsencode(folder / "in") + b"/"
-        os.makedirs(where)
         for path in (where + name, where + b"plain.png"):
             with open(path, "wb") as file:
                 file.write(picture())

@@ -39,7 +39,7 @@ def plug(name: str) -> Make:
 
     def make(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        here = os.getcwd()
+        here = Path.cwd()
         os.chdir((folder / name).parent)
         try:
             with socket.socket(socket.AF_UNIX) as made:

@@ -41,7 +41,7 @@ def cases(seed: int) -> Iterator[Case]:
     ten = [(f"{i:03}.png", picture(i)) for i in range(10)]
     whole = shard(ten)
     used = len(whole.rstrip(b"\0"))
-    blocks = [n for n in range(512, used, 512)]
+    blocks = list(range(512, used, 512))
     for n in blocks[:: max(1, len(blocks) // 18)]:
         yield Case(f"cut-{n}", put("s.tar", whole[:n]), encode("s.tar"), 1, ("damaged",), "s.tar")
     for n in (1, 100, 511, 700, used - 3):
