@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from tests.reliability.corpus.child import run
@@ -20,6 +24,7 @@ generator: {name: gpt, classes: 2, layers: 1, heads: 2, width: 16, ffn_multiple:
 training: {steps: 2, batch_size: 4, log_every: 1, checkpoint_every: 2, validate_every: 2, validation_images: 2,
   sample_every: 2}
 """
+USED = ("accelerate", "safetensors.numpy", "safetensors.torch", "pyarrow.parquet", "torch._dynamo")
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
@@ -46,7 +51,7 @@ def prepared(base: Path) -> Path:
     import torch
 
     torch.set_num_threads(1)
-
+    _import_all()
     done = base / "done"
     if done.exists():
         return base
@@ -72,3 +77,18 @@ def prepared(base: Path) -> Path:
             (base / "grun" / "model").rename(base / "gen")
     done.touch()
     return base
+
+
+@cache
+def _import_all() -> None:
+    """What commands import as they go is here already when they are forked: most of their time otherwise."""
+    from PIL import Image
+
+    import vqcli
+
+    Image.init()
+    ours = [module.name for module in pkgutil.walk_packages(vqcli.__path__, "vqcli.")]
+    for name in (*USED, *ours):
+        with suppress(ImportError):
+            if not name.endswith("__main__"):
+                import_module(name)
