@@ -220,7 +220,7 @@ HARM = {
     "generator": (lambda f: edit(f, kind="generator"), "wrong-kind", "holds a generator"),
     "newer": (lambda f: edit(f, format=99), "format", "has format 99, this vqcli reads 1"),
     "no part": (lambda f: edit(f, tokenizer=None), "damaged", "config.json is damaged"),
-    "odd part": (lambda f: edit(f, tokenizer={"name": "os"}), "config", "unknown tokenizer 'os'"),
+    "odd part": (lambda f: edit(f, tokenizer={"name": "os"}), "damaged", "unknown tokenizer 'os'"),
     "odd size": (lambda f: edit(f, image_size=3), "damaged", "config.json is damaged"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "input-missing", "model.* does not exist"),
     "no codes": (lambda f: (f / "codebook.safetensors").unlink(), "damaged", "quantizer.codebook.weight"),

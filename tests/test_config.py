@@ -66,7 +66,7 @@ def test_recipe_file_must_hold_keys(tmp_path):
     path.write_text("- 1")
     with pytest.raises(VqcliError, match="holds no keys"):
         read_yaml(path)
-    with pytest.raises(VqcliError, match="cannot read"):
+    with pytest.raises(VqcliError, match="does not exist"):
         read_yaml(tmp_path / "missing.yaml")
 
 

@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors", "refusals", "parts"},
-    {"config", "files", "recipes", "launcher", "plugins", "signals"},
+    {"files", "recipes", "launcher", "plugins", "signals"},
+    {"config"},
     {"registry"},
     {"nn", "pixels"},
     {"codebooks", "losses", "discriminators", "features", "metrics", "data", "importers"},

@@ -10,10 +10,18 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from vqcli import files
 from vqcli.errors import VqcliError, suggestion
 from vqcli.refusals import refusal
 
-MAX_BYTES = 1 << 20
+MAX_BYTES, MOST_NESTED = 1 << 20, 32
+"""Bytes of YAML, and sections within sections."""
+MOST_CODES, MOST_CLASSES = 1 << 24, 1 << 20
+"""Entries of a codebook, and classes, that a recipe or a ``config.json`` may ask for."""
+WIDEST, DEEPEST, LARGEST = 1 << 16, 256, 1 << 15
+"""Channels, layers, and pixels of a side, likewise: far more than anybody has trained, and soon built."""
+MOST = 1 << 40
+"""Of what is only counted: steps, images."""
 
 
 class PartConfig(BaseModel):
@@ -23,7 +31,7 @@ class PartConfig(BaseModel):
     stand for those fields. Of the dial and fields beside it, what comes later wins; the dial is not kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
     DIAL: ClassVar[str] = ""
     SIZES: ClassVar[dict[str, dict[str, Any]]] = {}
 
@@ -45,24 +53,43 @@ class PartConfig(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without surprises: no duplicate keys, no aliases, ``1e-4`` is a number, ``no`` is not false."""
+    """YAML without surprises: no duplicate keys, no aliases, no tags; keys are words, ``1e-4`` is a number,
+    ``no`` is not false."""
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.constructor.ConstructorError(
-                None, None, "aliases are not allowed", self.peek_event().start_mark
-            )
-        return super().compose_node(parent, index)
+            raise _refused("aliases are not allowed", self.peek_event())
+        if getattr(self.peek_event(), "tag", None):
+            raise _refused("tags are not allowed: write the value alone", self.peek_event())
+        if self.depth > MOST_NESTED:
+            raise _refused("nested too deep", self.peek_event())
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as e:  # of thousands of digits
+            raise _refused("no number that can be read", node) from e
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key_node.value}' stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+        found: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if not isinstance(key, str):
+                raise _refused("a key is a word, no list and no section", key_node)
+            if key in found:
+                raise _refused(f"key '{key[:40]}' stands twice", key_node)
+            found[key] = self.construct_object(value_node, deep=True)
+        return found
+
+
+def _refused(problem: str, node: Any) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -114,12 +141,7 @@ def parse_yaml(text: str, name: str) -> Any:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises VqcliError if it is none."""
-    try:
-        value = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as e:
-        raise VqcliError(
-            f"cannot read {path}: {e}", hint="give a recipe's name or file", reason="config"
-        ) from e
+    value = parse_yaml(files.read_text(path, MAX_BYTES), str(path))
     if not isinstance(value, dict):
         raise VqcliError(f"{path} is no recipe: it holds no keys", hint="see vqcli new demo", reason="config")
     return value
@@ -199,3 +221,5 @@ def parse(
         message, names = refusal(e, model)
         near = suggestion(*names) if names else hint
         raise VqcliError(f"{name}: {message}", hint=near, reason=reason) from e
+    except VqcliError as e:  # of a part within
+        raise VqcliError(f"{name}: {e}", hint=e.hint, reason=e.reason) from e

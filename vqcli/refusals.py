@@ -55,7 +55,7 @@ def _must_be(errors: list[Any]) -> tuple[str, tuple[str, list[str]] | None]:
         place.pop()  # the entry that a list lacks
     allowed, given = " or ".join(dict.fromkeys(map(_allowed, errors))), errors[0]["input"]
     known = re.findall(r"'([^']+)'", allowed) if isinstance(given, str) else []
-    said = f"{'.'.join(place)} must be {allowed}, not {_shown(given)}".lstrip()
+    said = f"{'.'.join(place)} must be {allowed}, not {shown(given)}".lstrip()
     return said, (given, known) if known else None
 
 
@@ -96,9 +96,12 @@ def _allowed(error: Any) -> str:
     return ALLOWED.get(kind, ALLOWED.get(kind.partition("_")[0], "of another kind")).format(**limits)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for one line, as YAML would have it."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    except (ValueError, TypeError, RecursionError):  # of thousands of digits, or of keys that are no words
+        return "such a value"
     kinds: dict[type, str] = {list: "a list", dict: "a section of keys"}
     return text if len(text) <= LONGEST else kinds.get(type(value), text[:LONGEST] + "...")
 

@@ -11,6 +11,7 @@ from vqcli.config import PartConfig, parse
 from vqcli.errors import VqcliError, suggestion
 from vqcli.parts import PARTS, attribute, singular
 from vqcli.plugins import BROKEN, installed, require
+from vqcli.refusals import shown
 
 
 def known_parts(kind: str) -> dict[str, str]:
@@ -37,7 +38,12 @@ def part_name(kind: str, name: Any) -> Any:
 
 def resolve(kind: str, name: Any) -> Any:
     """The class registered as ``name``. Raises VqcliError with the nearest known name."""
-    known, name = PARTS[kind], str(name)
+    known = PARTS[kind]
+    if not isinstance(name, str):
+        hint = f"one of: {', '.join(known)}"
+        raise VqcliError(
+            f"the name of a {singular(kind)} must be text, not {shown(name)}", hint=hint, reason="config"
+        )
     if name not in known:  # only then are installed plugins asked: they may import much
         known = known_parts(kind)
     if name not in known:

@@ -54,7 +54,7 @@ def test_files_are_recipes_and_what_lies_here_goes_first(tmp_path, monkeypatch):
     assert not is_recipe("demo:30")
     (tmp_path / "demo").mkdir()
     assert not is_recipe("demo")
-    with pytest.raises(VqcliError, match=r"cannot read away\.yaml"):
+    with pytest.raises(VqcliError, match=r"away\.yaml does not exist"):
         describe("away.yaml")
     (tmp_path / "bad.yaml").write_text("extends: demo\nlosess: {}\n")
     with pytest.raises(VqcliError, match="losess"):

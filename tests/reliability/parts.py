@@ -6,6 +6,7 @@ from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
+    "malformed": "malformed:Malformed",
 }
 """``name: module:class``, a line a part."""
 

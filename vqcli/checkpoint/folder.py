@@ -9,24 +9,41 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcli import files
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
+from vqcli.config import DEEPEST, LARGEST, MOST_CODES, WIDEST
 from vqcli.errors import VqcliError
 from vqcli.refusals import refusal
 
 FORMAT, TOKENIZER = 1, "tokenizer"
 """The version of the layout, and the folder in a model's own that holds its tokenizer's."""
 
-Pixels = Annotated[int, Field(ge=1)]
+Pair = Annotated[list[Annotated[int, Field(ge=1, le=LARGEST)]], Field(min_length=2, max_length=2)]
+Wide = Annotated[list[float], Field(max_length=WIDEST)]
 
 
-class _Told(BaseModel):
-    """What keys of ``config.json`` hold, of whatever kind, where they are there."""
+class _Standard(BaseModel):
+    """How latents were standardized."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    mean: Wide
+    std: Wide
+
+
+class _Spec(BaseModel):
+    """What keys hold that tell of a tokenizer, where they are there."""
 
     model_config = ConfigDict(strict=True)
     fingerprint: str = ""
-    codebook_size: int = Field(0, ge=0)
-    width: int = Field(0, ge=0)
-    downsample: int = Field(1, ge=1)
-    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
+    codebook_size: int = Field(0, ge=0, le=MOST_CODES)
+    width: int = Field(0, ge=0, le=WIDEST)
+    downsample: int = Field(1, ge=1, le=LARGEST)
+    image_size: Pair | None = None
+    grid: Annotated[list[Pair], Field(min_length=1, max_length=DEEPEST)] | None = None
+    latents: _Standard | None = None
+
+
+class _Told(_Spec):
+    """What keys of ``config.json`` hold, of whatever kind, where they are there."""
+
     tokenizer: dict[str, Any] = {}
     generator: dict[str, Any] = {}
     plugins: dict[str, list[str]] = {}
@@ -72,6 +89,8 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
         )
     try:
         _Told.model_validate(config)
+        if kind != "tokenizer":
+            _Spec.model_validate(config.get(TOKENIZER, {}))
     except ValidationError as e:
         raise damaged(folder, e) from e
     return config
@@ -81,6 +100,10 @@ def damaged(folder: Path, e: Exception) -> VqcliError:
     """The error of a ``config.json`` that describes no model."""
     if isinstance(e, ValidationError):
         said, _ = refusal(e)
+    elif isinstance(e, VqcliError):
+        if e.reason not in ("config", "option"):
+            return e
+        said = str(e)
     else:
         said = f"it does not tell {e}" if isinstance(e, KeyError) else str(e).partition("\n")[0]
     return VqcliError(

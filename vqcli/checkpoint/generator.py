@@ -102,9 +102,8 @@ def read_generator(folder: Path) -> Generator:
         spec = TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])
         with torch.device("meta"):
             generator: Generator = build("generators", generator_config, spec)
-    except (ArithmeticError, KeyError, TypeError, ValueError) as e:
+    except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError, VqcliError) as e:
         raise damaged(folder, e) from e
-    generator.to_empty(device="cpu")
     load_state(generator, read_tensors(weights_file(folder), spec.fingerprint), folder)
     return generator
 

@@ -18,6 +18,7 @@ from vqcli import files
 from vqcli.checkpoint.card import model_card
 from vqcli.checkpoint.folder import FORMAT, damaged, read_config
 from vqcli.checkpoint.weights import hash_of, load_state, read_tensors, weights_file
+from vqcli.errors import VqcliError
 from vqcli.metrics.usage.record import USAGE, UsageRecord
 from vqcli.plugins import needed, require, sentence
 from vqcli.registry import TokenizerConfig, build
@@ -90,7 +91,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
     Raises VqcliError where files are missing, damaged, not finite, or do not fit each other.
     """
-    tokenizer = build_tokenizer(read_config(folder), folder).to_empty(device="cpu")
+    tokenizer = build_tokenizer(read_config(folder), folder)
     state = read_tensors(weights_file(folder), tokenizer.fingerprint)
     codebook = folder / "codebook.safetensors"
     if codebook.exists():
@@ -116,6 +117,6 @@ def build_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
             tokenizer: Tokenizer = build("tokenizers", tokenizer_config)
         tokenizer.image_size = tuple(config["image_size"]) if config["image_size"] else None
         tokenizer.fingerprint = config["fingerprint"]
-    except (ArithmeticError, KeyError, TypeError, ValueError) as e:
+    except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError, VqcliError) as e:
         raise damaged(folder, e) from e
     return tokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -49,16 +50,22 @@ def count_numbers(path: Path) -> int:
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
-    """Give a model all of its weights. Raises VqcliError where they do not fit it or are not finite."""
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as e:
-        said = " ".join(line.strip() for line in str(e).splitlines()[1:3])
-        raise VqcliError(
-            f"{folder}: config.json and weights do not fit: {said}",
-            hint="copy the folder again",
-            reason="damaged",
-        ) from e
+    """Give a model on the meta device all of its weights: it takes memory for them alone, whatever its
+    configuration asks for. Raises VqcliError where they do not fit it or are not finite.
+    """
+    wanted = model.state_dict()
+    said = ""
+    if missing := wanted.keys() - state.keys():
+        said = f"no {min(missing)}" + _more(missing)
+    elif unknown := state.keys() - wanted.keys():
+        said = f"nothing is called {min(unknown)}" + _more(unknown)
+    elif other := [name for name, x in state.items() if x.shape != wanted[name].shape]:
+        said = f"{other[0]} is {_sides(state[other[0]])}, not {_sides(wanted[other[0]])}" + _more(other)
+    if said:
+        message = f"{folder}: config.json and weights do not fit: {said}"
+        raise VqcliError(message, hint="copy the folder again", reason="damaged")
+    model.to_empty(device="cpu")
+    model.load_state_dict(state)
     unfit = next(
         (name for name, x in state.items() if x.is_floating_point() and not torch.isfinite(x).all()), None
     )
@@ -66,3 +73,11 @@ def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None
         raise VqcliError(
             f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
         )
+
+
+def _more(names: Collection[str]) -> str:
+    return f", and {len(names) - 1:,} more" if len(names) > 1 else ""
+
+
+def _sides(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"

@@ -12,6 +12,8 @@ import typer
 from vqcli.data.images.forms import forms
 from vqcli.types import Size
 
+MOST = 1 << 40
+"""Of whatever is counted."""
 Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of a computation."""
 
@@ -48,7 +50,12 @@ def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def option(*names: str, help: str, default: str = "", **rest: Any) -> Any:
-    """A flag; ``default`` says what holds without it where no value of its own does."""
+    """A flag; ``default`` says what holds without it where no value of its own does.
+
+    A number that has a least value has a greatest: what no machine counts is refused here.
+    """
+    if "min" in rest:
+        rest.setdefault("max", MOST)
     return typer.Option(*names, help=help, show_default=default or True, **rest)
 
 

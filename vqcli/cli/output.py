@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
-from vqcli.cli.text import counted, visible, with_plugins
+from vqcli.cli.text import HINT, counted, cut, visible, with_plugins
 from vqcli.types import Progress, silent
 
 UNCLEAN = 3
@@ -137,8 +137,10 @@ class Out:
         self.close()
         message, hint = (with_plugins(said, self.plugins) for said in (message, hint))
         if self.json and leads():
-            print(json.dumps({"error": message, "hint": hint, "reason": reason}, indent=2))  # noqa: T201
+            said = {"error": cut(message), "hint": cut(hint, HINT), "reason": reason}
+            print(json.dumps(said, indent=2))  # noqa: T201
             return
+        message, hint = cut(visible(message)), cut(visible(hint), HINT)
         where = "" if leads() else f" (process {os.environ['RANK']})"
         if reason != "interrupted":
             _write(f"error{where}: {message}", sys.stderr)

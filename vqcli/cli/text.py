@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
+SENTENCE, HINT = 300, 600
+"""Characters of an error and of its hint: names and values in them come from strangers too."""
 LEAST = 16
 """Columns that words need to be read."""
 
@@ -23,6 +25,14 @@ LEAST = 16
 def visible(text: object) -> str:
     """Text for one line of a terminal: control, direction and undecodable characters as escapes."""
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def cut(text: str, most: int = SENTENCE) -> str:
+    """A text whose middle is left out where it is longer than that."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def terminal_width() -> int | None:

@@ -7,6 +7,7 @@ import signal
 
 from vqcli import __version__, signals
 from vqcli.errors import BadImage, Interrupted, VqcliError
+from vqcli.files import is_absent
 
 Verdict = tuple[int, str, str, str]
 """Exit code, message, hint and reason word."""
@@ -41,6 +42,8 @@ def _of_the_machine(e: BaseException) -> Verdict | None:
     name, text = type(e).__name__, str(e)
     first = text.partition("\n")[0]
     match e:
+        case OSError() if e.filename and is_absent(e):
+            return 1, f"there can be no {e.filename}: {e.strerror}", "check the path", "input-missing"
         case OSError():
             return 1, text, "check the path, its rights and the room on the disk", "os"
         case ImportError() if not (e.name or "").startswith("vqcli"):
@@ -50,6 +53,8 @@ def _of_the_machine(e: BaseException) -> Verdict | None:
         asked = re.search(r"tried to allocate (\d+) bytes", text)
         said = f"out of memory: {int(asked[1]) / 1e9:,.3g} GB were asked for at once" if asked else first
         return 1, said or "out of memory", "try a smaller --batch-size", "memory"
+    if isinstance(e, RuntimeError) and "Storage size calculation overflowed" in text:
+        return 1, "more memory would be needed than any machine has", "ask for smaller sizes", "memory"
     if isinstance(e, RuntimeError) and MACHINE.search(text):
         return 1, first, "check memory, /dev/shm, the disk and ulimit -a; fewer --num-workers need less", "os"
     if isinstance(e, RuntimeError) and (name.startswith("Dist") or APART.search(text)):

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vqcli.config import PartConfig
+from vqcli.config import MOST_CODES, WIDEST, PartConfig
 from vqcli.nn.nearest import nearest_codes
 from vqcli.registry import resolve
 
@@ -22,9 +22,9 @@ Init = Literal["uniform", "unit", "normal", "standard"]
 class TableConfig(PartConfig):
     """Sizes of a codebook that holds a table."""
 
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=MOST_CODES)
     """Number of codes K."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=WIDEST)
     """Width D of a code."""
 
 

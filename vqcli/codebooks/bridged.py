@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.codebooks.base import Codebook, Init, TableConfig, initial_codes
+from vqcli.config import DEEPEST, WIDEST
 from vqcli.nn.bridge import ModulatedBridge, VqBridge, code_grid
 from vqcli.nn.precision import float32
 
@@ -25,11 +26,11 @@ class BridgedConfig(TableConfig):
     """Options of a bridged codebook. Published: L/4 for 16,384 codes, L/8 for 65,536 and more; width 256."""
 
     name: Literal["bridged"] = "bridged"
-    hidden: int = Field(256, ge=4, multiple_of=4)
+    hidden: int = Field(256, ge=4, le=WIDEST, multiple_of=4)
     """Width of the transformer, which has four heads."""
-    patch: int = Field(4, ge=1)
+    patch: int = Field(4, ge=1, le=DEEPEST)
     """Side of the square of codes that one transformer token holds."""
-    depth: int = Field(2, ge=0)
+    depth: int = Field(2, ge=0, le=DEEPEST)
     """Transformer blocks."""
     blocks: Literal["plain", "modulated"] = "plain"
     """``plain`` as in the paper, or ``modulated`` (adaLN-zero, positions) as the official scripts train."""

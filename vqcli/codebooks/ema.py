@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vqcli.codebooks.base import Codebook, Init, TableConfig, initial_codes
+from vqcli.config import MOST
 from vqcli.nn.distributed import all_reduce_sum, rank_and_world
 from vqcli.nn.nearest import nearest_codes
 
@@ -34,7 +35,7 @@ class EmaCodebook(Codebook):
         """Laplace smoothing of the cluster sizes."""
         revive_below: float = Field(0.0, ge=0)
         """A code whose cluster size falls below moves to a vector of the step's last pass; 0 for never."""
-        kmeans: int = Field(0, ge=0)
+        kmeans: int = Field(0, ge=0, le=MOST)
         """Rounds of k-means over the first step's last pass, which replaces the first codes; 0 for none."""
 
     TINY: ClassVar[dict[str, Any]] = {"size": 16, "width": 8, "revive_below": 1.0, "kmeans": 2}

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vqcli.codebooks.base import Codebook
-from vqcli.config import PartConfig
+from vqcli.config import MOST_CODES, PartConfig
 
 MAX_CODES = 1 << 24
 
@@ -28,7 +28,9 @@ class LevelsCodebook(Codebook):
         """Options of a levels codebook."""
 
         name: Literal["levels"] = "levels"
-        levels: tuple[Annotated[int, Field(ge=2)], ...] = Field((8, 8, 8, 5, 5, 5), min_length=1)
+        levels: tuple[Annotated[int, Field(ge=2, le=MOST_CODES)], ...] = Field(
+            (8, 8, 8, 5, 5, 5), min_length=1, max_length=24
+        )
         """Values of each channel; their product is the number of codes, 64,000 here."""
 
         @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vqcli.codebooks.base import Codebook
-from vqcli.config import PartConfig
+from vqcli.config import WIDEST, PartConfig
 
 
 class NoCodebook(Codebook):
@@ -19,7 +19,7 @@ class NoCodebook(Codebook):
         """Options where there is no codebook."""
 
         name: Literal["none"] = "none"
-        width: int = Field(4, ge=1)
+        width: int = Field(4, ge=1, le=WIDEST)
         """Channels D of the latents."""
 
     TINY: ClassVar[dict[str, Any]] = {"width": 8}

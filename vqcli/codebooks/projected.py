@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.codebooks.base import Codebook, TableConfig, initial_codes
+from vqcli.config import DEEPEST, WIDEST
 from vqcli.errors import VqcliError
 from vqcli.nn.precision import float32
 
@@ -31,11 +32,11 @@ class ProjectedCodebook(Codebook):
         name: Literal["projected"] = "projected"
         base: str = "gaussian"
         """``gaussian``: N(0, 1/F); ``uniform``: U(-1/K, 1/K); else a safetensors file, ``codes`` (K, F)."""
-        base_width: int = Field(ge=1)
+        base_width: int = Field(ge=1, le=WIDEST)
         """Width F of the table: 768 for VQGAN-LC's features."""
         train_base: bool = False
         """Whether the table is trained too."""
-        hidden: tuple[int, ...] = ()
+        hidden: tuple[Annotated[int, Field(ge=1, le=WIDEST)], ...] = Field((), max_length=DEEPEST)
         """Widths of hidden layers, ReLU between: none for a linear map, 256 for VQGAN-LC's MLP."""
         map_init: Literal["torch", "normal"] = "torch"
         """First weights of the last layer: PyTorch's own, or N(0, 1/D) as VQGAN-LC has them."""

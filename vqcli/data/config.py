@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vqcli.config import PartConfig
+from vqcli.config import LARGEST, PartConfig
 from vqcli.pixels import CenterCrop, Flip, RandomCrop, Transform
 from vqcli.types import Reading
 
-Side = Annotated[int, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
 class DataConfig(PartConfig):
@@ -36,7 +36,7 @@ class DataConfig(PartConfig):
     holdout: float | None = Field(None, ge=0, lt=1)
     """Share of the images kept for validation, chosen by hash of the key, where the data has no splits. None:
     0.02, but at least 64 images, or a quarter where there are few."""
-    num_workers: int = Field(2, ge=0)
+    num_workers: int = Field(2, ge=0, le=1024)
     """Processes that load images; 0 loads in the training process. Has no influence on results."""
 
     def reading(self, split: str | None = None) -> Reading:

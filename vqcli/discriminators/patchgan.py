@@ -28,9 +28,9 @@ class PatchGan(Discriminator):
         """Options of a PatchGAN discriminator."""
 
         name: Literal["patchgan"] = "patchgan"
-        layers: int = Field(3, ge=1)
+        layers: int = Field(3, ge=1, le=16)
         """Convolutions that halve the sides; a logit sees 70 x 70 pixels with 3 of them, 34 x 34 with 2."""
-        channels: int = Field(64, ge=1)
+        channels: int = Field(64, ge=1, le=1 << 12)
         """Channels behind the first convolution; each further one doubles them, up to eight times as many."""
         norm: Literal["batch", "actnorm"] = "batch"
         """``batch`` normalizes by the images of one process and pass; ``actnorm`` by trained numbers."""

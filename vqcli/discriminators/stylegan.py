@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vqcli.config import PartConfig
+from vqcli.config import WIDEST, PartConfig
 from vqcli.discriminators.base import Discriminator
 from vqcli.errors import VqcliError
 
@@ -30,7 +30,7 @@ class StyleGan(Discriminator):
         """Options of a StyleGAN discriminator."""
 
         name: Literal["stylegan"] = "stylegan"
-        width: int = Field(512, ge=1)
+        width: int = Field(512, ge=1, le=WIDEST)
         """Most channels: 4 to 32 pixels wide it has so many, half of them at 64, a quarter at 128, ..."""
 
     TINY: ClassVar[dict[str, Any]] = {"width": 8}

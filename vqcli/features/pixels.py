@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from vqcli.config import PartConfig
+from vqcli.config import LARGEST, PartConfig
 from vqcli.features.base import Features
 
 
@@ -19,7 +19,7 @@ class PixelFeatures(Features):
         """Options of pixel features."""
 
         name: Literal["pixels"] = "pixels"
-        patch: int = Field(4, ge=1)
+        patch: int = Field(4, ge=1, le=LARGEST)
         """Side of a patch in pixels; its vector has 3 * patch * patch numbers, colour by colour."""
 
     config: Config

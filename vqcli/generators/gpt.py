@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vqcli.config import PartConfig
+from vqcli.config import DEEPEST, MOST_CLASSES, WIDEST, PartConfig
 from vqcli.generators.autoregressive import AutoregressiveGenerator, start_small
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
@@ -33,11 +33,11 @@ class GptConfig(PartConfig):
     """Shape and dropouts of a GPT; vocabulary and length are the tokenizer's."""
 
     name: Literal["gpt"] = "gpt"
-    classes: int = Field(1000, ge=1)
-    layers: int = Field(12, ge=1)
-    heads: int = Field(12, ge=1)
-    width: int = Field(768, ge=4)
-    ffn_multiple: int = Field(256, ge=1)
+    classes: int = Field(1000, ge=1, le=MOST_CLASSES)
+    layers: int = Field(12, ge=1, le=DEEPEST)
+    heads: int = Field(12, ge=1, le=WIDEST)
+    width: int = Field(768, ge=4, le=WIDEST)
+    ffn_multiple: int = Field(256, ge=1, le=WIDEST)
     """Hidden units are 8/3 of the width, rounded up to a multiple of this."""
     rope_base: float = Field(10_000.0, gt=1)
     """Longest wavelength of the rotary embedding, over 2 pi."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vqcli.config import PartConfig
+from vqcli.config import DEEPEST, MOST_CLASSES, WIDEST, PartConfig
 from vqcli.generators.autoregressive import AutoregressiveGenerator, start_small
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
@@ -27,10 +27,10 @@ class GptLcConfig(PartConfig):
     """Shape of a GPT-LC; the codes of its vocabulary and its length are the tokenizer's."""
 
     name: Literal["gpt_lc"] = "gpt_lc"
-    classes: int = Field(1000, ge=1)
-    layers: int = Field(24, ge=1)
-    heads: int = Field(16, ge=1)
-    width: int = Field(1024, ge=1)
+    classes: int = Field(1000, ge=1, le=MOST_CLASSES)
+    layers: int = Field(24, ge=1, le=DEEPEST)
+    heads: int = Field(16, ge=1, le=WIDEST)
+    width: int = Field(1024, ge=1, le=WIDEST)
     dropout: float = Field(0.0, ge=0, lt=1)
     """Of embeddings, attention and branches, in training."""
     keep: float = Field(0.8, ge=0, le=1)

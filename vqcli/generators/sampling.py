@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vqcli.config import PartConfig
+from vqcli.config import MOST, PartConfig
 
 COLDEST = 1e-5
 """Temperatures below it count as it."""
@@ -21,11 +21,11 @@ class SamplingConfig(PartConfig):
 
     cfg: float = Field(1.0, ge=0)
     """Scale of classifier-free guidance; up to 1 for none."""
-    cfg_interval: int = Field(-1, ge=-1)
+    cfg_interval: int = Field(-1, ge=-1, le=MOST)
     """Last token after the first that is guided, counted from 0; -1 to guide all."""
     temperature: float = Field(1.0, ge=0)
     """What logits are divided by; 0 takes the best token."""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0, le=MOST)
     """Only the k likeliest tokens, and those as likely as the last of them; 0 for all."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Only the likeliest tokens that together reach this probability; 1 for all."""

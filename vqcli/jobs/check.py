@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.finder import Onlooker
 from vqcli.plugins import uses
 from vqcli.registry import resolve
+from vqcli.training.data import Data
 from vqcli.training.recipe import Recipe, read_recipe, steps_in
 from vqcli.training.task import Task
 
@@ -49,15 +51,14 @@ class RecipeInfo:
 def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | None = None) -> RecipeInfo:
     """Validate a recipe and build its model on the meta device. Raises VqcliError on what is wrong."""
     recipe = read_recipe(reference, settings, lpips_weights)
-    kind, meta, models = resolve("tasks", recipe.task), torch.device("meta"), Onlooker()
+    kind, models = resolve("tasks", recipe.task), Onlooker()
     missing: list[str] = []
     data = None
     try:
         data = kind.open_data(recipe, TrainPlan(recipe.seed, recipe.training.batch_size), models)
     except VqcliError as e:
         missing.append(str(e))
-    with meta:
-        task = kind(recipe, meta, models=models, data=data)
+    task = _outline(recipe, models, data)
     model, images = task.parts["model"], data.images if data else None
     per_epoch = images // recipe.training.batch_size if images else None
     fixed = not str(recipe.training.steps).endswith("epochs")
@@ -80,6 +81,31 @@ def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | 
         plugins=uses(recipe, claimant(recipe.data.source)),
         settings=recipe.model_dump(mode="json"),
     )
+
+
+def _outline(recipe: Recipe, models: Onlooker, data: Data | None) -> Task:
+    """A recipe's task on the meta device: all of its shapes, no memory."""
+    meta = torch.device("meta")
+    with meta:
+        task: Task = resolve("tasks", recipe.task)(recipe, meta, models=models, data=data)
+    return task
+
+
+def require_room(recipe: Recipe, data: Data) -> None:
+    """Raises VqcliError where the weights alone are more than this machine's memory; none is taken."""
+    try:
+        task = _outline(recipe, Onlooker(), data)
+    except VqcliError:  # whoever builds it tells
+        return
+    needed = 4 * sum(map(count, task.parts.values()))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise VqcliError(
+            f"the recipe's model has {needed / 2**30:,.0f} GiB of weights, this machine {there / 2**30:,.0f} "
+            "GiB of memory",
+            hint="ask for fewer codes, channels or layers; vqcli check tells parameters",
+            reason="memory",
+        )
 
 
 def count(module: nn.Module) -> int:

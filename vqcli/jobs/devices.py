@@ -26,10 +26,16 @@ def pick_device(name: str | None, rank: int = 0) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise VqcliError(
-            f"device '{name}' cannot be used", hint="vqcli doctor lists devices", reason="environment"
-        ) from e
+        raise _unusable(name) from e
+    if device.type == "meta" or (device.type == "cpu" and device.index):
+        raise _unusable(name)
     return device
+
+
+def _unusable(name: str) -> VqcliError:
+    return VqcliError(
+        f"device '{name}' cannot be used", hint="vqcli doctor lists devices", reason="environment"
+    )
 
 
 def settle_allocator() -> None:

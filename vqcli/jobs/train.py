@@ -14,6 +14,7 @@ from vqcli import files
 from vqcli.checkpoint.folder import row_of
 from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError
+from vqcli.jobs.check import require_room
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
@@ -226,6 +227,7 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
             hint="add images" + (f", or lower --batch-size, to {largest} at most" if largest else ""),
             reason="input-empty",
         )
+    require_room(recipe, data)
     set_seed(recipe.seed)
     task = kind(recipe, accelerator.device, models=models, data=data, empty=resumes)
     if recipe.init and not resumes:

@@ -37,7 +37,11 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     Raises VqcliError where there is no model, and where ``import_model`` and ``downloads`` do.
     """
     named = reference or os.environ.get(ENVIRONMENT)
-    if named and (Path(named).is_file() or is_foreign(Path(named))):
+    try:
+        foreign = named and (Path(named).is_file() or is_foreign(Path(named)))
+    except OSError as e:  # a name that no file can have, a folder that may not be read
+        raise files.unread(named or "", e) from e
+    if named and foreign:
         return imported(weights_file(Path(named)), progress)
     source = published(named) if named else None
     if source is None:

@@ -7,7 +7,7 @@ Shape letters: B images, D code width, h, w sides of latents.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.codebooks.base import Codebook
+from vqcli.config import DEEPEST, LARGEST
 from vqcli.quantizers.base import EstimatorConfig, sides
 from vqcli.quantizers.residual import ResidualQuantizer, Size
 from vqcli.types import Grid
@@ -27,9 +28,11 @@ class MultiscaleQuantizer(ResidualQuantizer):
         """Options of the multi-scale quantizer."""
 
         name: Literal["multiscale"] = "multiscale"
-        scales: tuple[int, ...] = Field((1, 2, 3, 4, 5, 6, 8, 10, 13, 16), min_length=1)
+        scales: tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...] = Field(
+            (1, 2, 3, 4, 5, 6, 8, 10, 13, 16), min_length=1, max_length=DEEPEST
+        )
         """Side of each step's square of tokens; the last is the side of the latents."""
-        phis: int = Field(4, ge=1)
+        phis: int = Field(4, ge=1, le=DEEPEST)
         """Convolutions shared among the steps."""
         phi_ratio: float = Field(0.5, ge=0, le=1)
         """Share r of the convolution: phi(x) = (1 - r) x + r conv(x)."""

@@ -16,6 +16,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
+from vqcli.config import DEEPEST
 from vqcli.quantizers.base import EstimatorConfig, Quantizer, estimate, flatten, sides, unflatten, vq_losses
 from vqcli.quantizers.compared import Compared
 from vqcli.types import Grid, Quantized, Tokens
@@ -30,7 +31,7 @@ class ResidualQuantizer(Quantizer):
         """Options of the residual quantizer."""
 
         name: Literal["residual"] = "residual"
-        depth: int = Field(4, ge=1)
+        depth: int = Field(4, ge=1, le=DEEPEST)
         """Steps, and tokens of each position."""
 
     TINY: ClassVar[dict[str, Any]] = {"depth": 2}

@@ -13,18 +13,21 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vqcli.config import PartConfig
+from vqcli.config import WIDEST, PartConfig
 from vqcli.nn.conv import GROUPS
 from vqcli.registry import CodebookConfig, QuantizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
+
+MOST_LEVELS = 12
+"""Levels: every one but the last halves the sides."""
 
 
 class AutoencoderConfig(PartConfig):
     """Shape of a tokenizer made of levels; its code width is the codebook's."""
 
-    channels: int = Field(128, ge=GROUPS)
+    channels: int = Field(128, ge=GROUPS, le=WIDEST)
     """Channels at full resolution; a multiple of 32."""
-    multipliers: tuple[int, ...] = Field((1, 1, 2, 2, 4), min_length=1)
+    multipliers: tuple[int, ...] = Field((1, 1, 2, 2, 4), min_length=1, max_length=MOST_LEVELS)
     """Channels of each level over ``channels``; every level but the last halves the sides."""
     checkpointing: bool = False
     """Recompute the activations of each level in the backward pass: less memory, same result."""
@@ -41,9 +44,11 @@ class AutoencoderConfig(PartConfig):
     @model_validator(mode="after")
     def groups_fit(self) -> AutoencoderConfig:
         """Norms work on groups of channels."""
-        wrong = [c for c in (self.channels, *self.widths) if c % GROUPS or c < 1]
+        wrong = [c for c in (self.channels, *self.widths) if c % GROUPS or not 1 <= c <= WIDEST]
         if wrong:
-            raise ValueError(f"channels of every level must be multiples of {GROUPS}, not {wrong[0]}")
+            raise ValueError(
+                f"channels of every level must be multiples of {GROUPS} up to {WIDEST}, not {wrong[0]}"
+            )
         return self
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from vqcli.config import DEEPEST, WIDEST
 from vqcli.errors import VqcliError
 from vqcli.nn.conv import Downsample, Level, Upsample, group_norm, middle
 from vqcli.tokenizers.autoencoder import AutoencoderConfig, AutoencoderTokenizer, Decoder, Encoder
@@ -34,11 +35,11 @@ class ConvConfig(AutoencoderConfig):
     """Shape of a convolutional tokenizer; its code width is the codebook's."""
 
     name: Literal["conv"] = "conv"
-    res_blocks: int = Field(2, ge=1)
+    res_blocks: int = Field(2, ge=1, le=DEEPEST)
     """Res blocks of each encoder level; the decoder has one more."""
     attention_levels: tuple[int, ...] = (4,)
     """Levels (0 is full resolution) with attention after each res block."""
-    z_channels: int = Field(256, ge=1)
+    z_channels: int = Field(256, ge=1, le=WIDEST)
     """Channels between the networks and the convolutions around the quantizer."""
     quant_conv: Literal[0, 1, 3] = 1
     """Kernel of the convolutions between ``z_channels`` and the code width; 0 for none."""

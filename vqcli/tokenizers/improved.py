@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from vqcli.config import DEEPEST
 from vqcli.nn.conv import Level, group_norm
 from vqcli.nn.improved import AdaptiveLevel, Upsample, downsample, middle, statistics
 from vqcli.tokenizers.autoencoder import AutoencoderConfig, AutoencoderTokenizer, Decoder, Encoder
@@ -33,7 +34,7 @@ class ImprovedConfig(AutoencoderConfig):
     """Shape of an improved tokenizer; its code width is the codebook's."""
 
     name: Literal["improved"] = "improved"
-    res_blocks: int = Field(4, ge=1)
+    res_blocks: int = Field(4, ge=1, le=DEEPEST)
     """Res blocks of each level, and in the middle, of encoder and decoder."""
     adaptive: bool = True
     """Norm what enters each decoder level, scaled and shifted by the spread and mean of the latents."""

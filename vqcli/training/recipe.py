@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vqcli.config import PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
+from vqcli.config import MOST, PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
 from vqcli.plugins import require
@@ -20,10 +20,10 @@ from vqcli.training.auto import settled
 
 
 def _check_duration(value: int | str) -> int | str:
-    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)? (steps|epochs)", value):
+    if isinstance(value, str) and not re.fullmatch(r"\d{1,12}(\.\d{1,12})? (steps|epochs)", value):
         raise ValueError("a duration is a number of steps, or like '40 epochs'")
-    if isinstance(value, int) and value < 0:
-        raise ValueError("a duration is not negative")
+    if isinstance(value, int) and not 0 <= value <= MOST:
+        raise ValueError(f"a duration is not negative, and at most {MOST}")
     return value
 
 
@@ -46,7 +46,7 @@ class OptimizerConfig(PartConfig):
     name: Literal["adam", "adamw"] = "adam"
     lr: float = Field(1e-4, gt=0)
     """Peak learning rate."""
-    lr_batch: int | None = Field(None, gt=0)
+    lr_batch: int | None = Field(None, gt=0, le=MOST)
     """Batch size that ``lr`` is meant for; the rate scales linearly with the batch. None: never scaled."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
@@ -83,9 +83,9 @@ class TrainingConfig(PartConfig):
     """How long, in which batches, and what is kept on the way."""
 
     steps: Duration = "40 epochs"
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=1 << 20)
     """Images of one optimizer step, over all processes and accumulated passes."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1, le=MOST)
     """Passes per optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast of the networks; weights and codes stay float32."""
@@ -95,17 +95,17 @@ class TrainingConfig(PartConfig):
     """Spread weights, gradients and moments over the processes (FSDP), where one device is too small."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, ramped as min(decay, (1+n)/(10+n)); the export takes it."""
-    log_every: int = Field(50, ge=1)
+    log_every: int = Field(50, ge=1, le=MOST)
     """Steps between lines of ``metrics.jsonl``."""
-    sample_every: int = Field(1000, ge=1)
+    sample_every: int = Field(1000, ge=1, le=MOST)
     """Steps between reconstruction grids."""
-    validate_every: int = Field(5000, ge=1)
+    validate_every: int = Field(5000, ge=1, le=MOST)
     """Steps between measurements on held-out images."""
-    validation_images: int = Field(10_000, ge=1)
+    validation_images: int = Field(10_000, ge=1, le=MOST)
     """Most held-out images a measurement uses."""
-    checkpoint_every: int = Field(5000, ge=1)
+    checkpoint_every: int = Field(5000, ge=1, le=MOST)
     """Steps between checkpoints."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(2, ge=1, le=MOST)
     """Checkpoints kept."""
 
     @model_validator(mode="after")
@@ -203,8 +203,11 @@ def parse_recipe(raw: dict[str, Any], name: str) -> Recipe:
     raw = {key: value for key, value in raw.items() if key != "plugins"}
     if "task" not in raw:
         raise VqcliError(f"{name}: a recipe needs a 'task'", hint="task: tokenizer", reason="config")
-    raw["task"] = part_name("tasks", raw["task"])
-    kind = resolve("tasks", raw["task"])
+    try:
+        raw["task"] = part_name("tasks", raw["task"])
+        kind = resolve("tasks", raw["task"])
+    except VqcliError as e:
+        raise VqcliError(f"{name}: {e}", hint=e.hint, reason=e.reason) from e
     recipe: Recipe = parse(kind.Config, raw, name)
     if recipe.training.shard and not kind.SHARDS:
         raise VqcliError(
