@@ -6,6 +6,8 @@ from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
+    "fuzz": "fuzz:Fuzz",
+    "mutants": "mutants:Mutants",
 }
 """``name: module:class``, a line a part."""
 
