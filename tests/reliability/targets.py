@@ -468,9 +468,7 @@ def targets() -> list[Target]:
         Target(
             "json", run_json, [js(CONFIG), js([SIDE]), js(files.sealed(CONFIG))], 500_000, 4_000, [b'"seal"']
         ),
-        Target(
-            "legacy", lambda d, f: read_checkpoints(put(f, "m.pt", d)), legacy, 12_000, 300, pickle_words
-        ),
+        Target("legacy", lambda d, f: read_checkpoints(put(f, "m.pt", d)), legacy, 12_000, 300, pickle_words),
         Target("lines", run_lines, [shard, b'{"step": 1, "loss": 0.5}\n{"st'], 40_000, 1_000, keys(LINE)),
         Target("manifest", run_manifest, [js(manifest)], 40_000, 1_000, keys(manifest)),
         Target("npz", run_npz, [*arrays_, *whole], 16_000, 400, npy_words),
