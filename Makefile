@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export VQCLI_TEST_ASSETS ?= $(abspath ../shared)
 endif
 
-.PHONY: demo test test-all lint check clean
+.PHONY: demo test test-all test-reliability lint check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,6 +22,11 @@ test: $(READY)
 
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# hours; goes on where it was stopped
+test-reliability: $(READY)
+	$(BIN)/python benchmarks/bench_reliability.py --out out/reliability/price.json
+	$(BIN)/python -m tests.reliability.table --workers 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

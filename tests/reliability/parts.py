@@ -7,6 +7,8 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
     "malformed": "malformed:Malformed",
+    "fuzz": "fuzz:Fuzz",
+    "mutants": "mutants:Mutants",
 }
 """``name: module:class``, a line a part."""
 

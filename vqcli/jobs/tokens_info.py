@@ -13,7 +13,9 @@ from vqcli.checkpoint.told import Row, classes
 from vqcli.data.classes import readable
 from vqcli.data.tokens.files import TokensFile
 from vqcli.data.tokens.latents import LatentsInfo
-from vqcli.data.tokens.store import Of, TokensInfo, read_index, read_info, shard_files
+from vqcli.data.tokens.lines import parse_lines
+from vqcli.data.tokens.store import AGAIN, Of, TokensInfo, read_index, read_info, shard_files
+from vqcli.errors import VqcliError
 from vqcli.types import Grid
 
 
@@ -131,9 +133,12 @@ def _file(found: TokensFile) -> EncodedInfo:
 
 def _lines(folder: Path, shards: int, of: Of) -> Iterator[dict[str, Any]]:
     for k in range(shards):
-        yield from (
-            line for line in files.read_lines(shard_files(folder, k, of)[0]) if line["status"] == "ok"
-        )
+        path = shard_files(folder, k, of)[0]
+        try:
+            lines = parse_lines(files.read_bytes(path, files.LISTS), path)
+        except ValueError as e:
+            raise VqcliError(f"{path} is damaged: {e}", hint=AGAIN, reason="damaged") from e
+        yield from (line for line in lines if line["status"] == "ok")
 
 
 def _counted(labels: Counter[int | None], names: Any, views: int) -> tuple[dict[str, int], int]:

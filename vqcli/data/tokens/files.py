@@ -163,11 +163,11 @@ def _fits(side: dict[str, Any], rows: int) -> bool:
     """Whether what stands beside an array has the types it should have, and as many of each."""
     keys, labels = (side.get(name, [None] * rows) for name in ("keys", "labels"))
     extras, kept = side.get("extras", [{}] * rows), side.get("keep", [])
-    pairs, classes = side.get("grid", [[1, 1]]), side.get("classes", [])
+    pairs, classes, rejected = side.get("grid", [[1, 1]]), side.get("classes", []), side.get("rejected", [])
     sizes = (side.get("codebook_size", 1), side.get("views", 1))
     texts = [side.get(name, "") for name in ("fingerprint", "preprocessing", "sha256")]
     return (
-        all(isinstance(values, list) for values in (keys, labels, extras, kept, pairs, classes))
+        all(isinstance(values, list) for values in (keys, labels, extras, kept, pairs, classes, rejected))
         and len(keys) == len(labels) == len(extras) == rows
         and all(isinstance(fields, dict) for fields in extras)
         and all(

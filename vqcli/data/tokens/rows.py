@@ -147,15 +147,22 @@ def _of_folder(found: TokensFolder, info: TokensInfo) -> TokenRows:
         lines, tokens = read_shard(found.path, shard)
         rows = [line for line in lines if line["status"] == "ok"]
         _check_views(found.path, len(rows), info.views)
+        if tokens.size != len(rows) * ids.shape[1] or at + len(rows) > len(ids):
+            raise _misfit(found.path)
         tokens = tokens.reshape(len(rows), ids.shape[1])
         check_range(found.path, tokens, at, info.codebook_size, AGAIN)
         ids[at : at + len(rows)] = tokens
         at += len(rows)
         keys += [line["key"] for line in rows[:: info.views]]
         labels += [line["label"] for line in rows[:: info.views]]
-    assert at == len(ids)
+    if at != len(ids):
+        raise _misfit(found.path)
     digest = hashlib.sha256(json.dumps(found.index["sha256"], sort_keys=True).encode()).hexdigest()
     return TokenRows(info, found.grid, ids, Listed(keys, labels, info.views, digest))
+
+
+def _misfit(path: Path) -> VqcliError:
+    return VqcliError(f"{path}: shards and index.json do not tell the same", hint=AGAIN, reason="damaged")
 
 
 def _check_views(path: Path, rows: int, views: int) -> None:

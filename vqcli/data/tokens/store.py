@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.numpy import save
 
 from vqcli import files
+from vqcli.data.tokens.lines import are_listed, is_pair, parse_lines, tokens_told
 from vqcli.errors import VqcliError
 from vqcli.refusals import refusal
 from vqcli.types import Grid, grid_length
@@ -116,15 +118,15 @@ def read_index(folder: Path) -> dict[str, Any]:
     told = index if isinstance(index, dict) else {}
     grid, counts = told.get("grid"), [told.get(name) for name in ("shards", "encoded")]
     pairs = grid if isinstance(grid, list) else [] if grid is None and "grid" in told else [None]
-    if not all(type(n) is int and n > 0 for n in counts) or not all(map(_is_pair, pairs)):
+    if not (
+        all(type(n) is int and 0 < n <= sys.maxsize for n in counts)
+        and all(map(is_pair, pairs))
+        and are_listed(told)
+    ):
         raise VqcliError(
             f"{path} is damaged: it does not tell what was encoded", hint=AGAIN, reason="damaged"
         )
     return told
-
-
-def _is_pair(sides: Any) -> bool:
-    return isinstance(sides, list) and len(sides) == 2 and all(type(n) is int and n > 0 for n in sides)
 
 
 def token_type(codebook_size: int) -> np.dtype:
@@ -185,7 +187,9 @@ def read_shard(folder: Path, shard: int, of: Of = "tokens") -> tuple[list[dict[s
             ends = file.get_tensor(OFFSETS) if OFFSETS in file.keys() else None  # noqa: SIM118 (no mapping)
         if seal != _seal(shard, text, tokens, of):
             raise ValueError("its hashes differ")
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = parse_lines(text, lines_file)
+        if of == "tokens" and tokens_told(lines) != tokens.size:
+            raise ValueError(f"its lines tell of {tokens_told(lines):,} tokens, and it has {tokens.size:,}")
         if ends is not None and not np.array_equal(ends, offsets(map(grid_length, _grids(lines)))):
             raise ValueError("its offsets are not those of its lines")
         return lines, tokens

@@ -20,6 +20,7 @@ TOKEN_HOST = "VQCLI_TOKEN_HOST"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ETAG = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 """Git's hash of a small file, or the SHA-256 of a large one."""
+SECONDS = re.compile("[0-9]{1,9}")
 PATIENCE = 60
 """Seconds a server may ask to be left alone before we give up."""
 MEGA = 1_000_000
@@ -85,7 +86,7 @@ def believable(response: Any) -> None:
     """Raises VqcliError on an answer whose commit or ETag, which become names of files, is none."""
     headers = response.headers
     asked = headers.get("Retry-After", "")
-    if response.status_code == 429 and asked.isdigit() and int(asked) > PATIENCE:
+    if response.status_code == 429 and SECONDS.fullmatch(asked) and int(asked) > PATIENCE:
         message = f"the Hub asks to be left alone for {int(asked):,} seconds"
         raise VqcliError(message, hint="try again then, or log in: hf auth login", reason="unavailable")
     if response.request.method != "HEAD" or response.status_code >= 400:

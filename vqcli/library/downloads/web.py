@@ -113,16 +113,21 @@ def _pieces(file: NetworkFile, start: int) -> Iterator[tuple[int, bytes]]:
         if announced is not None and at + announced != file.bytes:
             raise _other(file, f"{at + announced:,} bytes")
         while at < file.bytes:
-            try:
-                chunk = response.read(min(CHUNK, file.bytes - at))
-            except (OSError, http.client.HTTPException) as e:
-                raise _Passing(f"{host} broke off", hint=RETRY, reason="unavailable") from e
+            chunk = _read(response, min(CHUNK, file.bytes - at), host)
             if not chunk:
                 raise _Passing(f"{host} broke off", hint=RETRY, reason="unavailable")
             yield at, chunk
             at += len(chunk)
-        if announced is None and response.read(1):
+        if announced is None and _read(response, 1, host):
             raise _other(file, f"more than {file.bytes:,} bytes")
+
+
+def _read(response: http.client.HTTPResponse, most: int, host: str | None) -> bytes:
+    """The next bytes of an answer. Raises VqcliError where the connection was cut."""
+    try:
+        return response.read(most)
+    except (OSError, http.client.HTTPException) as e:
+        raise _Passing(f"{host} broke off", hint=RETRY, reason="unavailable") from e
 
 
 def _other(file: NetworkFile, what: str) -> VqcliError:

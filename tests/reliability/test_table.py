@@ -1,0 +1,39 @@
+"""The figures are put together as they were measured, and the page tells of every part."""
+
+import json
+
+from tests.reliability import table
+from tests.reliability.parts import PARTS
+
+
+def test_figures_are_those_of_the_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "DOCS", tmp_path)
+    (tmp_path / "reliability.md").write_text(f"before\n{table.BEGIN}\nstale\n{table.END}\nafter\n")
+    lines = [
+        {"name": "json/0", "count": 7, "wrong": "a hang", "seconds": 60.0},
+        {"name": "json/0", "count": 7, "wrong": "", "seconds": 30.0},
+        {"name": "yaml/0", "count": 5, "wrong": "bad", "seconds": 30.0},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "fuzz-0.jsonl").write_text(text + '{"torn')
+    price = {"prices": [{"what": "x", "limit": "2%", "measured": "1%"}]}
+    (tmp_path / "price.json").write_text(json.dumps(price))
+    rows = [table.row(tmp_path, "fuzz", 3)]
+    assert [(row["tried"], row["trials"], row["violations"], row["minutes"]) for row in rows] == [
+        (12, 2, 1, 1.0)
+    ]
+    for _ in range(2):
+        table.write(rows, 3, tmp_path / "price.json")
+    page = (tmp_path / "reliability.md").read_text()
+    assert page.startswith("before\n")
+    assert page.endswith(f"{table.END}\nafter\n")
+    assert "stale" not in page
+    assert "| `fuzz` | fuzz executions of our parsers | 5,000,000 | 12 | 1 | 1.0 |" in page
+    assert "| x | 2% | 1% |" in page
+    assert json.loads((tmp_path / "reliability.json").read_text())["parts"] == rows
+
+
+def test_the_page_tells_of_every_part():
+    page = (table.ROOT / "docs" / "reliability.md").read_text()
+    assert [name for name in PARTS if f"| `{name}` |" not in page] == []
+    assert page.count(table.BEGIN) == page.count(table.END) == 1
