@@ -7,6 +7,7 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
     "malformed": "malformed:Malformed",
+    "flips": "flips:Flips",
 }
 """``name: module:class``, a line a part."""
 
