@@ -1,4 +1,4 @@
-"""Flip one bit of a file that vqcli wrote, and use the file: it is noticed, or nothing comes out otherwise."""
+"""Flip one bit of a file that vqcli wrote, and use it: that is noticed, or nothing comes out otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.reliability.trials import Part, Trial
 BITS, CHUNK = 12, 3
 """Flipped in every file for every use, and in one trial."""
 TOLD = re.compile(r"edited|damaged|made again|measured again")
-TIMES = re.compile(r'"(?:seconds|\w+_per_second|changed|sittings|seal)": [^,}\n]*|\d{4}-\d\d-\d\d[ T]\d\d:\d\d')
+TIMES = re.compile(
+    r'"(?:seconds|\w+_per_second|changed|sittings|seal)": [^,}\n]*|\d{4}-\d\d-\d\d[ T]\d\d:\d\d'
+)
 """What differs between any two runs."""
 
 
@@ -57,7 +59,9 @@ def _said(name: str, flipped: str, *words: str, **rest: tuple[str, ...]) -> Use:
 
 def _resume(name: str, run: str) -> Use:
     words = ("train", "--resume", run, "--steps", "6", *ON_CPU)
-    return Use(name, run, words, results=tuple(f"{run}/{part}" for part in RESUMED), without=(f"{run}/model",))
+    return Use(
+        name, run, words, results=tuple(f"{run}/{part}" for part in RESUMED), without=(f"{run}/model",)
+    )
 
 
 def _prune(name: str, flipped: str, tokens: str, *written: str) -> Use:
@@ -74,12 +78,11 @@ def _uses() -> Iterator[Use]:
     yield Use("model-decode", "model", ("decode", "tokens/tokens.npy", *DECODE))
     yield _said("model-evaluate", "model", *JOBS["evaluate"])
     yield _prune("model-prune", "model", "tokens/tokens.npy", "tokens/tokens-pruned.npy")
-    yield Use("model-init", "model", ("train", "tiny.yaml", "--init", "model", "-o", "out/run", "--steps", "1",
-                                      *ON_CPU), TRAINED[:1])  # fmt: skip
+    for name in ("model", "run"):
+        words = ("train", "tiny.yaml", "--init", name, "-o", "out/run", "--steps", "1", *ON_CPU)
+        yield Use(f"{name}-init", name, words, TRAINED[:1])
     yield Use("model-of-generator", "model", TRAIN, TRAINED)
     yield Use("run-encode", "run", (*ENCODE, "-m", "run"), without=("run/model",))
-    yield Use("run-init", "run", ("train", "tiny.yaml", "--init", "run", "-o", "out/run", "--steps", "1",
-                                  *ON_CPU), TRAINED[:1])  # fmt: skip
     yield _said("run-runs", "run", "runs", "run")
     yield _said("run-usage", "run", "usage-report", "run")
     yield _resume("run-resume", "run")
@@ -193,10 +196,14 @@ class Flips(Part):
 def files_of(place: Path, use: Use) -> list[str]:
     """Names of the files that a use may find damaged."""
     top = place / use.flipped
-    found = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file() and not p.is_symlink())
+    found = (
+        [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file() and not p.is_symlink())
+    )
     names = [p.relative_to(place).as_posix() for p in found if p.stat().st_size]
     kept = [n for n in names if not any(n.startswith(f"{gone}/") for gone in use.without)]
-    return [n for n in kept if not n.endswith((".html", ".svg", ".lock", "refs/main")) and "/samples/" not in n]
+    return [
+        n for n in kept if not n.endswith((".html", ".svg", ".lock", "refs/main")) and "/samples/" not in n
+    ]
 
 
 def lay(place: Path, use: Use, folder: Path) -> None:

@@ -46,7 +46,9 @@ class Forks:
         code = json.loads(self._server.stdout.readline())
         renames = folder.with_name(f"{folder.name}.renames")
         out, err = (folder.with_name(f"{folder.name}.{name}") for name in ("out", "err"))
-        ended = Ended(code, renames.stat().st_size, out.read_text(errors="replace"), err.read_text(errors="replace"))
+        ended = Ended(
+            code, renames.stat().st_size, out.read_text(errors="replace"), err.read_text(errors="replace")
+        )
         out.unlink()
         err.unlink()
         renames.unlink()

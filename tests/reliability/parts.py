@@ -6,8 +6,8 @@ from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
-    "malformed": "malformed:Malformed",
     "flips": "flips:Flips",
+    "malformed": "malformed:Malformed",
 }
 """``name: module:class``, a line a part."""
 
