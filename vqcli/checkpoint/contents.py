@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def copy_tokenizer(tokenizer: Path, folder: Path) -> None:
     """Put a tokenizer's folder into a generator's. Raises VqcliError where ``check_whole`` does."""
     for name, path in tokenizer_files(tokenizer).items():
         files.write_copy(folder / name, path)
+
+
+def count_numbers(path: Path) -> int:
+    """Numbers in a weight file, by its header. Raises VqcliError if it is damaged. No torch."""
+    files.verify_listed(path)
+    with files.tensors(path, "numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
+    return sum(map(math.prod, shapes))

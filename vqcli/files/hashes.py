@@ -14,7 +14,7 @@ from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
 
-MANIFEST = "manifest.json"
+NESTED, MANIFEST = "tokenizer", "manifest.json"
 """In a folder: size and hash of every file of it, sealed."""
 CACHE = "VQCLI_CACHE"
 """Names the folder of what is kept between commands and can be made again."""
@@ -69,10 +69,10 @@ def hash_of(path: Path, *, again: bool = False) -> str:
 
 
 def verify_listed(path: Path, *, again: bool = False) -> None:
-    """Raises VqcliError if a file is not what the manifest of its folder says, or of the folder above; one
-    that it does not list, or without a manifest, is as it is.
+    """Raises VqcliError if a file is not what the manifest of its folder says, or that of the model whose
+    ``tokenizer`` the folder is; one that it does not list, or without a manifest, is as it is.
     """
-    for folder in path.parents[:2]:
+    for folder in path.parents[: 2 if path.parent.name == NESTED else 1]:
         manifest = folder / MANIFEST
         if os.path.lexists(manifest):
             break

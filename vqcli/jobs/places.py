@@ -53,7 +53,7 @@ def settle(out: Path, names: Collection[str]) -> None:
     new = out / NEW
     if not new.is_dir():
         return
-    listed = files.read_json(new / "manifest.json")["files"]
+    listed = files.read_sealed(new / "manifest.json")["files"]
     try:
         for name in names:
             if name not in listed:

@@ -81,7 +81,7 @@ def renumber(
     else:
         side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
         free = not (out.exists() or beside.exists()) or (
-            beside.is_file() and files.read_sealed(beside) == side
+            beside.is_file() and files.read_sealed(beside, files.LISTS) == side
         )
     if not (free or force):
         check_free(out if isinstance(found, TokensFolder) or out.exists() else beside, ours=True, force=False)
