@@ -198,7 +198,12 @@ def test_the_files_hold_all_that_a_part_is(tmp_path, marked_memory, kind):
 
 def edit(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
+    write_config(folder, json.dumps(config | changes))
+
+
+def write_config(folder, text):
+    (folder / "config.json").write_text(text)
+    (folder / "manifest.json").unlink()
 
 
 def rewrite(folder, name, change, metadata=None):
@@ -215,14 +220,15 @@ def poison(tensors):
 
 HARM = {
     "no config": (lambda f: (f / "config.json").unlink(), "input-missing", "config.json does not exist"),
-    "torn config": (lambda f: (f / "config.json").write_text('{"ki'), "damaged", "no readable JSON"),
-    "a list": (lambda f: (f / "config.json").write_text("[]"), "wrong-kind", "holds no tokenizer"),
+    "torn config": (lambda f: write_config(f, '{"ki'), "damaged", "no readable JSON"),
+    "a list": (lambda f: write_config(f, "[]"), "wrong-kind", "holds no tokenizer"),
     "generator": (lambda f: edit(f, kind="generator"), "wrong-kind", "holds a generator"),
     "newer": (lambda f: edit(f, format=99), "format", "has format 99, this vqcli reads 1"),
     "no part": (lambda f: edit(f, tokenizer=None), "damaged", "config.json is damaged"),
     "odd part": (lambda f: edit(f, tokenizer={"name": "os"}), "damaged", "unknown tokenizer 'os'"),
     "odd size": (lambda f: edit(f, image_size=3), "damaged", "config.json is damaged"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "input-missing", "model.* does not exist"),
+    "edited config": (lambda f: (f / "config.json").write_text("{}"), "damaged", "config.json is not what"),
     "no codes": (lambda f: (f / "codebook.safetensors").unlink(), "damaged", "quantizer.codebook.weight"),
     "one bit": (lambda f: damage(f / "model.safetensors"), "damaged", "is not what manifest.json says"),
     "one bit of codes": (lambda f: damage(f / "codebook.safetensors"), "damaged", "codebook.* is not what"),

@@ -250,7 +250,7 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
     monkeypatch.setattr("vqcli.files.hashes.STILL", -10.0)
     assert files.hash_of(path) == first
     (memory,) = (tmp_path / "cache").rglob("*.json")
-    files.write_json(memory, [*files.read_json(memory)[:-1], "remembered"])
+    files.write_sealed(memory, files.read_sealed(memory) | {"sha256": "remembered"})
     assert files.hash_of(path) == "remembered"
     assert files.hash_of(path, again=True) == first
     path.write_bytes(b"\1" + bytes((5 << 20) - 1))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.models import make_generator, make_model
+from tests.seals import put
 from vqcli.checkpoint.generator import load_generator
 from vqcli.errors import VqcliError
 
@@ -21,7 +22,7 @@ def test_what_a_generator_must_know_of_its_tokenizer(tmp_path, harm):
     change, said = HARM[harm]
     config = json.loads((folder / "config.json").read_text())
     config["tokenizer"] = config["tokenizer"] | change if isinstance(change, dict) else change
-    (folder / "config.json").write_text(json.dumps(config))
+    put(folder / "config.json", config)
     with pytest.raises(VqcliError, match=rf"config\.json is damaged: {said}") as refused:
         load_generator(folder)
     assert refused.value.reason == "damaged"

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.models import make_generator, make_model
+from tests.seals import put
 from vqcli.cli.app import app
 
 
@@ -43,7 +44,7 @@ def test_info_on_what_is_no_model(tmp_path, model):
     (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.yaml").touch()
-    (model / "config.json").write_text('{"kind": "generator"}')
+    put(model / "config.json", {"kind": "generator"})
     for arguments, message, hint in [
         ([], "no model was given", "name a model"),
         ([tmp_path / "away"], "there is no model at", "a run"),

@@ -30,4 +30,5 @@ def solid(folder: Path, colours: dict[str, tuple[int, int, int]]) -> Path:
 def opened(path: Path) -> tuple[Tensor, dict[str, str]]:
     with safe_open(path, "pt") as file:
         assert list(file.keys()) == ["codes"]
-        return file.get_tensor("codes"), file.metadata()
+        told = {name: text for name, text in file.metadata().items() if name != "seal"}
+        return file.get_tensor("codes"), told

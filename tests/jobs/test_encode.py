@@ -47,7 +47,7 @@ def small_shards(monkeypatch):
 def test_array_and_what_stands_beside_it(tmp_path, codes, kind):
     folder, out = make_model(tmp_path / "model", codes=codes), tmp_path / "t.npy"
     result = encode(options("demo:6", folder), out)
-    array, side = np.load(out), json.loads(out.with_suffix(".json").read_text())
+    array, side = np.load(out), files.read_sealed(out.with_suffix(".json"))
     assert (array.dtype, array.shape) == (kind, (6, 4, 4))
     tokenizer, drawn = load_tokenizer(folder), DemoSource(6, (8, 8))
     images = [to_tensor(drawn[i].image) / 127.5 - 1 for i in range(6)]

@@ -17,6 +17,7 @@ from tests.data.toys import SolidSource
 from tests.images import picture, save
 from tests.jobs.encoded import options
 from tests.models import make_model
+from tests.seals import put
 from vqcli.data.images.base import Told
 from vqcli.data.tokens.store import read_shard
 from vqcli.errors import VqcliError
@@ -88,7 +89,7 @@ def test_latents_keep_them_too(captioned, model, tmp_path):
 def test_extras_of_another_length_are_refused(captioned, model, tmp_path):
     encode(options("solid:3", model, keep=("n",)), tmp_path / "t.npy")
     side = json.loads((tmp_path / "t.json").read_text())
-    (tmp_path / "t.json").write_text(json.dumps(side | {"extras": side["extras"][1:]}))
+    put(tmp_path / "t.json", side | {"extras": side["extras"][1:]})
     with pytest.raises(VqcliError, match="does not describe the 3 images"):
         vqcli.read_tokens(tmp_path / "t.npy")
 

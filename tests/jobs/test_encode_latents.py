@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tests.generators.toys import TOYS
 from tests.jobs.encoded import Stop, contents
 from tests.models import make_model
+from tests.seals import put
 from tests.training.test_generators_of_other_kinds import recipe
 from tests.training.tiny import Recorded
 from vqcli.checkpoint.generator import load_generator
@@ -177,6 +178,6 @@ def test_a_damaged_plan_gets_a_sentence(kept, model, images, tmp_path):
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
     lacks = {"tokens": "codebook_size", "latents": "width"}[kept]
     for damaged, said in (({}, f"{lacks} must be given"), ([], "must be")):
-        (tmp_path / "out" / "plan.json").write_text(json.dumps(plan | {kept: damaged}))
+        put(tmp_path / "out" / "plan.json", plan | {kept: damaged})
         with pytest.raises(VqcliError, match=rf"plan\.json is damaged: {kept}: {said}"):
             (open_latent_rows if kept == "latents" else open_tokens)(tmp_path / "out")

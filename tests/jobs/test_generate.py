@@ -9,6 +9,7 @@ import torch
 from tests.jobs.drawn import contents, images, options
 from tests.locks import held_elsewhere
 from tests.models import make_generator, make_model
+from tests.seals import put
 from vqcli import files
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
@@ -262,7 +263,7 @@ def test_what_does_not_fit_together(tmp_path, generator, tokenizer):
     layers = make_generator(tmp_path / "layers", tokenizer, kind=GptLc)
     config = json.loads((layers / "config.json").read_text())
     config["tokenizer"]["grid"] = [[2, 4], [2, 4]]
-    files.write_json(layers / "config.json", config)
+    put(layers / "config.json", config)
     with pytest.raises(VqcliError, match=r"layers makes 2x4 \+ 2x4 tokens an image, which .* cannot decode"):
         generate(options(layers), out)
     assert not out.exists()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.generators.toys import TOYS, ToyFlow
 from tests.models import make_generator, make_model
+from tests.seals import put
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
@@ -52,8 +53,8 @@ def test_generators(tmp_path, monkeypatch, kind, images):
     ("damage", "sentence"),
     [
         (lambda f: (f / "config.json").unlink(), r"is no model folder: it has no config\.json"),
-        (lambda f: (f / "config.json").write_text("{"), r"config\.json is no readable JSON file"),
-        (lambda f: (f / "config.json").write_text("[]"), "holds no tokenizer and no generator"),
+        (lambda f: put(f / "config.json", "{"), r"config\.json is no readable JSON file"),
+        (lambda f: put(f / "config.json", "[]"), "holds no tokenizer and no generator"),
         (lambda f: change(f, "width", None), r"config\.json does not tell 'width'"),
         (lambda f: change(f, "kind", "generator"), r"config\.json does not tell 'generator'"),
         (lambda f: change(f, "kind", "dog"), "holds no tokenizer and no generator"),
@@ -68,7 +69,7 @@ def test_generators(tmp_path, monkeypatch, kind, images):
             lambda f: (f / "model.safetensors").write_bytes(b"x" * 9),
             r"model\.safetensors is not what manifest\.json says",
         ),
-        (lambda f: (f / "usage.json").write_text("{}"), r"usage\.json does not tell"),
+        (lambda f: put(f / "usage.json", "{}"), r"usage\.json does not tell"),
         (shutil.rmtree, "there is no model at"),
     ],
 )
@@ -85,7 +86,7 @@ def change(folder, name, value):
     config.pop(name, None)
     if value is not None:
         config[name] = value
-    (folder / "config.json").write_text(json.dumps(config))
+    put(folder / "config.json", config)
 
 
 def test_run_without_a_checkpoint(tmp_path):

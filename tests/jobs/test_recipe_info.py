@@ -3,8 +3,8 @@
 import pytest
 
 from vqcli.errors import VqcliError
-from vqcli.jobs.info import describe
-from vqcli.jobs.recipe_info import describe_recipe, is_recipe
+from vqcli.jobs.info import describe, is_recipe
+from vqcli.jobs.recipe_info import describe_recipe
 from vqcli.recipes import recipe_names
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.models import make_model
+from tests.seals import put
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
@@ -98,7 +99,7 @@ def test_stored_usage(tmp_path, model):
     told = measure_usage(str(make_model(tmp_path / "told", usage=STORED)))
     assert (told.utilization, told.stored.to_json(), told.usage) == (0.75, STORED, None)
     assert told.geometry.codes == 16
-    (tmp_path / "told" / "usage.json").write_text('{"utilization": 1}')
+    put(tmp_path / "told" / "usage.json", {"utilization": 1})
     with pytest.raises(VqcliError, match=r"usage\.json does not tell"):
         measure_usage(str(tmp_path / "told"))
     (tmp_path / "told" / "usage.json").unlink()

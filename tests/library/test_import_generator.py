@@ -8,6 +8,7 @@ import torch
 from tests.importers.foreign import CASES
 from tests.importers.foreign_generators import LC, gpt, gpt_lc, gpt_state, lc_state, whole_lc_state
 from tests.models import make_model
+from tests.seals import put
 from vqcli import files
 from vqcli.checkpoint.generator import load_generator, read_classes
 from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
@@ -212,7 +213,7 @@ def test_damaged_descriptions(tmp_path, file, change, said):
     folder = import_model(file, tmp_path / "out").out
     config = json.loads((folder / "config.json").read_text())
     change(config)
-    (folder / "config.json").write_text(json.dumps(config))
+    put(folder / "config.json", config)
     with pytest.raises(VqcliError, match=said) as error:
         describe_model(str(folder))
     assert error.value.hint

@@ -6,6 +6,7 @@ from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
+    "flips": "flips:Flips",
     "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
     "mutants": "mutants:Mutants",

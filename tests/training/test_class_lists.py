@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.seals import put
 from tests.training.test_generator_task import encoded, start, tokenizer  # noqa: F401 (a fixture)
 from tests.training.tiny import Recorded
 from vqcli.checkpoint.generator import read_classes
@@ -66,7 +67,7 @@ def test_a_run_learns_the_same_of_tokens_whose_classes_stand_in_another_order(to
     side = json.loads(tokens.with_suffix(".json").read_text())
     side["classes"] = side["classes"][::-1]
     side["labels"] = [len(side["classes"]) - 1 - label for label in side["labels"]]
-    tokens.with_suffix(".json").write_text(json.dumps(side))
+    put(tokens.with_suffix(".json"), side)
     progress = Recorded()
     settings = (f"data.source={tokens}", f"init={first.model}")
     found = start(tmp_path / "other", tokenizer, *settings, progress=progress)

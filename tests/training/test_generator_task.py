@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.models import make_model
+from tests.seals import put
 from tests.training import tiny
 from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
 from vqcli.checkpoint.generator import load_generator, read_classes
@@ -158,7 +159,7 @@ def test_classes_that_are_missing_or_too_many_are_refused(tokenizer, tokens, tmp
     told["labels"][3] = None
     other = tmp_path / "tokens.npy"
     other.write_bytes(tokens.read_bytes())
-    other.with_suffix(".json").write_text(json.dumps(told))
+    put(other.with_suffix(".json"), told)
     refused("demo/train/000003 has no label", tokenizer, tmp_path, f"data.source={other}")
 
 

@@ -96,7 +96,7 @@ def record_measured(folder: Path, usage: UsageRecord) -> None:
     if card.is_file():
         files.write_text(card, _renewed(card.read_text("utf-8", "surrogateescape"), measured_lines(usage)))
     if (folder / MANIFEST).is_file():
-        files.write_json(folder / MANIFEST, {"files": files.manifest(folder)})
+        files.write_sealed(folder / MANIFEST, {"files": files.manifest(folder)})
 
 
 def _renewed(text: str, measured: list[str]) -> str:

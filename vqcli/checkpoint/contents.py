@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -17,14 +18,14 @@ OURS = re.compile(rf"(?:tokenizer/)?(?:{PART})")
 def check_whole(folder: Path) -> None:
     """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
     path = folder / MANIFEST
-    told = files.read_json(path) if path.is_file() else {"files": {}}
-    listed = told.get("files") if isinstance(told, dict) else None
+    told = files.read_sealed(path) if path.is_file() else {"files": {}}
+    listed = told.get("files")
     if not isinstance(listed, dict):
         hint = "export, import or pull the model again"
         raise VqcliError(f"{path} is no list of files", hint=hint, reason="damaged")
     for name, facts in listed.items():
         there, digest = folder / name, facts.get("sha256") if isinstance(facts, dict) else None
-        if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.sha256(there) == digest):
+        if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.hash_of(there) == digest):
             message = f"{there} is missing or is not what {MANIFEST} says"
             raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
 
@@ -48,3 +49,11 @@ def copy_tokenizer(tokenizer: Path, folder: Path) -> None:
     """Put a tokenizer's folder into a generator's. Raises VqcliError where ``check_whole`` does."""
     for name, path in tokenizer_files(tokenizer).items():
         files.write_copy(folder / name, path)
+
+
+def count_numbers(path: Path) -> int:
+    """Numbers in a weight file, by its header. Raises VqcliError if it is damaged. No torch."""
+    files.verify_listed(path)
+    with files.tensors(path, "numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
+    return sum(map(math.prod, shapes))

@@ -51,7 +51,7 @@ class _Told(_Spec):
 
 def kind_of(folder: Path) -> str:
     """What a model folder holds. Raises VqcliError if ``config.json`` does not tell a kind that is known."""
-    config = files.read_json(folder / "config.json")
+    config = files.read_listed(folder / "config.json")
     kind = config.get("kind") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
         raise VqcliError(
@@ -65,7 +65,7 @@ def kind_of(folder: Path) -> str:
 def row_of(folder: Path) -> Kind:
     """All there is to know of the kind of a model folder. Raises VqcliError where ``kind_of`` does."""
     kind = kind_of(folder)
-    codes = files.read_json(folder / "config.json").get("codebook_size")
+    codes = files.read_listed(folder / "config.json").get("codebook_size")
     return AUTOENCODER if kind == "tokenizer" and codes == 0 else KINDS[kind]
 
 
@@ -80,7 +80,7 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
         if KINDS[found].on_tokens and (folder / TOKENIZER).is_dir():
             hint = f"its tokenizer is {folder / TOKENIZER}"
         raise VqcliError(f"{folder} holds a {found}, not a {kind}", hint=hint, reason="wrong-kind")
-    config: dict[str, Any] = files.read_json(folder / "config.json")
+    config: dict[str, Any] = files.read_listed(folder / "config.json")
     if config.get("format") != FORMAT:
         raise VqcliError(
             f"{folder} has format {config.get('format')}, this vqcli reads {FORMAT}",

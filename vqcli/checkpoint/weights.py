@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Collection
 from pathlib import Path
 
@@ -39,14 +38,6 @@ def read_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
         raise VqcliError(wrong, hint="copy the folder again", reason="damaged")
     files.verify_listed(path)
     return state
-
-
-def count_numbers(path: Path) -> int:
-    """Numbers in a weight file, by its header. Raises VqcliError if it is damaged."""
-    files.verify_listed(path)
-    with files.tensors(path) as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (no mapping)
-    return sum(map(math.prod, shapes))
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:

@@ -35,10 +35,11 @@ from vqcli.cli import (
     tokens,
     train,
     usage,
+    verify,
 )
 from vqcli.cli.groups import KEYWORD, expanded
 from vqcli.cli.help import Command, Group
-from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt
+from vqcli.cli.options import JsonOpt, PluginOpt, QuietOpt, VerboseOpt, VerifyOpt
 from vqcli.cli.output import UNCLEAN, Out, leads
 from vqcli.cli.streams import settle_streams
 from vqcli.cli.surroundings import settle_surroundings
@@ -61,6 +62,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Models", "pull", hub.pull),
     ("Models", "push", hub.push),
     ("Models", "cache", cache.cache),
+    ("Models", "verify", verify.verify),
     ("Recipes and parts", "list", catalog.list_parts),
     ("Recipes and parts", "new", catalog.new),
     ("Recipes and parts", "check", models.check),
@@ -74,6 +76,8 @@ ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 
 SHARED = ("train", "encode", "reconstruct", "generate", "evaluate", "build_codebook")
 """Functions of commands that the processes of a launcher share; others work alone."""
+HASHED = (*SHARED, "decode", "usage_report", "prune", "info", "pull", "push")
+"""Functions of commands that read models, tokens or runs: they take ``--verify``."""
 _SAME = "the same command goes on with what is finished"
 GO_ON = {
     "train": "give the same command again, with --resume where the run's folder is there already",
@@ -156,6 +160,8 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
     def run(
         context: typer.Context, plugin: list[str], json: bool, quiet: bool, verbose: bool, **arguments: Any
     ) -> None:
+        if arguments.pop("verify", False):
+            os.environ["VQCLI_VERIFY"] = "1"  # for workers, too
         out = Out(json, quiet, verbose)
         out.plugins = [*(context.obj or ()), *(plugin or ())]
         out.detail(f"vqcli {__version__}: {function.__name__} {arguments}")
@@ -172,6 +178,8 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
     flags = (("json", JsonOpt), ("quiet", QuietOpt), ("verbose", VerboseOpt))
     added = [inspect.Parameter(name, KEYWORD, default=False, annotation=kind) for name, kind in flags]
     added.append(inspect.Parameter("plugin", KEYWORD, default=None, annotation=PluginOpt))
+    if function.__name__ in HASHED:
+        added.append(inspect.Parameter("verify", KEYWORD, default=False, annotation=VerifyOpt))
     added.append(inspect.Parameter("context", KEYWORD, annotation=typer.Context))
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run

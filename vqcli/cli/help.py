@@ -23,7 +23,7 @@ PANELS = {
     "Images": "split limit image_column label_column labels keep_profile num_workers strict "
     "augment crop_range patch pool",
     "Sampling": "cfg cfg_interval top_k top_p temperature sampling",
-    "Computing": "batch_size device precision compile quantize",
+    "Computing": "batch_size device precision compile quantize verify",
     "Weights": "lpips_weights inception_weights",
     LAST: "json quiet verbose plugin help",
 }

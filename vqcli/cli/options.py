@@ -187,6 +187,12 @@ PluginOpt = Annotated[
     ),
 ]
 
+VerifyOpt = Annotated[
+    bool,
+    option(
+        "--verify", help="Hash every file that is read, also those that are known.", default="$VQCLI_VERIFY"
+    ),
+]
 JsonOpt = Annotated[bool, option("--json", help="Print the result as one JSON value.")]
 QuietOpt = Annotated[
     bool, option("--quiet", "-q", help="Print only the path or number that matters, no progress.")

@@ -82,6 +82,7 @@ def first_table(config: ProjectedCodebook.Config) -> Tensor:
 def read_table(path: Path, shape: tuple[int, int]) -> Tensor:
     """``codes`` of a file. Raises VqcliError if it cannot be read or has another shape."""
     try:
+        files.check_seal(path)
         with files.tensors(path) as file:
             table = file.get_tensor("codes").to(torch.float32, copy=True)  # of a file, rows may be unaligned
     except VqcliError as e:

@@ -6,18 +6,36 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
 from vqcli.files.folders import clean, manifest, remove_folder, verified, writing_folder
-from vqcli.files.hashes import cache_folder, hash_of, sha256, verify_listed
+from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
+from vqcli.files.pictures import whole_image, write_image
 from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
 from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
-from vqcli.files.seals import parse_sealed, read_sealed, sealed, write_sealed
-from vqcli.files.weights import MOST_TENSORS, check_header, load_tensors, tensors, write_tensors
+from vqcli.files.seals import (
+    parse_sealed,
+    read_sealed,
+    seal,
+    seal_of,
+    sealed,
+    text_edited,
+    write_sealed,
+    write_sealed_text,
+)
+from vqcli.files.weights import (
+    MOST_TENSORS,
+    check_header,
+    check_seal,
+    load_sealed,
+    load_tensors,
+    seal_tensors,
+    tensors,
+    write_tensors,
+)
 from vqcli.files.writing import (
     TEMPORARY,
     append_line,
     write_bytes,
     write_copy,
-    write_image,
     write_json,
     write_text,
     writing,
@@ -30,11 +48,13 @@ __all__ = [
     "append_line",
     "cache_folder",
     "check_header",
+    "check_seal",
     "claimed",
     "clean",
     "hash_of",
     "held",
     "is_absent",
+    "load_sealed",
     "load_tensors",
     "locked",
     "manifest",
@@ -46,21 +66,28 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_lines",
+    "read_listed",
     "read_sealed",
     "read_text",
     "remove_folder",
+    "seal",
+    "seal_of",
+    "seal_tensors",
     "sealed",
     "sha256",
     "tensors",
+    "text_edited",
     "unread",
     "unwritten",
     "verified",
     "verify_listed",
+    "whole_image",
     "write_bytes",
     "write_copy",
     "write_image",
     "write_json",
     "write_sealed",
+    "write_sealed_text",
     "write_tensors",
     "write_text",
     "writing",

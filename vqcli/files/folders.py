@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.errors import VqcliError
-from vqcli.files.hashes import hash_of
-from vqcli.files.reading import read_json
+from vqcli.files.hashes import MANIFEST, hash_of
 from vqcli.files.refused import unwritten
-from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder, write_json
+from vqcli.files.seals import read_sealed, write_sealed
+from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder
 
-MANIFEST = "manifest.json"
 AT_FDCWD, EXCHANGE = -100, 2
 """Of ``renameat2`` (Linux); ``renamex_np`` (macOS) has the same flag."""
 NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -43,7 +42,7 @@ def writing_folder(path: Path, *, listed: bool = True) -> Iterator[Path]:
         yield temporary
         try:
             if listed:
-                write_json(temporary / MANIFEST, {"files": manifest(temporary)})
+                write_sealed(temporary / MANIFEST, {"files": manifest(temporary)})
             _put(temporary, path)
         except OSError as e:
             raise unwritten(path, e) from e
@@ -101,7 +100,7 @@ def verified(folder: Path, *, again: bool = False) -> bool:
     False if it is damaged or not there. Raises VqcliError where it cannot be read: nobody knows then.
     """
     try:
-        listed = read_json(folder / MANIFEST)["files"]
+        listed = read_sealed(folder / MANIFEST)["files"]
         return bool(listed == _found(folder, again=again))
     except VqcliError as e:
         if e.reason == "os":

@@ -7,12 +7,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
-from vqcli.files.writing import write_json
+from vqcli.files.seals import read_sealed, write_sealed
 
+NESTED, MANIFEST = "tokenizer", "manifest.json"
+"""In a folder: size and hash of every file of it, sealed."""
 CACHE = "VQCLI_CACHE"
 """Names the folder of what is kept between commands and can be made again."""
 ANEW = "VQCLI_VERIFY"
@@ -52,36 +55,44 @@ def hash_of(path: Path, *, again: bool = False) -> str:
         with suppress(VqcliError):  # without a home there is no cache
             memory = cache_folder() / KIND / f"{facts.st_dev}-{facts.st_ino}.json"
     if memory and not again and not os.environ.get(ANEW):
-        with suppress(VqcliError, TypeError, ValueError, KeyError):
-            *known, digest = read_json(memory)
-            if known == state and isinstance(digest, str):
-                return digest
+        with suppress(VqcliError):
+            known = read_sealed(memory)
+            if known.get("state") == state:
+                return str(known["sha256"])
     digest = sha256(path)
     if memory and time.time() - facts.st_ctime > STILL:
         with suppress(VqcliError, OSError):  # a cache that cannot be written costs time alone
             later = path.stat()
             if [later.st_size, later.st_mtime_ns, later.st_ctime_ns] == state:
-                write_json(memory, [*state, digest])
+                write_sealed(memory, {"state": state, "sha256": digest})
     return digest
 
 
 def verify_listed(path: Path, *, again: bool = False) -> None:
-    """Raises VqcliError if a file is not what the manifest of its folder says; one that it does not list,
-    or without a manifest, is as it is.
+    """Raises VqcliError if a file is not what the manifest of its folder says, or that of the model whose
+    ``tokenizer`` the folder is; one that it does not list, or without a manifest, is as it is.
     """
-    manifest = path.with_name("manifest.json")
+    for folder in path.parents[: 2 if path.parent.name == NESTED else 1]:
+        manifest = folder / MANIFEST
+        if os.path.lexists(manifest):
+            break
+    else:
+        return
     try:
-        listed = read_json(manifest)["files"].get(path.name)
+        listed = read_sealed(manifest)["files"].get(path.relative_to(folder).as_posix())
         right = listed is None or listed["sha256"] == hash_of(path, again=again)
-    except VqcliError as e:
-        if e.reason == "input-missing" and not os.path.lexists(manifest):
-            return
-        raise
     except (KeyError, TypeError, AttributeError):
         right = False
     if not right:
-        message = f"{path} is not what manifest.json says"
-        raise VqcliError(message, hint="copy the folder again", reason="damaged")
+        message = f"{path} is not what {manifest.name} says: it was edited or damaged"
+        hint = f"copy or make the folder again; if you edited it yourself: vqcli verify --seal {folder}"
+        raise VqcliError(message, hint=hint, reason="damaged")
+
+
+def read_listed(path: Path) -> Any:
+    """The value of a JSON file, which is what ``verify_listed`` wants. Raises VqcliError."""
+    verify_listed(path)
+    return read_json(path)
 
 
 def cache_folder() -> Path:

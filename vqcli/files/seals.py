@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator, Mapping
+from operator import ne
 from pathlib import Path
 from typing import Any
 
 from vqcli.errors import VqcliError
-from vqcli.files.reading import MOST, parse_json, read_bytes
-from vqcli.files.writing import write_json
+from vqcli.files.reading import LISTS, MOST, parse_json, read_bytes, read_text
+from vqcli.files.writing import write_json, write_text
 
 SEAL = "seal"
 """The last key: SHA-256 of the rest, written without spaces and with sorted keys."""
+COMMENT = re.compile(r"^# seal: ([0-9a-f]{64})\n?", re.MULTILINE)
+"""The same of a text, in a comment at its end."""
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """A JSON object with its seal."""
     rest = {name: each for name, each in value.items() if name != SEAL}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return rest | {SEAL: hashlib.sha256(text.encode()).hexdigest()}
+    return rest | {SEAL: seal_of(rest)}
+
+
+def seal_of(values: Mapping[str, Any]) -> str:
+    """The seal of a JSON object; a value that is an iterator is a list, and never held as a whole."""
+    digest, before = hashlib.sha256(), "{"
+    for name in sorted(values):
+        digest.update(f"{before}{_text(name)}:".encode())
+        value, before = values[name], ","
+        if isinstance(value, Iterator):
+            digest.update(b"[")
+            for i, each in enumerate(value):
+                digest.update(("," if i else "").encode() + _text(each).encode())
+            digest.update(b"]")
+        else:
+            digest.update(_text(value).encode())
+    digest.update(b"}" if values else b"{}")
+    return digest.hexdigest()
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
@@ -37,8 +62,45 @@ def parse_sealed(data: bytes, path: str | Path) -> dict[str, Any]:
     value = parse_json(data, path)
     if not isinstance(value, dict):
         raise VqcliError(f"{path} holds no JSON object", hint="make it again", reason="damaged")
+    last = next(reversed(value), SEAL)
+    if len(last) == len(SEAL) and sum(map(ne, last, SEAL)) == 1:  # the damage is in this name
+        value[SEAL] = None
     if SEAL in value and sealed(value)[SEAL] != value[SEAL]:
         hint = f"make it again; if you edited it yourself: vqcli verify --seal {path}"
         raise VqcliError(f"{path} was edited or damaged since it was written", hint=hint, reason="damaged")
     value.pop(SEAL, None)
     return value
+
+
+def write_sealed_text(path: Path, text: str) -> None:
+    """Write a text in which ``#`` begins a comment, with its hash in one."""
+    text = COMMENT.sub("", text)
+    write_text(path, f"{text}# seal: {hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
+def text_edited(path: Path) -> bool:
+    """Whether such a text is another than was written; one without a hash is as it is. Raises VqcliError."""
+    text = read_text(path)
+    found = COMMENT.search(text)
+    if not found:
+        return False
+    return hashlib.sha256(COMMENT.sub("", text).encode()).hexdigest() != found[1]
+
+
+def seal(path: Path) -> bool:
+    """Take an edited JSON file, or a text with its hash in a comment, as it is; False if it has none.
+
+    Raises VqcliError if it is no JSON.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        text = read_text(path)
+        if not COMMENT.search(text):
+            return False
+        write_sealed_text(path, text)
+        return True
+    data = read_bytes(path, LISTS)
+    value = parse_json(data, path)
+    if not isinstance(value, dict):
+        return False
+    write_sealed(path, value)
+    return True

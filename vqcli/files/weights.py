@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LONGEST_HEADER, MOST_TENSORS = 16 << 20, 50_000
 """Bytes and entries of a header: published models have some thousand tensors."""
 AGAIN = "make or copy it again"
+SEALED, OPEN = re.compile(rb'"seal": ?"([0-9a-f]{64})"'), b"0" * 64
+"""In the header of a file that carries its hash, and what stands there while it is computed."""
 
 
 @contextmanager
@@ -60,6 +63,41 @@ def load_tensors(path: Path, framework: str = "pt") -> dict[str, Any]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
+def load_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """All tensors and the metadata of a file that carries its hash.
+
+    Raises VqcliError if it is another than was written, or cannot be read.
+    """
+    if not check_seal(path):
+        raise _damaged(path, "it carries no hash")
+    with tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def check_seal(path: Path) -> bool:
+    """Whether a safetensors file carries its hash. Raises VqcliError if it has another one."""
+    check_header(path)
+    with open_regular(path) as file:
+        try:
+            length = file.read(8)
+            header = file.read(int.from_bytes(length, "little"))
+            found = SEALED.search(header)
+            if not found:
+                return False
+            digest = hashlib.sha256(length + header[: found.start(1)] + OPEN + header[found.end(1) :])
+            hashlib.file_digest(file, lambda: digest)
+        except OSError as e:
+            raise unread(path, e) from e
+    if digest.hexdigest().encode() != found[1]:
+        raise _damaged(path, "its hash is not the one that it carries")
+    return True
+
+
+def seal_tensors(data: bytes) -> bytes:
+    """A safetensors file with its hash in place of the zeros under ``seal`` of its metadata."""
+    return data.replace(OPEN, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
 def check_header(path: Path) -> None:
     """Raises VqcliError on a header that the library lets pass, or is slow to refuse."""
     with open_regular(path) as file:
@@ -87,10 +125,16 @@ def _damaged(path: Path, said: str) -> VqcliError:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    seal: bool = False,
 ) -> None:
-    """Write a safetensors file."""
+    """Write a safetensors file; ``seal``: it carries its hash, for ``load_sealed``."""
     from safetensors.torch import save
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(whole, dict(metadata) if metadata else None))
+    told = dict(metadata or {}) | ({"seal": OPEN.decode()} if seal else {})
+    data = save(whole, told or None)
+    write_bytes(path, seal_tensors(data) if seal else data)

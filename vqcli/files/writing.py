@@ -10,14 +10,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular
 from vqcli.files.refused import unwritten
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 TEMPORARY = ".tmp-"
 """What the names of unfinished files and folders start with; their makers hold a lock on them."""
@@ -112,12 +109,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON value, indented."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_image(path: Path, image: Image) -> None:
-    """Write a PNG."""
-    with writing(path) as file:
-        image.save(file, format="PNG")
 
 
 def append_line(path: Path, value: Any) -> None:

@@ -170,6 +170,7 @@ def write_codes(path: Path, codes_kf: Tensor, metadata: dict[str, str]) -> None:
     """A safetensors file with ``codes``. Its own library writes metadata in any order; this one has one."""
     data = codes_kf.contiguous().numpy().astype("<f4").tobytes()
     entry = {"dtype": "F32", "shape": list(codes_kf.shape), "data_offsets": [0, len(data)]}
-    header = json.dumps({"__metadata__": metadata, "codes": entry}).encode()
+    told = metadata | {"seal": "0" * 64}
+    header = json.dumps({"__metadata__": told, "codes": entry}).encode()
     header += b" " * (-len(header) % 8)
-    files.write_bytes(path, struct.pack("<Q", len(header)) + header + data)
+    files.write_bytes(path, files.seal_tensors(struct.pack("<Q", len(header)) + header + data))

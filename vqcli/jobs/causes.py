@@ -37,7 +37,7 @@ def trained_as(folder: Path) -> Mapping[str, Any]:
         section = read_yaml(run / "recipe.yaml").get("tokenizer")
     else:
         baked = (folder / "codebook.safetensors").is_file()
-        section = None if baked else files.read_json(folder / "config.json").get("tokenizer")
+        section = None if baked else files.read_listed(folder / "config.json").get("tokenizer")
     return section if isinstance(section, dict) else {}
 
 

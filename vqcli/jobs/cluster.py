@@ -42,7 +42,7 @@ class Clustering(Work[Solved]):
 
     def done(self, k: int) -> bool:
         path = state_file(self.store.folder, k)
-        return path.is_file() and "squares" in _load(path)
+        return path.is_file() and "squares" in files.load_sealed(path)[0]
 
     def kmeans(self, vectors: Vectors, size: int) -> KMeans:
         """A k-means with ``size`` centres."""
@@ -56,7 +56,7 @@ class Clustering(Work[Solved]):
         """
         path, leads = state_file(self.store.folder, k), kmeans.rank == 0
         kmeans.advance, storing = progress.advance, leads and self.together
-        clusters = load_state(path) if path.is_file() else None
+        clusters = load_state(path)
         if clusters is None:
             clusters = start(kmeans, of, progress)
             if storing:
@@ -72,7 +72,7 @@ class Clustering(Work[Solved]):
             save_state(path, clusters, objective * kmeans.vectors.count)
 
     def finish(self) -> Solved:
-        states = (_load(state_file(self.store.folder, k)) for k in range(self.shards))
+        states = (files.load_sealed(state_file(self.store.folder, k))[0] for k in range(self.shards))
         found = [(len(state["objectives"]), state["squares"].item()) for state in states]
         return Solved(max(iterations for iterations, _ in found), [squares for _, squares in found])
 
@@ -146,27 +146,23 @@ def save_state(path: Path, clusters: Clusters, squares: float | None = None) -> 
     if squares is not None:
         numbers["squares"] = torch.tensor(squares, dtype=torch.float64)
     flags = {name: torch.tensor(getattr(clusters, name)) for name in ("whole", "settled")}
-    files.write_tensors(path, {"codes": clusters.codes_kf} | flags | numbers)
+    files.write_tensors(path, {"codes": clusters.codes_kf} | flags | numbers, seal=True)
 
 
-def load_state(path: Path) -> Clusters:
-    """A stored k-means. Raises VqcliError if the file is damaged."""
-    found = _load(path)
+def load_state(path: Path) -> Clusters | None:
+    """A stored k-means; None where there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        found, _ = files.load_sealed(path)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        return None
     objectives = found["objectives"].tolist()
     return Clusters(found["codes"], objectives, bool(found["whole"]), bool(found["settled"]))
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return files.load_tensors(path)
-    except VqcliError as e:
-        if e.reason != "damaged":
-            raise
-        raise VqcliError(
-            str(e), hint=f"delete {path} and run the same command again", reason="damaged"
-        ) from e
-
-
 def read_codes(folder: Path, count: int) -> Tensor:
     """The codes (K, F) of all ``count`` k-means, in their order."""
-    return torch.cat([_load(state_file(folder, k))["codes"] for k in range(count)])
+    return torch.cat([files.load_sealed(state_file(folder, k))[0]["codes"] for k in range(count)])

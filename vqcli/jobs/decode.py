@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, groupby, islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -25,7 +26,7 @@ from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.options import DecodeOptions
-from vqcli.jobs.places import check_folder, vacant
+from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.library.aliases import ALIASES, DEFAULT
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import ENVIRONMENT
@@ -43,6 +44,8 @@ MARK = ".decode.json"
 """In a folder of images: of which tokens they are, so that two jobs never mix."""
 OVER = "over"
 """In a mark while images are replaced: whether all that were there are of another job."""
+IMAGES = "images"
+"""In a mark of a job that is finished: how many."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
         names: set[str] = set()
         for batch in _batches(_named(rows), options.batch_size):
             names |= {name for name, _ in batch}
-            todo = [(path, row) for name, row in batch if not (path := out / name).exists() or not keep]
+            places = [(out / name, row) for name, row in batch]
+            todo = [(path, row) for path, row in places if not (keep and usable(path, progress))]
             kept += len(batch) - len(todo)
             if todo:
                 images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
@@ -92,8 +96,20 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
             written += len(todo)
             progress.advance(len(batch))
         if not keep:
-            end(out, mark, files.read_json(out / MARK, files.LISTS)[OVER], names)
+            remove_others(out, names)
+        files.write_sealed(out / MARK, mark | {IMAGES: written + kept})
     return DecodeResult(out, folder, written, kept, time.monotonic() - start)
+
+
+def usable(path: Path, progress: Progress) -> bool:
+    """Whether an image is there already; one that is damaged is not, and that is said."""
+    try:
+        return made(path)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        progress.say(f"{e}: it is made again")
+        return False
 
 
 def check_out(out: Path, *, force: bool) -> None:
@@ -111,29 +127,42 @@ def _taken(out: Path, what: str) -> VqcliError:
 def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
     """Whether the images in ``out`` are of this job; those of another must be forced. Raises VqcliError."""
     path = out / MARK
-    found = files.read_json(path, files.LISTS) if path.is_file() else None
+    found = _marked(path, force=force)
     files.clean(out, f"**/{files.TEMPORARY}*")
     if found == mark:
         return True
     if vacant(out):
-        files.write_json(path, mark)
+        files.write_sealed(path, mark)
         return True
     if not force:
         raise _taken(out, "images of other tokens or another model" if found else "other files")
-    over = found.get(OVER, True) if isinstance(found, dict) else False
-    files.write_json(path, mark | {OVER: over})  # until all are replaced, no image counts as done
+    over = found.get(OVER, True) if found is not None else False
+    files.write_sealed(path, mark | {OVER: over})  # until all are replaced, no image counts as done
     return False
 
 
-def end(out: Path, mark: dict[str, str], over: bool, names: set[str]) -> None:
-    """All images are there; those of another job, ``over`` which they were made, are not of this one."""
+def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
+    """What a mark says of the job; None where there is none, nothing of a damaged one that may be replaced."""
+    if not path.is_file():
+        return None
     try:
-        for path in out.rglob("*.png") if over else ():
+        found = files.read_sealed(path)
+    except VqcliError as e:
+        if e.reason != "damaged" or not force:
+            raise
+        return {}
+    found.pop(IMAGES, None)
+    return found
+
+
+def remove_others(out: Path, names: set[str]) -> None:
+    """All images are there; those of another job, over which they were made, are not of this one."""
+    try:
+        for path in out.rglob("*.png") if files.read_sealed(out / MARK)[OVER] else ():
             if path.relative_to(out).as_posix() not in names:
                 path.unlink()
     except OSError as e:
         raise files.unwritten(out, e) from e
-    files.write_json(out / MARK, mark)
 
 
 def make_mark(tokens: Path, model: Path, options: DecodeOptions) -> dict[str, str]:

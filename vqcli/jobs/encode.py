@@ -18,7 +18,7 @@ from vqcli.data.images.base import Told, identity
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.encoder import Encoder
 from vqcli.jobs.options import ImageOptions
-from vqcli.jobs.sharded import Engine, Plan
+from vqcli.jobs.sharded import Engine, Plan, whole
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Grid, Progress, silent
 
@@ -67,7 +67,7 @@ def encode(
     encoder = engine.each(lambda: Encoder(options, engine.local_rank, progress))
     with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force):
         work = Encoding(encoder, place)
-        left = engine.first(lambda: sum(work.size(k) for k in range(work.shards) if not work.done(k)))
+        left = engine.first(lambda: sum(work.size(k) for k in range(work.shards) if not whole(work, k)))
         began = time.monotonic()
         index = engine.run(work, progress)
         speed = left / encoder.views / (time.monotonic() - began) if left else None

@@ -7,6 +7,8 @@ Shape letters: B images, N vectors an image, F width.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +120,14 @@ def shard_files(folder: Path, k: int) -> tuple[Path, Path]:
     return folder / f"images-{k:05d}.json", folder / f"vectors-{k:05d}.npy"
 
 
+def check_vectors(folder: Path, k: int) -> None:
+    """Raises VqcliError if the vectors of a shard are not those that were written."""
+    side, array = shard_files(folder, k)
+    if files.read_sealed(side, files.LISTS).get("sha256") != files.hash_of(array):
+        message = f"{array} is not what {side.name} says: it is damaged"
+        raise VqcliError(message, hint="the same command makes it again", reason="damaged")
+
+
 def remove_shards(folder: Path) -> None:
     """Delete all shards."""
     for path in (*folder.glob("vectors-*.npy"), *folder.glob("images-*.json")):
@@ -174,7 +184,10 @@ class FeatureShards(Work[FeatureStore]):
         return len(self.extractor.shard(k))
 
     def done(self, k: int) -> bool:
-        return shard_files(self.folder, k)[1].is_file()
+        if not shard_files(self.folder, k)[1].is_file():
+            return False
+        check_vectors(self.folder, k)
+        return True
 
     def do(self, shards: Sequence[int], progress: Progress) -> None:
         extractor, bad = self.extractor, 0
@@ -195,13 +208,19 @@ class FeatureShards(Work[FeatureStore]):
                     progress.show(rejected=bad + len(rejected))
             bad += len(rejected)
             side, array = shard_files(self.folder, k)
-            files.write_json(side, {"labels": labels, "rejected": rejected})
+            vectors_bnf, head = np.ascontiguousarray(np.concatenate(parts)), io.BytesIO()
+            np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(vectors_bnf))
+            digest = hashlib.sha256(head.getvalue())
+            digest.update(vectors_bnf.data)
+            told = {"labels": labels, "rejected": rejected, "sha256": digest.hexdigest()}
+            files.write_sealed(side, told)
             with files.writing(array) as file:
-                np.save(file, np.concatenate(parts))
+                file.write(head.getvalue())
+                file.write(vectors_bnf.data)
 
     def finish(self) -> FeatureStore:
         """Open all shards. Raises VqcliError if no image could be used."""
-        sides = [files.read_json(shard_files(self.folder, k)[0], files.LISTS) for k in range(self.shards)]
+        sides = [files.read_sealed(shard_files(self.folder, k)[0], files.LISTS) for k in range(self.shards)]
         rejected = [image for side in sides for image in side["rejected"]]
         labels = [np.array(side["labels"], np.int32) for side in sides]
         store = FeatureStore(self.folder, labels, rejected, self.extractor.vectors)

@@ -20,9 +20,9 @@ from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.errors import VqcliError
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.options import GenerateOptions
-from vqcli.jobs.places import check_folder, vacant
+from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.jobs.sampler import IMAGE, Picture, Sampler, weights_hash
-from vqcli.jobs.sharded import Engine, Plan, Work
+from vqcli.jobs.sharded import Engine, Plan, Work, whole
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent
 
@@ -78,7 +78,7 @@ def _generate(
     work = Imaging(sampler, out, folder, npz)
     check = partial(check_free, out, work.paths, force=options.force)
     with engine.taking(out, lambda: work.plan, check, force=options.force):
-        work.kept = engine.first(lambda: sum(map(work.done, range(work.shards))))
+        work.kept = engine.first(lambda: sum(whole(work, k) for k in range(work.shards)))
         seconds = engine.run(work, progress)
     images = work.shards - work.kept
     made = images * sampler.effort
@@ -174,12 +174,12 @@ class Imaging(Work[float]):
         return self.sampler.work(len(shards))
 
     def done(self, k: int) -> bool:
-        return self.paths[k].exists()
+        return made(self.paths[k])
 
     def do(self, shards: Sequence[int], progress: Progress) -> None:
         self.began, done, sampler = time.monotonic(), 0, self.sampler
-        for some, made in sampler.batches([sampler.pictures[k] for k in shards], progress):
-            for k, image in zip(shards[done:], to_uint8(sampler.decode(made)[: len(some)])):
+        for some, drawn in sampler.batches([sampler.pictures[k] for k in shards], progress):
+            for k, image in zip(shards[done:], to_uint8(sampler.decode(drawn)[: len(some)])):
                 files.write_image(self.paths[k], to_pil(image))
             done += len(some)
             progress.show(images=self.kept + done)
@@ -214,12 +214,12 @@ def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path)
         | {"batch_size": rows.get(name, sampler.rows)}
         for seed, index, label, name in found
     ]
-    files.write_json(out / SAMPLES, record | {"images": images})
+    files.write_sealed(out / SAMPLES, record | {"images": images})
 
 
 def earlier_batches(path: Path) -> dict[str, int]:
     """Of the images of earlier commands, how many were made at a time, by name: rounding depends on it."""
-    listed = files.read_json(path, files.LISTS)["images"] if path.is_file() else []
+    listed = files.read_sealed(path, files.LISTS)["images"] if path.is_file() else []
     return {image["file"]: image["batch_size"] for image in listed}
 
 

@@ -16,7 +16,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.generate import GenerateResult
 from vqcli.jobs.options import GenerateOptions
 from vqcli.jobs.sampler import Picture, Sampler
-from vqcli.jobs.sharded import Engine, Plan
+from vqcli.jobs.sharded import Engine, Plan, whole
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Progress, Tokens, silent
 
@@ -95,7 +95,7 @@ class Generating(TokenShards):
 
     def count(self) -> int:
         """Pictures of the shards that are done."""
-        return sum(len(self.pictures[k]) for k in range(self.shards) if self.done(k))
+        return sum(len(self.pictures[k]) for k in range(self.shards) if whole(self, k))
 
     def size(self, k: int) -> int:
         return len(self.pictures[k]) * self.sampler.effort

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from vqcli.checkpoint.contents import count_numbers
 from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.told import NO_TOKENIZER, SHOWN, Row, layout, network, plugins, sampling, weights
-from vqcli.checkpoint.weights import count_numbers
 from vqcli.data.classes import readable
 from vqcli.errors import VqcliError
 from vqcli.library.references import published

@@ -11,12 +11,11 @@ from vqcli.checkpoint.folder import row_of
 from vqcli.checkpoint.told import Row
 from vqcli.data.names import named
 from vqcli.errors import VqcliError
-from vqcli.jobs.images_info import describe_images
-from vqcli.jobs.recipe_info import describe_recipe, is_recipe
-from vqcli.jobs.tokens_info import describe_tokens
+from vqcli.library.aliases import ALIASES
 from vqcli.library.find import model_folder
 from vqcli.library.references import ENVIRONMENT
 from vqcli.parts import attribute
+from vqcli.recipes import recipe_names
 from vqcli.types import Progress, silent
 
 
@@ -52,11 +51,17 @@ def describe(text: str | None, progress: Progress = silent) -> Info:
         return describe_model(None, progress)
     kind = named(text)
     if kind in ("tokens", "latents"):
+        from vqcli.jobs.tokens_info import describe_tokens
+
         return describe_tokens(Path(text), kind)
     if is_recipe(text):
+        from vqcli.jobs.recipe_info import describe_recipe  # torch is imported here
+
         return describe_recipe(text)
     if kind == "model":
         return describe_model(text, progress)
+    from vqcli.jobs.images_info import describe_images
+
     try:
         return describe_images(text, progress)
     except VqcliError as e:
@@ -64,6 +69,13 @@ def describe(text: str | None, progress: Progress = silent) -> Info:
             raise
         hint = "give a model folder, a run such as runs/demo, tokens, images, or a recipe"
         raise VqcliError(f"{text} holds no model, no tokens and no images", hint=hint, reason=e.reason) from e
+
+
+def is_recipe(text: str) -> bool:
+    """Whether a text names a recipe: a YAML file, or a shipped one that nothing else is called."""
+    if text.lower().endswith((".yaml", ".yml")):
+        return True
+    return text in recipe_names() and text not in ALIASES and not Path(text).exists()
 
 
 def describe_model(reference: str | None, progress: Progress = silent) -> ModelInfo:

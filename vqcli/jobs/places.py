@@ -20,6 +20,16 @@ def check_folder(out: Path) -> None:
         raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
 
 
+def made(path: Path) -> bool:
+    """Whether an image is there already. Raises VqcliError if it is damaged."""
+    if not path.exists():
+        return False
+    if not files.whole_image(path):
+        hint = "the same command makes it again"
+        raise VqcliError(f"{path} is damaged", hint=hint, reason="damaged")
+    return True
+
+
 def vacant(folder: Path) -> bool:
     """Whether a folder holds nothing but a lock and what a killed job left unfinished."""
     return all(path.name == ".lock" or path.name.startswith(files.TEMPORARY) for path in folder.iterdir())
@@ -43,7 +53,7 @@ def settle(out: Path, names: Collection[str]) -> None:
     new = out / NEW
     if not new.is_dir():
         return
-    listed = files.read_json(new / "manifest.json")["files"]
+    listed = files.read_sealed(new / "manifest.json")["files"]
     try:
         for name in names:
             if name not in listed:

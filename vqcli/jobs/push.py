@@ -93,7 +93,7 @@ def push(parcel: Parcel, *, private: bool = False, progress: Progress = silent) 
     local = [name for name in parcel.files if name not in (CARD, MANIFEST)]
     facts = {name: _facts((parcel.folder / name).stat().st_size, parcel.folder / name) for name in local}
     facts[CARD] = {"bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}
-    listed = json.dumps({"files": dict(sorted(facts.items()))}, indent=2) + "\n"
+    listed = json.dumps(files.sealed({"files": dict(sorted(facts.items()))}), indent=2) + "\n"
     made: dict[str, Any] = {CARD: card, MANIFEST: listed.encode()}
     operations = [
         CommitOperationAdd(name, made.get(name) or str((parcel.folder / name).resolve()))
@@ -124,7 +124,7 @@ def _writing(repository: str) -> Iterator[None]:
 
 
 def _facts(size: int, path: Path) -> dict[str, Any]:
-    return {"bytes": size, "sha256": files.sha256(path)}
+    return {"bytes": size, "sha256": files.hash_of(path)}
 
 
 def model_card(folder: Path, repository: str, model: dict[str, Any], licence: str | None) -> str:

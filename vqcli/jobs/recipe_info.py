@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from vqcli.config import leaves
 from vqcli.errors import VqcliError
 from vqcli.jobs.check import count
 from vqcli.jobs.finder import Onlooker
-from vqcli.library.aliases import ALIASES
 from vqcli.recipes import first_comment, recipe_names, recipe_text
 from vqcli.registry import resolve
 from vqcli.training.recipe import read_recipe
@@ -81,13 +79,6 @@ class RecipeOutline:
             *sizes,
             *([("tokens", f"{tokens:,} an image")] if tokens else []),
         ]
-
-
-def is_recipe(text: str) -> bool:
-    """Whether a text names a recipe: a YAML file, or a shipped one that nothing else is called."""
-    if text.lower().endswith((".yaml", ".yml")):
-        return True
-    return text in recipe_names() and text not in ALIASES and not Path(text).exists()
 
 
 def describe_recipe(text: str) -> RecipeOutline:

@@ -27,7 +27,7 @@ from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.evaluation.work import finite
 from vqcli.jobs.options import ImageOptions
-from vqcli.jobs.places import check_folder, vacant
+from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.jobs.sampler import weights_hash
 from vqcli.jobs.sharded import Engine, Plan, Work
 from vqcli.library.open import open_tokenizer
@@ -163,11 +163,15 @@ class Reconstructing(Work[list[dict[str, str]]]):
         return len(self.shard(k))
 
     def made(self, i: int) -> bool:
-        """Whether both files of an image are there."""
-        return all((self.out / folder / self.paths[i]).exists() for folder in (ALONE, BESIDE))
+        """Whether both files of an image are there, whole."""
+        return all(path.is_file() and files.whole_image(path) for path in self.files(i))
+
+    def files(self, i: int) -> list[Path]:
+        """Of an image: alone, and beside its original."""
+        return [self.out / folder / self.paths[i] for folder in (ALONE, BESIDE)]
 
     def done(self, k: int) -> bool:
-        return all(self.made(i) for i in self.shard(k).tolist())
+        return all(made(path) for i in self.shard(k).tolist() for path in self.files(i))
 
     def do(self, shards: Sequence[int], progress: Progress) -> None:
         options, rejected = self.options, 0
@@ -200,13 +204,13 @@ class Reconstructing(Work[list[dict[str, str]]]):
         """Write down what of a shard could not be used; it is tried again by each command."""
         path = self.out / f".rejected-{k:06d}.json"
         if rejected:
-            files.write_json(path, [bad.record() for bad in rejected])
+            files.write_sealed(path, {"rejected": [bad.record() for bad in rejected]})
         else:
             path.unlink(missing_ok=True)
 
     def finish(self) -> list[dict[str, str]]:
-        noted = (files.read_json(found, files.LISTS) for found in sorted(self.out.glob(".rejected-*.json")))
-        rejected = [bad for each in noted for bad in each]
+        noted = (files.read_sealed(found, files.LISTS) for found in sorted(self.out.glob(".rejected-*.json")))
+        rejected = [bad for each in noted for bad in each["rejected"]]
         if len(rejected) == self.count:
             message = f"none of {self.count:,} images could be used ({rejected[0]['reason']})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")

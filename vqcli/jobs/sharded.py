@@ -55,7 +55,8 @@ class Work(ABC, Generic[T]):
 
     @abstractmethod
     def done(self, k: int) -> bool:
-        """Whether shard ``k`` is there, whole: it is not done again."""
+        """Whether shard ``k`` is there, whole: it is not done again. Raises VqcliError if it is damaged:
+        ``whole`` says so, and it is done again."""
 
     @abstractmethod
     def do(self, shards: Sequence[int], progress: Progress) -> None:
@@ -92,14 +93,26 @@ def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
     files.clean(folder)
     path = folder / plan.file
     if path.is_file():
-        found = files.read_json(path, files.LISTS)
+        found = _planned(path, plan, force=force)
         if found == plan.values:
             return
         if not force:
             message = f"{folder} holds {plan.holds}: {differences(found, plan) or plan.otherwise}"
             raise VqcliError(message, hint=plan.hint, reason=plan.reason)
         plan.clear(folder)
-    files.write_json(path, plan.values)
+    files.write_sealed(path, plan.values)
+
+
+def _planned(path: Path, plan: Plan, *, force: bool) -> Any:
+    """The plan that lies there; none where it is damaged, and that does not matter: ``force``."""
+    try:
+        return files.read_sealed(path, files.LISTS)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        if force:
+            return None
+        raise VqcliError(str(e), hint=plan.hint, reason="damaged") from e
 
 
 def differences(found: Any, plan: Plan) -> str:
@@ -121,6 +134,17 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value)} names"
     return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def whole(work: Work[Any], k: int, progress: Progress = silent) -> bool:
+    """Whether a shard is done; one that is damaged is not, and that is said."""
+    try:
+        return work.done(k)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        progress.say(f"{e}: it is made again")
+        return False
 
 
 class Engine:
@@ -232,7 +256,7 @@ class Engine:
             raise
 
     def _share(self, work: Work[Any], mine: range, progress: Progress) -> None:
-        todo = [k for k in mine if not work.done(k)]
+        todo = [k for k in mine if not whole(work, k, progress)]
         before = sum(work.size(k) for k in sorted(set(mine) - set(todo)))
         several = self.processes > 1 and not work.together
         share = f" (process {self.rank + 1} of {self.processes})" if several else ""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vqcli.checkpoint.contents import count_numbers
 from vqcli.checkpoint.folder import read_config
 from vqcli.checkpoint.told import Row, layers, plugins, quantizer, weights
-from vqcli.checkpoint.weights import count_numbers
 from vqcli.metrics.usage.record import UsageRecord
 
 TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerprint", "tokenizer")

@@ -75,7 +75,7 @@ class TrainResult:
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
-    run, recipe = prepare_run(options)
+    run, recipe = prepare_run(options, progress)
     device = meet(options.device, progress)
     accelerator = make_accelerator(recipe, run, device, options.trackers)
     trainer = None
@@ -152,10 +152,10 @@ def draw_curves(run: Run, progress: Progress) -> None:
         progress.say(f"{run.folder / 'curves.svg'} was not drawn: {e}")
 
 
-def prepare_run(options: TrainOptions) -> tuple[Run, Recipe]:
+def prepare_run(options: TrainOptions, progress: Progress = silent) -> tuple[Run, Recipe]:
     """The run folder and the recipe that holds for it."""
     if options.resume:
-        return resumed(options)
+        return resumed(options, progress)
     name = recipe_name(options)
     check_is_recipe(name)
     recipe = read_recipe(name, with_codes(name, options), options.lpips_weights)
@@ -179,10 +179,12 @@ def check_free(run: Run) -> None:
         )
 
 
-def resumed(options: TrainOptions) -> tuple[Run, Recipe]:
+def resumed(options: TrainOptions, progress: Progress = silent) -> tuple[Run, Recipe]:
     """The run to continue, and its recipe with what is overridden; its checkpoint says what may be."""
     run = find_run(options)
     name = str(run.recipe_file)
+    if files.text_edited(run.recipe_file):
+        progress.say(f"{name} was edited since vqcli wrote it: it is taken as it is")
     return run, read_recipe(name, with_codes(name, options), options.lpips_weights)
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from vqcli import files
 from vqcli.data.names import named
@@ -221,7 +219,7 @@ def _geometry(folder: Path) -> CodeGeometry | None:
 
 def read_codes(path: Path) -> np.ndarray:
     """The codes (K, D) of a model folder. Raises VqcliError if they cannot be read."""
-    try:
-        return load_file(path)["codes"]
-    except (OSError, SafetensorError, KeyError) as e:
-        raise VqcliError(f"cannot read {path}: {e}", hint="copy the folder again", reason="damaged") from e
+    files.verify_listed(path)
+    with files.tensors(path, "numpy") as file:
+        codes: np.ndarray = file.get_tensor("codes")
+    return codes

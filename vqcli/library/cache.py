@@ -42,7 +42,7 @@ def variant(size: int, tokenizer: Path | None) -> str:
     """What the names of a generator's imports end with; nothing without a tokenizer."""
     if tokenizer is None:
         return ""
-    return f"-{size}-{files.read_json(tokenizer / 'config.json')['fingerprint'][:16]}"
+    return f"-{size}-{files.read_listed(tokenizer / 'config.json')['fingerprint'][:16]}"
 
 
 def kept_folder(path: Path, name: str) -> Path:

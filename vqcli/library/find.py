@@ -166,8 +166,7 @@ def _whole(source: Published, found: Listing, config: Fetched, progress: Progres
         if OURS.fullmatch(name) and name not in hashes:
             hashes[name] = fetch(replace(source, file=name), memory(), progress).sha256
     if "manifest.json" in hashes:
-        told = files.read_json(config.folder / "manifest.json")
-        listed = told.get("files") if isinstance(told, dict) else None
+        listed = files.read_sealed(config.folder / "manifest.json").get("files")
         for name, facts in listed.items() if isinstance(listed, dict) else ():
             right = not OURS.fullmatch(name) or (
                 isinstance(facts, dict) and hashes.get(name) == facts.get("sha256")

@@ -47,7 +47,7 @@ class Run:
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the resolved recipe, with the plugins it needs, if any."""
         plugins = needed(recipe, claimant(recipe.data.source))
-        files.write_text(self.recipe_file, dump_yaml(plugins | recipe.model_dump(mode="json")))
+        files.write_sealed_text(self.recipe_file, dump_yaml(plugins | recipe.model_dump(mode="json")))
 
     def log(self, line: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""

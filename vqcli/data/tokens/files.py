@@ -44,8 +44,7 @@ def encoded_kind(path: Path) -> Literal["tokens", "latents"] | None:
         return "tokens"
     if not (path / PLAN).is_file():
         return None
-    plan = files.read_json(path / PLAN, files.LISTS)
-    return "latents" if isinstance(plan, dict) and "latents" in plan else "tokens"
+    return "latents" if "latents" in files.read_sealed(path / PLAN, files.LISTS) else "tokens"
 
 
 class TokensFile:
@@ -152,11 +151,26 @@ def _no_tokens(folder: Path) -> VqcliError:
 
 def _read_side(path: Path, rows: int) -> dict[str, Any]:
     """What stands beside an array of ``rows``, if anything. Raises VqcliError where it is of another."""
-    side = files.read_json(path, files.LISTS) if path.exists() else {}
-    if isinstance(side, dict) and side.get("format", FORMAT) == FORMAT and _fits(side, rows):
+    data = files.read_bytes(path, files.LISTS) if path.exists() else b"{}"
+    side = files.parse_sealed(data, path)
+    if b'"seal"' not in data[-90:] and _contradicts(side):
+        message = f"{path} was edited or damaged: labels are not the classes that its keys begin with"
+        hint = f"copy it again, or encode again; if it is right: vqcli verify --seal {path}"
+        raise VqcliError(message, hint=hint, reason="damaged")
+    if side.get("format", FORMAT) == FORMAT and _fits(side, rows):
         return side
     message = f"{path} does not describe the {rows:,} images of {path.stem}.npy"
     raise VqcliError(message, hint="copy both again, or encode again", reason="damaged")
+
+
+def _contradicts(side: dict[str, Any]) -> bool:
+    """Whether images of folders named after classes have other labels: of older files nothing else tells."""
+    names, keys, labels = (side.get(name) for name in ("classes", "keys", "labels"))
+    if not (isinstance(names, list) and isinstance(keys, list) and isinstance(labels, list)):
+        return False
+    folders = [str(key).partition("/")[0] for key in keys]
+    known = {str(name): label for label, name in enumerate(names)}
+    return set(folders) <= known.keys() and [known[folder] for folder in folders] != labels
 
 
 def _fits(side: dict[str, Any], rows: int) -> bool:

@@ -81,7 +81,7 @@ def renumber(
     else:
         side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
         free = not (out.exists() or beside.exists()) or (
-            beside.is_file() and files.read_sealed(beside) == side
+            beside.is_file() and files.read_sealed(beside, files.LISTS) == side
         )
     if not (free or force):
         check_free(out if isinstance(found, TokensFolder) or out.exists() else beside, ours=True, force=False)
@@ -89,8 +89,8 @@ def renumber(
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
     info = replace(found.info, codebook_size=new.codebook_size, fingerprint=new.fingerprint)
-    plan = files.read_json(found.path / store.PLAN, files.LISTS) | {"tokens": info.record()}
-    files.write_json(folder / store.PLAN, plan)
+    plan = files.read_sealed(found.path / store.PLAN, files.LISTS) | {"tokens": info.record()}
+    files.write_sealed(folder / store.PLAN, plan)
     for shard in range(found.index["shards"]):
         lines, _ = store.read_shard(found.path, shard)
         rows = [new.new_k[row.ids] for row in store.shard_rows(found.path, shard)]
@@ -117,8 +117,9 @@ def _renumber_file(
     if "fingerprint" in side:
         side["fingerprint"] = new.fingerprint
     side["sha256"] = digest.hexdigest()
+    seal = files.seal_of(side)
     long = {name: side.pop(name) for name in ("keys", "labels", "extras") if name in side}
     text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
     text += "".join(f',\n "{name}": {json.dumps(values)}' for name, values in long.items())
-    beside.write(f"{text}\n}}\n".encode())
+    beside.write(f'{text},\n "seal": "{seal}"\n}}\n'.encode())
     return side | long

@@ -98,8 +98,8 @@ def recorded(info: Any) -> dict[str, Any]:
 
 def read_info(folder: Path, kind: type[Info]) -> Info:
     """What ``plan.json`` tells of the shards beside it. Raises VqcliError if it does not."""
-    plan = files.read_json(folder / PLAN, files.LISTS)
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+    plan = files.read_sealed(folder / PLAN, files.LISTS)
+    if plan.get("format") != FORMAT:
         message = f"{folder / PLAN} is not of a {kind.OF} folder of format {FORMAT}"
         raise VqcliError(message, hint="update vqcli, or encode again", reason="format")
     try:
@@ -114,8 +114,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
         raise VqcliError(f"{folder} is not finished", hint=AGAIN, reason="unfinished")
-    index = files.read_json(path, files.LISTS)
-    told = index if isinstance(index, dict) else {}
+    told = files.read_sealed(path, files.LISTS)
     grid, counts = told.get("grid"), [told.get(name) for name in ("shards", "encoded")]
     pairs = grid if isinstance(grid, list) else [] if grid is None and "grid" in told else [None]
     if not (
@@ -205,13 +204,8 @@ def _grids(lines: Iterable[Mapping[str, Any]]) -> Iterator[Grid]:
 
 
 def shard_done(folder: Path, shard: int, of: Of = "tokens") -> bool:
-    """Whether a shard was written whole, and is still as it was. Raises VqcliError where nobody can tell."""
-    try:
-        return shard_files(folder, shard, of)[1].is_file() and bool(read_shard(folder, shard, of))
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
-        return False
+    """Whether a shard was written. Raises VqcliError if it is not as it was."""
+    return shard_files(folder, shard, of)[1].is_file() and bool(read_shard(folder, shard, of))
 
 
 def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
@@ -254,7 +248,7 @@ def totals(folder: Path, shards: int, info: Any) -> dict[str, Any]:
 def write_index(folder: Path, index: dict[str, Any], of: Of = "tokens") -> None:
     """End a job in the folder form: totals, and the hash of every file."""
     hashes = {p.name: files.sha256(p) for k in range(index["shards"]) for p in shard_files(folder, k, of)}
-    files.write_json(folder / INDEX, index | {"sha256": hashes})
+    files.write_sealed(folder / INDEX, index | {"sha256": hashes})
 
 
 def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -> None:
@@ -273,13 +267,22 @@ def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -
             array.write(row.ids.data)
         head = {"format": FORMAT} | info.record() | {"grid": grid, "sha256": digest.hexdigest()}
         head |= {name: index[name] for name in ("told",) if name in index}
+        head |= {"rejected": index["rejected"]}
         with files.writing(out.with_suffix(".json")) as side:
-            side.write(json.dumps(head | {"rejected": index["rejected"]}, indent=1)[:-2].encode())
-            _stream(side, "keys", (row.key for row in _rows(folder, index)))
-            _stream(side, "labels", (row.label for row in _rows(folder, index)))
-            if info.keep:
-                _stream(side, "extras", (row.extras for row in _rows(folder, index)))
-            side.write(b"\n}\n")
+            side.write(json.dumps(head, indent=1)[:-2].encode())
+            for name, values in _lists(folder, index, info).items():
+                _stream(side, name, values)
+            seal = files.seal_of(head | _lists(folder, index, info))
+            side.write(f',\n "seal": "{seal}"\n}}\n'.encode())
+
+
+def _lists(folder: Path, index: dict[str, Any], info: TokensInfo) -> dict[str, Iterator[Any]]:
+    """What is told of every row, read when it is asked for."""
+    found: dict[str, Iterator[Any]] = {
+        "keys": (row.key for row in _rows(folder, index)),
+        "labels": (row.label for row in _rows(folder, index)),
+    }
+    return found | ({"extras": (row.extras for row in _rows(folder, index))} if info.keep else {})
 
 
 def _rows(folder: Path, index: dict[str, Any]) -> Iterator[Row]:

@@ -27,7 +27,7 @@ from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES, usage_record, worst, write_results, write_statistics
-from vqcli.jobs.evaluation.parts import Part, collect, finished, next_command, part_file
+from vqcli.jobs.evaluation.parts import Part, collect, drop_damaged, finished, next_command, part_file
 from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Stretch
@@ -91,6 +91,7 @@ def _evaluate(
     engine.each(lambda: check_same(prepared.measuring, measured))
     folder = engine.first(lambda: work_folder(prepared.plan))  # clocks of several machines differ
     with engine.taking(folder, lambda: Plan(prepared.plan), lambda: None):  # named after its plan
+        engine.first(lambda: drop_damaged(folder, progress))
         done, command = engine.first(lambda: (finished(folder), next_command(folder)))
         part = Part(part_file(folder, command, engine.rank), options.save_every)
         start = time.monotonic()

@@ -68,7 +68,7 @@ def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Me
     page = evaluation_page(f"{result.kind} {result.target}", result.rows(timed=False), pictures, warning)
     files.write_text(out / PAGE, page)
     numbers = {name: value for name, value in asdict(result).items() if name not in TIMES}
-    files.write_json(out / RESULTS, numbers)
+    files.write_sealed(out / RESULTS, numbers)
 
 
 def telling(pairs: dict[str, PairMetric], table: dict[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from vqcli import files
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.evaluation.measuring import Measuring
+from vqcli.types import Progress
 
 DONE, REJECTED = "done", "rejected"
 """Numbers of finished blocks, and the metadata that lists images that could not be used."""
@@ -20,16 +20,28 @@ PATIENCE = 20
 """At most one part in so many of the time goes into saving."""
 
 
+def drop_damaged(folder: Path, progress: Progress) -> None:
+    """Let go of parts that are not as they were written: what they held is measured again."""
+    for path in _parts(folder):
+        try:
+            files.load_sealed(path)
+        except VqcliError as e:
+            if e.reason != "damaged":
+                raise
+            progress.say(f"{e}: what it held is measured again")
+            path.unlink()
+
+
 def finished(folder: Path) -> set[int]:
     """Blocks that are done."""
-    return {block for path in _parts(folder) for block in _open(path, DONE)[0][DONE].tolist()}
+    return {block for path in _parts(folder) for block in files.load_sealed(path)[0][DONE].tolist()}
 
 
 def collect(folder: Path, measuring: Measuring) -> list[dict[str, str]]:
     """Show metrics all that was seen so far; the images that could not be used, each with its reason."""
     rejected: list[dict[str, str]] = []
     for path in _parts(folder):
-        tensors, metadata = _open(path)
+        tensors, metadata = files.load_sealed(path)
         rejected += json.loads(metadata[REJECTED])
         for name, metric in measuring.metrics.items():
             start = f"{name}/"
@@ -73,7 +85,7 @@ class Part:
         tensors = {DONE: torch.tensor(self.blocks, dtype=torch.int64)}
         for name, metric in measuring.metrics.items():
             tensors |= {f"{name}/{key}": tensor for key, tensor in metric.state().items()}
-        files.write_tensors(self.path, tensors, {REJECTED: json.dumps(self.rejected)})
+        files.write_tensors(self.path, tensors, {REJECTED: json.dumps(self.rejected)}, seal=True)
         self.saved = time.monotonic()
         self.cost = self.saved - start
 
@@ -88,15 +100,3 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(
         folder / name for name in names if name.startswith("part-") and name.endswith(".safetensors")
     )
-
-
-def _open(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors of these names, or all, and the metadata."""
-    try:
-        with files.tensors(path) as file:
-            return {name: file.get_tensor(name) for name in names or file.keys()}, file.metadata()
-    except VqcliError as e:
-        if e.reason != "damaged":
-            raise
-        hint = "delete it and run the same command: what it held is measured again"
-        raise VqcliError(str(e), hint=hint, reason="damaged") from e

@@ -243,10 +243,9 @@ def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
     """
     facts = path.stat()
     state = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-    known: Any = {}
+    kept: dict[str, Any] = {}
     with suppress(VqcliError):
-        known = files.read_json(memory)
-    kept = known if isinstance(known, dict) else {}
+        kept = files.read_sealed(memory, files.LISTS)
     key = str(path.resolve())
     entry: Any = kept.get(key)
     whole = isinstance(entry, list) and len(entry) == len(state) + 2
@@ -257,7 +256,7 @@ def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
         digest = files.sha256(path)
     if entry != [*state, digest, told]:
         here = {name: value for name, value in kept.items() if Path(name).exists()}
-        files.write_json(memory, here | {key: [*state, digest, told]})
+        files.write_sealed(memory, here | {key: [*state, digest, told]})
     return digest, told
 
 

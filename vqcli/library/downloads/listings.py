@@ -14,13 +14,13 @@ def remember(repository: str, commit: str, names: list[str]) -> None:
     with suppress(OSError, ValueError, VqcliError):
         path = _path(repository, commit)
         if not path.exists():
-            files.write_json(path, names)
+            files.write_sealed(path, {"names": names})
 
 
 def recall(repository: str, commit: str) -> list[str] | None:
     """All usable names of a commit, if they were ever told."""
     with suppress(OSError, ValueError, VqcliError):
-        names = files.read_json(_path(repository, commit), files.LISTS)
+        names = files.read_sealed(_path(repository, commit), files.LISTS).get("names")
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
     return None

@@ -1,0 +1,110 @@
+"""``vqcli verify``: what is damaged, missing, edited or unfinished is told, with what makes it again."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.models import make_generator, make_model
+from vqcli import files
+from vqcli.cli.app import app
+from vqcli.errors import VqcliError
+from vqcli.jobs.encode import encode
+from vqcli.jobs.options import ImageOptions
+from vqcli.jobs.verify import verify
+
+
+@pytest.fixture
+def model(tmp_path):
+    return listed(make_model(tmp_path / "model"))
+
+
+def listed(folder):
+    files.write_sealed(folder / "manifest.json", {"files": files.manifest(folder)})
+    return folder
+
+
+def encoded(model, out):
+    encode(ImageOptions("demo:3", model=str(model), size=(8, 8), num_workers=0, device="cpu"), out)
+    return out
+
+
+def flip(path, at=-1):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def command(*words):
+    return CliRunner().invoke(app, ["verify", *map(str, words)], prog_name="vqcli")
+
+
+def test_a_model_and_each_of_its_files(tmp_path, model):
+    generator = listed(make_generator(tmp_path / "gen", model))
+    assert verify(model).state == verify(generator).state == "whole"
+    for path in sorted(p for p in generator.rglob("*") if p.is_file()):
+        before = path.read_bytes()
+        flip(path, len(before) // 2)
+        found = verify(generator)
+        assert found.state == ("edited" if path.name == "README.md" else "damaged"), path
+        assert any(path.name in each.what for each in found.findings)
+        assert all(each.again for each in found.findings)
+        path.write_bytes(before)
+    (model / "codebook.safetensors").unlink()
+    (missing,) = verify(model).findings
+    assert (missing.state, missing.reason) == ("damaged", "input-missing")
+
+
+def test_exit_codes_and_json(tmp_path, model):
+    assert command(model, "--json").exit_code == 0
+    flip(model / "model.safetensors")
+    done = command(model, "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["findings"][0]["file"].endswith("model.safetensors")
+    assert command(tmp_path / "nowhere").exit_code == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VqcliError, match="holds nothing that vqcli wrote"):
+        verify(tmp_path / "empty")
+
+
+def test_tokens_of_both_forms(tmp_path, model):
+    array, folder = encoded(model, tmp_path / "t.npy"), encoded(model, tmp_path / "shards")
+    assert verify(array).state == verify(folder).state == "whole"
+    for path in (array, array.with_suffix(".json"), *folder.glob("*.json*"), *folder.glob("*.safetensors")):
+        before = path.read_bytes()
+        flip(path, len(before) // 2)
+        assert verify(array if path.parent == tmp_path else folder).state == "damaged", path
+        path.write_bytes(before)
+    (folder / "index.json").unlink()
+    assert verify(folder).state == "unfinished"
+    assert command(folder).exit_code == 3
+
+
+def test_what_was_edited_is_taken_as_it_is(tmp_path, model):
+    array = encoded(model, tmp_path / "t.npy")
+    side = array.with_suffix(".json")
+    side.write_text(side.read_text().replace('"labels": [0', '"labels": [1'))
+    with pytest.raises(VqcliError, match="edited or damaged") as refused:
+        files.read_sealed(side)
+    assert f"vqcli verify --seal {side}" in refused.value.hint
+    assert verify(side, seal=True).state == verify(array).state == "whole"
+    config = model / "config.json"
+    config.write_text(config.read_text() + " \n")
+    assert verify(model).state == "damaged"
+    assert verify(model, seal=True).sealed == [config]
+    assert verify(model).state == "whole"
+    flip(model / "model.safetensors")
+    assert verify(model, seal=True).state == "damaged"  # weights are no text
+
+
+def test_every_bit_of_a_picture_counts(tmp_path):
+    path = tmp_path / "a.png"
+    files.write_image(path, Image.linear_gradient("L").resize((4, 4)))
+    whole = path.read_bytes()
+    assert files.whole_image(path)
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        assert not files.whole_image(path), bit

@@ -1,0 +1,259 @@
+"""What vqcli wrote, wherever it lies: each file of it, how it is checked, and how it can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vqcli import files
+from vqcli.checkpoint.contents import CARD, MANIFEST
+from vqcli.data.tokens import store
+from vqcli.data.tokens.files import TokensFile
+from vqcli.errors import VqcliError
+from vqcli.jobs import decode, generate, reconstruct
+from vqcli.jobs.evaluation.outputs import RESULTS
+from vqcli.jobs.feature_shards import check_vectors
+from vqcli.training.run import Run
+
+COPY = "copy it again"
+SAME = "give the same command again: it makes what is damaged or missing anew"
+DEPTH = 4
+"""Folders below the one that was named in which things are looked for."""
+EDITED = "edited"
+"""Reason of what people may change, which is told and is no damage."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A file, or a count over several."""
+
+    path: Path
+    call: Callable[[], object]
+    """Raises VqcliError where something is wrong: ``reason`` says what."""
+    again: str = COPY
+    """How it can be made again."""
+
+
+def checks_of(path: Path, depth: int = DEPTH) -> Iterator[tuple[str, Check]]:
+    """Every check of what lies at a path, with the kind of thing that it is part of."""
+    if path.is_file():
+        yield from _file(path)
+        return
+    for what, holds, checks in KINDS:
+        if holds(path):
+            yield from ((what, check) for check in checks(path))
+            return
+    if depth:
+        for below in sorted(path.iterdir()):
+            if below.is_symlink() or below.name.startswith("."):
+                continue
+            if below.is_dir() or below.suffix in (".npy", ".safetensors"):
+                yield from checks_of(below, depth - 1)
+
+
+def _file(path: Path) -> Iterator[tuple[str, Check]]:
+    if path.suffix == ".npy":
+        yield "tokens", Check(path, partial(_array, path), "encode the images again")
+    elif path.suffix == ".safetensors":
+        again = "vqcli build-codebook makes it again, or copy it"
+        yield "codebook", Check(path, partial(_tensors, path), again)
+    elif path.suffix in (".yaml", ".yml"):
+        yield "recipe", Check(path, partial(_recipe, path))
+    else:
+        yield "file", Check(path, partial(_json, path))
+
+
+def _array(path: Path) -> None:
+    for _ in TokensFile(path).blocks():
+        pass
+
+
+def _tensors(path: Path) -> None:
+    if not files.check_seal(path):
+        files.verify_listed(path, again=True)
+        files.load_tensors(path, "numpy")
+
+
+def _json(path: Path) -> None:
+    files.verify_listed(path, again=True)
+    files.read_sealed(path, files.LISTS)
+
+
+def _recipe(path: Path) -> None:
+    if files.text_edited(path):
+        message = f"{path} was edited since vqcli wrote it"
+        raise VqcliError(message, hint=f"vqcli verify --seal {path}", reason=EDITED)
+
+
+def _log(path: Path) -> None:
+    for _ in files.read_lines(path):
+        pass
+
+
+def _listed(folder: Path, again: str = "") -> Iterator[Check]:
+    """A folder with a manifest, or one that should have one."""
+    again = again or _model_again(folder)
+    manifest = folder / MANIFEST
+    yield Check(manifest, partial(files.read_sealed, manifest), again)
+    try:
+        listed = files.read_sealed(manifest).get("files")
+    except VqcliError:
+        return
+    for name in listed if isinstance(listed, dict) else ():
+        path = folder / name
+        yield Check(path, partial(_card if name == CARD else _entry, path), again)
+
+
+def _entry(path: Path) -> None:
+    files.verify_listed(path, again=True)
+
+
+def _card(path: Path) -> None:
+    try:
+        _entry(path)
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        raise VqcliError(f"{path} was edited since vqcli wrote it", hint=e.hint, reason=EDITED) from e
+
+
+def _model_again(folder: Path) -> str:
+    """How a model folder is made again: as it was made."""
+    if (folder.parent / "recipe.yaml").is_file():
+        return f"move {folder} away, and export it again: vqcli train --resume {folder.parent}"
+    record: Any = {}
+    if (folder / "import.json").is_file():
+        try:
+            record = files.read_json(folder / "import.json")
+        except VqcliError:
+            record = {}
+    if isinstance(record, dict) and record.get("file"):
+        return f"vqcli import {record['file']} -o {folder} --force"
+    return f"copy {folder} again, or vqcli pull MODEL -o {folder} --force"
+
+
+def _run(folder: Path) -> Iterator[Check]:
+    run, resume = Run(folder), f"vqcli train --resume {folder}"
+    yield Check(run.recipe_file, partial(_recipe, run.recipe_file))
+    if run.metrics_file.exists():
+        yield Check(run.metrics_file, partial(_log, run.metrics_file), "nothing makes it again")
+    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one")
+    for picture in sorted((folder / "samples").glob("*.png")):
+        yield Check(picture, partial(_picture, picture), "nothing makes it again")
+    if run.finished():
+        yield from _listed(run.model)
+    else:
+        yield Check(run.model, partial(_unfinished, f"{folder} has not finished", resume), resume)
+
+
+def _unfinished(message: str, hint: str) -> None:
+    raise VqcliError(message, hint=hint, reason="unfinished")
+
+
+def _picture(path: Path) -> None:
+    if not files.whole_image(path):
+        raise VqcliError(f"{path} is damaged", hint=SAME, reason="damaged")
+
+
+def _job(folder: Path) -> Iterator[Check]:
+    """Shards of any job, finished or not."""
+    plan = folder / store.PLAN
+    yield Check(plan, partial(files.read_sealed, plan, files.LISTS), "give the same command with --force")
+    vectors = sorted(folder.glob("vectors-*.npy"))
+    for k, array in enumerate(vectors):
+        yield Check(array, partial(check_vectors, folder, k), SAME)
+    parts = [*folder.glob("kmeans-*.safetensors"), *folder.glob("part-*.safetensors")]
+    for part in sorted(parts):
+        yield Check(part, partial(files.load_sealed, part), SAME)
+    if not (folder / store.INDEX).is_file():
+        of: store.Of
+        for of in ("tokens", "latents"):
+            for path in sorted(folder.glob(f"{of}-*.safetensors")):
+                k = int(path.stem.rpartition("-")[2])
+                yield Check(path, partial(store.read_shard, folder, k, of), SAME)
+        yield Check(folder, partial(_unfinished, f"{folder} is of a job that has not finished", SAME), SAME)
+        return
+    try:
+        of = "latents" if "latents" in files.read_sealed(plan, files.LISTS) else "tokens"
+        index = store.read_index(folder)
+    except VqcliError:
+        yield Check(folder / store.INDEX, partial(store.read_index, folder), SAME)
+        return
+    for k in range(index["shards"]):
+        for path in store.shard_files(folder, k, of):
+            yield Check(path, partial(_hashed, path, index.get("sha256", {}).get(path.name)), SAME)
+        yield Check(store.shard_files(folder, k, of)[1], partial(store.read_shard, folder, k, of), SAME)
+    yield Check(folder / store.INDEX, partial(_counted, folder, index, of), SAME)
+
+
+def _hashed(path: Path, digest: str | None) -> None:
+    if files.hash_of(path, again=True) != digest:
+        raise VqcliError(f"{path} is not what {store.INDEX} says", hint=SAME, reason="damaged")
+
+
+def _counted(folder: Path, index: dict[str, Any], of: store.Of) -> None:
+    found = 0
+    for k in range(index["shards"]):
+        found += sum(line["status"] == "ok" for line in store.read_shard(folder, k, of)[0])
+    if found != index["encoded"]:
+        message = f"{folder / store.INDEX} tells of {index['encoded']:,} rows, the shards of {found:,}"
+        raise VqcliError(message, hint=SAME, reason="damaged")
+
+
+def _images(folder: Path) -> Iterator[Check]:
+    """What decode, generate or reconstruct wrote."""
+    mark = next(folder / name for name in MARKS if (folder / name).is_file())
+    yield Check(mark, partial(files.read_sealed, mark, files.LISTS), "give the same command with --force")
+    for picture in sorted(folder.rglob("*.png")):
+        if not picture.name.startswith("."):
+            yield Check(picture, partial(_picture, picture), SAME)
+    if mark.name == decode.MARK:
+        yield Check(mark, partial(_all_decoded, mark), SAME)
+    else:
+        last = folder / (generate.SAMPLES if mark.name == generate.MARK else reconstruct.SHEET)
+        if not last.is_file():
+            yield Check(last, partial(_unfinished, f"{folder} is of a job that has not finished", SAME), SAME)
+        elif last.name == generate.SAMPLES:
+            yield Check(last, partial(_all_listed, last), SAME)
+
+
+def _all_decoded(mark: Path) -> None:
+    wanted = files.read_sealed(mark).get(decode.IMAGES)
+    found = sum(1 for path in mark.parent.rglob("*.png") if not path.name.startswith("."))
+    if not isinstance(wanted, int):
+        _unfinished(f"{mark.parent} is of a job that has not finished", SAME)
+    elif found < wanted:
+        message = f"{mark.parent} has {found:,} of {wanted:,} images"
+        raise VqcliError(message, hint=SAME, reason="input-missing")
+
+
+def _all_listed(path: Path) -> None:
+    for image in files.read_sealed(path, files.LISTS)["images"]:
+        if not (path.parent / image["file"]).is_file():
+            message = f"{path.parent / image['file']} is missing"
+            raise VqcliError(message, hint=SAME, reason="input-missing")
+
+
+def _results(folder: Path) -> Iterator[Check]:
+    path, again = folder / RESULTS, f"vqcli evaluate with -o {folder} --force"
+    yield Check(path, partial(files.read_sealed, path, files.LISTS), again)
+    if (folder / MANIFEST).is_file():
+        yield from _listed(folder, again)
+    else:
+        for picture in sorted(folder.glob("*.png")):
+            yield Check(picture, partial(_picture, picture), again)
+
+
+MARKS = (decode.MARK, generate.MARK, reconstruct.MARK)
+KINDS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path], Iterator[Check]]], ...] = (
+    ("run", lambda p: (p / "recipe.yaml").is_file(), _run),
+    ("evaluation", lambda p: (p / RESULTS).is_file(), _results),
+    ("model", lambda p: (p / "config.json").is_file() or (p / MANIFEST).is_file(), _listed),
+    ("job", lambda p: (p / store.PLAN).is_file(), _job),
+    ("images", lambda p: any((p / name).is_file() for name in MARKS), _images),
+)
+"""What a folder may be, how that is seen, and its checks; the first that holds."""
