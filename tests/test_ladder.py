@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
-    {"types", "errors", "refusals", "parts"},
+    {"types", "errors", "refusals", "parts", "bounds"},
     {"config", "files", "recipes", "launcher", "plugins", "signals"},
     {"registry"},
     {"nn", "pixels"},
@@ -29,6 +29,7 @@ RUNG = {name: rung for rung, names in enumerate(RUNGS) for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 LIGHT = [
     "types",
+    "bounds",
     "errors",
     "refusals",
     "parts",

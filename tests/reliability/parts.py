@@ -5,7 +5,9 @@ from importlib import import_module
 from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
+    "bombs": "bombs:Bombs",
     "faults": "faults:Faults",
+    "hub": "hub:Hubs",
 }
 """``name: module:class``, a line a part."""
 

@@ -5,13 +5,15 @@ Written beside the final name, flushed to the disk, renamed: a reader never sees
 writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
+from vqcli.bounds import LISTS
 from vqcli.files.folders import clean, manifest, remove_folder, verified, writing_folder
 from vqcli.files.hashes import cache_folder, hash_of, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
-from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
+from vqcli.files.memory import used, within
+from vqcli.files.reading import open_regular, parse_json, read_bytes, read_json, read_lines, read_text
 from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
 from vqcli.files.seals import parse_sealed, read_sealed, sealed, write_sealed
-from vqcli.files.weights import MOST_TENSORS, check_header, load_tensors, tensors, write_tensors
+from vqcli.files.weights import check_header, load_tensors, tensors, write_tensors
 from vqcli.files.writing import (
     TEMPORARY,
     append_line,
@@ -25,7 +27,6 @@ from vqcli.files.writing import (
 
 __all__ = [
     "LISTS",
-    "MOST_TENSORS",
     "TEMPORARY",
     "append_line",
     "cache_folder",
@@ -54,8 +55,10 @@ __all__ = [
     "tensors",
     "unread",
     "unwritten",
+    "used",
     "verified",
     "verify_listed",
+    "within",
     "write_bytes",
     "write_copy",
     "write_image",

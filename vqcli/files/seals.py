@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vqcli import bounds
 from vqcli.errors import VqcliError
-from vqcli.files.reading import MOST, parse_json, read_bytes
+from vqcli.files.reading import parse_json, read_bytes
 from vqcli.files.writing import write_json
 
 SEAL = "seal"
@@ -27,7 +28,7 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
     write_json(path, sealed(value))
 
 
-def read_sealed(path: Path, most: int = MOST) -> dict[str, Any]:
+def read_sealed(path: Path, most: int = bounds.TEXT) -> dict[str, Any]:
     """The JSON object of a file, without its seal. Raises VqcliError if it is another than was sealed."""
     return parse_sealed(read_bytes(path, most), path)
 
