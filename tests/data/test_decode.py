@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.images import corpus, picture, save
-from vqcli.data.decode import MAX_BYTES, decode_image
+from vqcli import bounds
+from vqcli.data.decode import decode_image
 from vqcli.data.location import Disk
 from vqcli.errors import BadImage
 
@@ -65,7 +66,7 @@ def test_paths(tmp_path: Path) -> None:
         assert np.array_equal(np.array(decode_image(place, "good")), picture())
     os.mkfifo(tmp_path / "pipe.png")
     with open(tmp_path / "huge.png", "wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(bounds.IMAGE + 1)
     for path, reason in (
         (tmp_path / "absent.png", "missing"),
         (tmp_path / "pipe.png", "not-a-file"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.data.test_npz import IMAGES, RNG, WRITERS, archive, directory, member, statistics
 from tests.images import save
-from vqcli.data.images import arrays
+from vqcli import bounds
 from vqcli.data.images.npz import NpzSource, read_statistics
 from vqcli.data.images.open import open_source
 from vqcli.data.location import Disk
@@ -129,7 +129,7 @@ def test_rubbish(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(bounds, "MEMORY", 1 << 20)
     zeros = np.zeros((400, 32, 32, 3), np.uint8)
     np.savez_compressed(tmp_path / "x.npz", zeros)
     tracemalloc.start()

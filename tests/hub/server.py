@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,6 +38,14 @@ class Fault:
     """Seconds before anything is sent."""
     body: bytes | None = None
     """Sent in place of the right one."""
+    drip: float = 0
+    """Seconds between the bytes of the answer: of its head where no body is asked for."""
+    endless: bool = False
+    """The body never ends."""
+    whole: bool = False
+    """All of a file is sent where the rest is asked for."""
+    shift: int = 0
+    """So many bytes further on is what is sent where the rest is asked for."""
     times: int = 1_000
 
 
@@ -103,12 +111,20 @@ class Handler(BaseHTTPRequestHandler):
             sent |= fault.headers
         self.send_response(status)
         for name, value in sent.items():
-            if value:
+            if value and not (fault and fault.endless and name == "Content-Length"):
                 self.send_header(name, value)
+        if fault and fault.drip and self.command == "HEAD":
+            self.slowly(fault.drip, b"X-More: " + b"a" * 2000)
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault and fault.cut is not None and len(body) > fault.cut:
+        if fault and fault.drip:
+            self.slowly(fault.drip, body)
+        elif fault and fault.endless:
+            self.close_connection = True
+            while True:
+                self.wfile.write(b"[1, 2, 3, 4, 5, 6, 7, " * 3000)
+        elif fault and fault.cut is not None and len(body) > fault.cut:
             self.wfile.write(body[: fault.cut])
             self.wfile.flush()
             self.close_connection = True
@@ -116,8 +132,15 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(body)
 
-    def value(self, value: Any) -> None:
-        self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
+    def slowly(self, seconds: float, data: bytes) -> None:
+        self.flush_headers()
+        for at in range(len(data)):
+            self.wfile.write(data[at : at + 1])
+            self.wfile.flush()
+            time.sleep(seconds)
+
+    def value(self, value: Any, fault: Fault | None = None) -> None:
+        self.answer(200, json.dumps(value).encode(), fault, Content_Type="application/json")
 
     def missing(self, what: str) -> None:
         self.answer(404, X_Error_Code=CODES[what], X_Error_Message=f"no such {what}")
@@ -136,11 +159,15 @@ class Handler(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.resolve(*found.groups(), fault)
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/?]+))?(?:\?.*)?", path):
-            self.listing(found[1], found[2] or "main")
+            self.listing(found[1], found[2] or "main", fault)
         elif self.command == "POST":
             self.take(path, body)
         else:
             self.answer(404)
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # who asked has enough
+            super().handle()
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_any
 
@@ -157,21 +184,22 @@ class Handler(BaseHTTPRequestHandler):
         if fault and fault.body is not None:
             data = fault.body
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if start:
+        if start and not (fault and fault.whole):
+            at = int(start[1]) + (fault.shift if fault else 0)
             headers["Content-Range"] = f"bytes {start[1]}-{len(data) - 1}/{len(data)}"
-            self.answer(206, data[int(start[1]) :], fault, **headers)
+            self.answer(206, data[at:], fault, **headers)
         elif self.command == "HEAD":
             self.answer(200, b"", fault, **headers | {"Content-Length": str(len(data))})
         else:
             self.answer(200, data, fault, **headers)
 
-    def listing(self, repository: str, revision: str) -> None:
+    def listing(self, repository: str, revision: str, fault: Fault | None) -> None:
         found = self.hub.find(repository, revision)
         if isinstance(found, str):
             self.missing(found)
             return
         siblings = [{"rfilename": name} for name in (*found[1], ".gitattributes")]
-        self.value({"id": repository, "sha": found[0], "siblings": siblings})
+        self.value({"id": repository, "sha": found[0], "siblings": siblings}, fault)
 
     def take(self, path: str, body: bytes) -> None:
         """What an upload asks."""

@@ -5,11 +5,13 @@ from importlib import import_module
 from tests.reliability.trials import Part
 
 PARTS: dict[str, str] = {
+    "bombs": "bombs:Bombs",
     "faults": "faults:Faults",
     "flips": "flips:Flips",
     "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
     "mutants": "mutants:Mutants",
+    "hub": "hub:Hubs",
 }
 """``name: module:class``, a line a part."""
 

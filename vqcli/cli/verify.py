@@ -21,7 +21,7 @@ def verify(
         Path,
         typer.Argument(
             metavar="DIR|FILE",
-            help="A run, model, tokens, codebook, evaluation, unfinished job, images that vqcli made, or a "
+            help="A run, model, tokens, codebook, evaluation, unfinished job, images made by vqcli, or a "
             "folder of these, such as the cache.",
         ),
     ],

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.data.decoding.colour import NoColourManagement, conversion, levels_of_16_bits
 from vqcli.data.decoding.foreign import MAGICK, RAW, is_cr2, is_raw
 from vqcli.data.decoding.formats import BAD_DATA, bad_image, formats_read
@@ -28,7 +28,6 @@ from vqcli.data.decoding.tiff import PHOTOMETRIC, WHITE_IS_ZERO, with_black_as_z
 from vqcli.data.location import Disk, Location, NotAFile
 from vqcli.errors import BadImage, VqcliError
 
-MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 32
 BYTES_A_PIXEL = 32
@@ -58,7 +57,7 @@ def decode_image(data: bytes | Location | Path, key: str, *, keep_profile: bool 
         data = _read(data, key)
     if not data:
         raise BadImage(key, "empty-file")
-    if len(data) > MAX_BYTES:
+    if len(data) > bounds.IMAGE:
         raise BadImage(key, "file-too-large", f"{len(data)} bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -136,7 +135,7 @@ def _read(place: Location, key: str) -> bytes:
     """The bytes of a regular file; never waits for a pipe or a device."""
     try:
         size = place.size()
-        if size > MAX_BYTES:
+        if size > bounds.IMAGE:
             raise BadImage(key, "file-too-large", f"{size} bytes")
         return place.read(0, size)
     except (NotAFile, IsADirectoryError) as e:

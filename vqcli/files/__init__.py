@@ -5,11 +5,13 @@ Written beside the final name, flushed to the disk, renamed: a reader never sees
 writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
+from vqcli.bounds import LISTS
 from vqcli.files.folders import clean, manifest, remove_folder, verified, writing_folder
 from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
+from vqcli.files.memory import used, within
 from vqcli.files.pictures import whole_image, write_image
-from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
+from vqcli.files.reading import open_regular, parse_json, read_bytes, read_json, read_lines, read_text
 from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
 from vqcli.files.seals import (
     parse_sealed,
@@ -22,7 +24,6 @@ from vqcli.files.seals import (
     write_sealed_text,
 )
 from vqcli.files.weights import (
-    MOST_TENSORS,
     check_header,
     check_seal,
     load_sealed,
@@ -43,7 +44,6 @@ from vqcli.files.writing import (
 
 __all__ = [
     "LISTS",
-    "MOST_TENSORS",
     "TEMPORARY",
     "append_line",
     "cache_folder",
@@ -79,9 +79,11 @@ __all__ = [
     "text_edited",
     "unread",
     "unwritten",
+    "used",
     "verified",
     "verify_listed",
     "whole_image",
+    "within",
     "write_bytes",
     "write_copy",
     "write_image",

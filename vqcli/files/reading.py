@@ -13,16 +13,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vqcli import bounds
 from vqcli.errors import VqcliError
+from vqcli.files.memory import within
 from vqcli.files.patient import buffered
 from vqcli.files.refused import patiently, unread
-
-MOST = 16 << 20
-"""Bytes of text or JSON that are read as a whole, where no more is asked for: settings, descriptions."""
-LISTS = 1 << 30
-"""Bytes of JSON that names images, of which there may be millions."""
-MOST_LINE = 1 << 20
-"""Bytes of one line of a log."""
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -55,7 +50,7 @@ def _irregular(path: Path) -> VqcliError:
     return VqcliError(f"{path} is no regular file", hint=hint, reason="format")
 
 
-def read_bytes(path: Path, most: int = MOST) -> bytes:
+def read_bytes(path: Path, most: int = bounds.TEXT) -> bytes:
     """What a file holds. Raises VqcliError if it cannot be read or has more than ``most`` bytes."""
     with open_regular(path) as file:
         try:
@@ -68,7 +63,7 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
     return data
 
 
-def read_text(path: Path, most: int = MOST) -> str:
+def read_text(path: Path, most: int = bounds.TEXT) -> str:
     """A UTF-8 text. Raises VqcliError if it is none."""
     try:
         return read_bytes(path, most).decode("utf-8-sig")
@@ -76,9 +71,11 @@ def read_text(path: Path, most: int = MOST) -> str:
         raise VqcliError(f"{path} is no UTF-8 text", hint="save it as UTF-8", reason="damaged") from e
 
 
-def read_json(path: Path, most: int = MOST) -> Any:
+def read_json(path: Path, most: int = bounds.TEXT) -> Any:
     """The value in a JSON file. Raises VqcliError if there is none."""
-    return parse_json(read_bytes(path, most), path)
+    data = read_bytes(path, most)
+    with within(path, len(data)):
+        return parse_json(data, path)
 
 
 def parse_json(data: bytes, path: str | Path) -> Any:
@@ -117,7 +114,7 @@ def read_lines(path: Path, bad: Callable[[int], object] | None = None) -> Iterat
     with open_regular(path) as file:
         number = 0
         try:
-            while line := file.readline(MOST_LINE):
+            while line := file.readline(bounds.LINE):
                 number += 1
                 if not line.endswith(b"\n") and not (line := _rest(file)):
                     return
@@ -135,7 +132,7 @@ def read_lines(path: Path, bad: Callable[[int], object] | None = None) -> Iterat
 
 def _rest(file: BufferedReader) -> bytes:
     """A line's end where it is too long to be read, as a line that holds nothing; b"" if there is none."""
-    while more := file.readline(MOST_LINE):
+    while more := file.readline(bounds.LINE):
         if more.endswith(b"\n"):
             return b"\n"
     return b""

@@ -10,8 +10,9 @@ from operator import ne
 from pathlib import Path
 from typing import Any
 
+from vqcli import bounds
 from vqcli.errors import VqcliError
-from vqcli.files.reading import LISTS, MOST, parse_json, read_bytes, read_text
+from vqcli.files.reading import parse_json, read_bytes, read_text
 from vqcli.files.writing import write_json, write_text
 
 SEAL = "seal"
@@ -52,7 +53,7 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
     write_json(path, sealed(value))
 
 
-def read_sealed(path: Path, most: int = MOST) -> dict[str, Any]:
+def read_sealed(path: Path, most: int = bounds.TEXT) -> dict[str, Any]:
     """The JSON object of a file, without its seal. Raises VqcliError if it is another than was sealed."""
     return parse_sealed(read_bytes(path, most), path)
 
@@ -98,7 +99,7 @@ def seal(path: Path) -> bool:
             return False
         write_sealed_text(path, text)
         return True
-    data = read_bytes(path, LISTS)
+    data = read_bytes(path, bounds.LISTS)
     value = parse_json(data, path)
     if not isinstance(value, dict):
         return False

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vqcli import bounds
 from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular
 from vqcli.files.refused import patiently, unread
@@ -20,8 +21,6 @@ from vqcli.files.writing import write_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-LONGEST_HEADER, MOST_TENSORS = 16 << 20, 50_000
-"""Bytes and entries of a header: published models have some thousand tensors."""
 AGAIN = "make or copy it again"
 SEALED, OPEN = re.compile(rb'"seal": ?"([0-9a-f]{64})"'), b"0" * 64
 """In the header of a file that carries its hash, and what stands there while it is computed."""
@@ -103,7 +102,7 @@ def check_header(path: Path) -> None:
     with open_regular(path) as file:
         try:
             length = int.from_bytes(file.read(8), "little")
-            if length > min(LONGEST_HEADER, path.stat().st_size - 8) or length < 2:
+            if length > min(bounds.HEADER, path.stat().st_size - 8) or length < 2:
                 raise _damaged(path, f"its header claims {length:,} bytes")
             json.loads(file.read(length), object_pairs_hook=_unique)
         except OSError as e:
@@ -113,7 +112,7 @@ def check_header(path: Path) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MOST_TENSORS:
+    if len(pairs) > bounds.TENSORS:
         raise ValueError(f"its header has {len(pairs):,} entries")
     if len(dict(pairs)) < len(pairs):
         raise ValueError("its header has a key twice")

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.errors import VqcliError
-from vqcli.importers.pickles import CONVERT, CUT, check_zip, unpickle
+from vqcli.importers.pickles import CONVERT, CUT, LEGACY, check_operations, check_zip, unpickle
 from vqcli.importers.shards import check_keys, is_index, parts, read_index
 
 CONTAINERS = (
@@ -98,10 +98,13 @@ def _load_one(path: Path) -> Any:
     with files.open_regular(path) as file:
         head = file.read(200)
     if head.startswith(b"PK\x03\x04"):
-        check_zip(path)
-        return unpickle(path, mmap=True)
+        with files.within(path, path.stat().st_size, CUT):
+            check_zip(path)
+            return unpickle(path, mmap=True)
     if head.startswith(b"\x80"):
-        return unpickle(path, mmap=False)
+        with files.within(path, path.stat().st_size, CUT), open(path, "rb") as file:
+            check_operations(path, file, LEGACY)
+            return unpickle(path, mmap=False)
     if head[8:9] == b"{":
         return files.load_tensors(path)
     kind = "is neither a file of torch.save nor of safetensors" if head else "is empty"
@@ -166,7 +169,7 @@ def check_state(path: Path, found: Any, where: str, size: int) -> Checkpoint:
             raise VqcliError(message, hint="save it where its weights are loaded", reason="layout")
     # a view can claim any size, and a tensor may stand under two names
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if len(state) > files.MOST_TENSORS or claimed > 2 * size:
+    if len(state) > bounds.TENSORS or claimed > 2 * size:
         message = f"{path}: its {len(state):,} tensors claim {claimed:,} bytes, more than it can hold"
         raise VqcliError(message, hint=CUT, reason="damaged")
     plain = {WRAPPED.sub("", key): tensor for key, tensor in state.items()}

@@ -13,11 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from pickletools import genops
+from typing import IO, Any
 
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from vqcli import bounds
 from vqcli.errors import VqcliError
 
 CUT = "download it again, and compare its size and SHA-256 with its source"
@@ -150,6 +152,10 @@ STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 ]
 
 
+SLOW, LEGACY = ("REDUCE", "NEWOBJ", "BUILD"), 5
+"""Operations that take longest, and pickles of a file as ``torch.save`` wrote them before it made zips."""
+
+
 def check_zip(path: Path) -> None:
     """Raises VqcliError if a byte has changed since ``torch.save``, which torch itself does not check.
 
@@ -164,6 +170,11 @@ def check_zip(path: Path) -> None:
             message = f"{path} is no file of torch.save: its records are compressed, or lie over each other"
             raise VqcliError(message, hint=CUT, reason="format")
         changed = archive.testzip()
+        if not changed:
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    with archive.open(name) as file:
+                        check_operations(path, file, 1)
     if changed:
         message = f"{path} is damaged: {changed} has another checksum than when it was written"
         raise VqcliError(message, hint=CUT, reason="damaged")
@@ -181,6 +192,18 @@ def check_kind(path: Path, names: Sequence[str]) -> None:
     else:
         return
     raise VqcliError(f"{path} {what}", hint=hint, reason="format")
+
+
+def check_operations(path: Path, file: IO[bytes], pickles: int) -> None:
+    """Raises VqcliError where pickles have more operations than weights need; torch tells what is none."""
+    calls = 0
+    with suppress(ValueError, IndexError, EOFError):
+        for _ in range(pickles):
+            for n, (operation, _, _) in enumerate(genops(file)):
+                calls += operation.name in SLOW
+                if n > bounds.OPERATIONS or calls > bounds.CALLS:
+                    message = f"{path} is no file of weights: its pickle goes on and on"
+                    raise VqcliError(message, hint=CUT, reason="damaged")
 
 
 def unpickle(path: Path, *, mmap: bool) -> Any:

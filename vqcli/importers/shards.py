@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.errors import VqcliError
 
 INDEX = ".index.json"
 """How names of indices end."""
-LARGEST, MOST = 64 << 20, 1000
-"""Bytes of an index, and files that it may name."""
 
 
 def is_index(path: Path) -> bool:
@@ -33,7 +31,7 @@ def read_index(path: Path) -> dict[str, list[str]]:
         hint = "download it again, with the files that it names beside it"
         return VqcliError(f"{path} is no index of weights: {why}", hint=hint, reason="damaged")
 
-    if path.stat().st_size > LARGEST:
+    if path.stat().st_size > bounds.INDEX:
         raise refuse(f"it has {path.stat().st_size:,} bytes")
     try:
         told = json.loads(path.read_bytes(), object_pairs_hook=_unique)
@@ -47,7 +45,7 @@ def read_index(path: Path) -> dict[str, list[str]]:
         if not is_beside(name):
             raise refuse(f"'{name}' is no name of a file beside it")
         found.setdefault(name, []).append(key)
-    if len(found) > MOST:
+    if len(found) > bounds.SHARDS:
         raise refuse(f"it names {len(found):,} files")
     return found
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from posixpath import dirname, join, normpath
 from typing import BinaryIO, Literal, NamedTuple
 
+from vqcli import bounds
+
 BLOCK = 512
 PAX, PAX_GLOBAL, LONG_NAME, LONG_LINK = b"xX", b"g", b"L", b"K"
 NO_DATA = b"123456V"
@@ -32,8 +34,6 @@ KINDS: dict[bytes, Kind] = {
     SPARSE: "sparse",
 }
 """What a header's letter means; other letters are other kinds."""
-MAX_EXTRA = 16 << 20
-"""Bytes that a long name, a pax header (it may hold a Mac's preview of a picture), or a label may have."""
 
 
 class Damaged(Exception):
@@ -113,8 +113,8 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def read_extra(file: BinaryIO, offset: int, size: int) -> bytes:
-    """The bytes of a small member. Raises Damaged where it has more than ``MAX_EXTRA``."""
-    if size > MAX_EXTRA:
+    """The bytes of a small member. Raises Damaged where it has more than ``bounds.EXTRA``."""
+    if size > bounds.EXTRA:
         raise Damaged(f"the member at byte {offset} is {size} bytes long, too long for what it is")
     return read_at(file, offset, size)
 

@@ -20,13 +20,11 @@ from typing import IO
 
 import numpy as np
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.data.decode import BAD_DATA
 from vqcli.data.location import Location
 from vqcli.errors import VqcliError
 
-MOST_BYTES = 8 << 30
-"""Of an array that must be held in memory: images that are compressed, labels, statistics."""
 UNCOMPRESSED = "store images uncompressed (numpy.savez): they are then read one by one"
 HEADER_BYTES, CHUNK = 1 << 14, 1 << 20
 BAD_ZIP = (*BAD_DATA, zipfile.BadZipFile, lzma.LZMAError, RuntimeError)
@@ -70,10 +68,12 @@ class Array:
 def opened(place: Location) -> Iterator[zipfile.ZipFile]:
     """A file's members. Raises VqcliError where it is missing or damaged, in here or while it is used."""
     try:
-        with place.open() as file, zipfile.ZipFile(file) as archive:
+        with (
+            place.open() as file,
+            files.within(place, place.size(), UNCOMPRESSED),
+            zipfile.ZipFile(file) as archive,
+        ):
             yield archive
-    except MemoryError as e:
-        raise VqcliError(f"{place} does not fit into memory", hint=UNCOMPRESSED, reason="memory") from e
     except _Objects as e:
         message = f"{place}: {e} holds Python objects, which are never unpickled"
         raise VqcliError(message, hint="save numbers or text: array.astype(str)", reason="unsafe") from e
@@ -137,8 +137,8 @@ def _place(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
 
 
 def array_values(archive: zipfile.ZipFile, array: Array) -> np.ndarray:
-    """All values of an array, at most ``MOST_BYTES``. Raises Damaged, VqcliError."""
-    if array.size > MOST_BYTES:
+    """All values of an array, as many as its file may take. Raises Damaged, VqcliError."""
+    if array.size > bounds.allowed(archive.start_dir):  # about the file's size; compressed, it can be more
         raise VqcliError(
             f"{array.name} of {archive.filename} would take {array.size / 2**30:.1f} GiB of memory",
             hint=UNCOMPRESSED,

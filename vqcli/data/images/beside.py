@@ -13,11 +13,12 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.data.images.base import Names
 from vqcli.data.images.fields import field_of, kept, parsed
 from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, Written, numbered
 from vqcli.data.images.layout import METADATA
+from vqcli.data.images.lists import check_list
 from vqcli.data.location import Listing, Location
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
@@ -26,8 +27,6 @@ CAPTION, FIELDS = ".txt", ".json"
 BESIDE = frozenset({CAPTION, FIELDS})
 TABLES = frozenset({".csv", ".jsonl"})
 FILE_NAME = "file_name"
-MAX_BYTES = 1 << 20
-"""That a caption or the fields of a picture may have."""
 LOOKED_AT = 100
 """Pictures whose fields are looked at to tell what there is."""
 
@@ -77,7 +76,7 @@ class Beside:
 
     def _text(self, name: str) -> str:
         try:
-            return self.at(name).read(0, MAX_BYTES).decode("utf-8-sig", "replace")
+            return self.at(name).read(0, bounds.BESIDE).decode("utf-8-sig", "replace")
         except OSError as e:
             if files.is_absent(e):
                 return ""
@@ -116,9 +115,11 @@ def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
     """Relative name and fields, as JSON, of every row of a table that lies in the folder ``below``."""
     try:
         with place.open() as file:
-            text = file.read().decode("utf-8-sig", "surrogateescape")
+            data = file.read(bounds.TABLE + 1)
     except OSError as e:
         raise files.unread(place, e) from e
+    check_list(data, str(place))
+    text = data.decode("utf-8-sig", "surrogateescape")
     rows: Iterator[dict[str, Any]]
     rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(parsed, text.split("\n"))
     for row in rows:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from vqcli import bounds
 from vqcli import files as disk
 from vqcli.data.globs import matches
 from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
@@ -92,7 +93,7 @@ class ListSource(StoredSource):
         """The images of a list, whose relative names are looked up in ``folder`` first. Raises VqcliError."""
         try:
             with place.open() as file:
-                data = file.read()
+                data = file.read(bounds.TABLE + 1)
         except OSError as e:
             raise disk.unread(place, e) from e
         where = str(place)
@@ -168,4 +169,4 @@ def _stdin() -> bytes:
             hint="pipe them in, or name a .txt list of them",
             reason="input-missing",
         )
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(bounds.TABLE + 1)

@@ -9,14 +9,13 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from vqcli import files
 from vqcli.data.images.fields import field_of
 from vqcli.data.images.misnamed import BEGINNING, check_kind
-from vqcli.data.location import Location
+from vqcli.data.location import Disk, Location
 from vqcli.errors import VqcliError
 
 CACHE_BYTES = 256 << 20
@@ -86,7 +85,7 @@ class Groups:
     def _read(self, number: int, window: int) -> Any:
         group = self.groups[number]
         if not group.large:
-            with opened(group.place) as file:
+            with bounded(group.place), opened(group.place) as file:
                 table = file.read_row_group(group.number, columns=[*group.columns], use_threads=False)
                 if table.num_rows != group.rows:
                     raise ValueError(f"a row group has {table.num_rows} rows, not {group.rows}")
@@ -102,7 +101,7 @@ class _Cursor:
 
     def __init__(self, number: int, group: Group) -> None:
         self.number, self.group, self.next = number, group, 0
-        self.process = os.getpid()
+        self.process, self._since = os.getpid(), files.used()
         self._open = ExitStack()
         self._file = self._open.enter_context(opened(group.place, BUFFER_BYTES))
         self._batches = self._file.iter_batches(
@@ -117,7 +116,7 @@ class _Cursor:
         """A window that lies ahead, as a table."""
         import pyarrow
 
-        with translated(self.group.place):
+        with bounded(self.group.place, self._since), translated(self.group.place):
             while True:
                 wanted = min(self.group.step, self.group.rows - self.next * self.group.step)
                 batches: list[Any] = []
@@ -151,12 +150,25 @@ def opened(place: Location, buffer: int = 0) -> Iterator[Any]:
         place.open() as raw,
         pyarrow.parquet.ParquetFile(
             # on a disk Arrow reads the parts itself: through Python each would be copied
-            pyarrow.OSFile(raw.name) if buffer and isinstance(raw, BufferedReader) else raw,
+            pyarrow.OSFile(str(place)) if buffer and isinstance(place, Disk) else raw,
             buffer_size=buffer,
             pre_buffer=not buffer,
         ) as file,
     ):
         yield file
+
+
+@contextmanager
+def bounded(place: Location, since: int | None = None) -> Iterator[None]:
+    """Memory for reading a file: what its pages unpack to is known too late, only its size can be believed.
+
+    Raises VqcliError where that does not do.
+    """
+    hint = "write it with smaller row groups: pyarrow.parquet.write_table(table, path, row_group_size=256)"
+    with translated(place):
+        size = place.size()
+    with files.within(place, size, hint, since):
+        yield
 
 
 @contextmanager
@@ -166,6 +178,8 @@ def translated(place: Location) -> Iterator[None]:
 
     try:
         yield
+    except MemoryError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, StopIteration) as e:
         if isinstance(e, OSError) and e.errno:  # those of Arrow on what the bytes are have none
             raise files.unread(place, e) from e

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from vqcli import bounds
 from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.data.images.fields import LABEL_NAMES
 from vqcli.data.location import suffix_of
@@ -48,6 +49,7 @@ class Listed(NamedTuple):
 
 def text_of(data: bytes, where: str) -> str:
     """A list's text; bytes that are no UTF-8 stay as they are in names of files. Raises VqcliError."""
+    check_list(data, where)
     mark = next((mark for mark in BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = BYTE_ORDER_MARKS.get(mark) or _without_mark(data)
     text = data.removeprefix(mark).decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
@@ -55,6 +57,13 @@ def text_of(data: bytes, where: str) -> str:
         message = f"{where} is no list: it is text neither in UTF-8 nor in UTF-16"
         raise VqcliError(message, hint="save it as UTF-8, one path a line", reason="damaged")
     return text
+
+
+def check_list(data: bytes, where: str) -> None:
+    """Raises VqcliError where so much was read that there may be more."""
+    if len(data) > bounds.TABLE:
+        message = f"{where} has more than {bounds.TABLE >> 20} MiB, too much for a list"
+        raise VqcliError(message, hint="is it the right file? divide it, if it is", reason="format")
 
 
 def _without_mark(data: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vqcli import bounds
 from vqcli.data.images.archive import plain_name
 from vqcli.data.images.base import Labels, Names, StoredSource, Told
 from vqcli.data.images.columns import (
@@ -24,7 +25,7 @@ from vqcli.data.images.columns import (
     has_field,
 )
 from vqcli.data.images.fields import field_of
-from vqcli.data.images.groups import Group, Groups, opened
+from vqcli.data.images.groups import Group, Groups, bounded, opened
 from vqcli.data.images.labels import FOLDER, LabelReader, ShardLabels, Written, merged
 from vqcli.data.images.shards import Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
@@ -120,7 +121,9 @@ class ParquetSource(StoredSource, ShardSource):
 
 def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
     """Sizes, keys and labels of a file; its images stay unread. Raises VqcliError."""
-    with opened(place) as file:
+    with bounded(place), opened(place) as file:
+        if file.metadata.num_rows > bounds.ROWS + place.size():
+            raise ValueError(f"it tells of {file.metadata.num_rows:,} rows")
         schema = file.schema_arrow
         pictures = find_pictures(file, place, reading.image_column)
         by_folder = reading.label_column == FOLDER and not has_field(schema, FOLDER)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from sys import intern
 from typing import BinaryIO, NamedTuple
 
-from vqcli.data.images.archive import MAX_EXTRA, Kind, Member, members, read_at, resolved
+from vqcli import bounds
+from vqcli.data.images.archive import Kind, Member, members, read_at, resolved
 from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.data.images.fields import LABEL_NAMES, field_of, parsed
 from vqcli.data.images.labels import LabelReader, Written
@@ -127,7 +128,7 @@ class Shard:
             if keep:
                 self.jsons[name[:last]] = place
             if labels:
-                self._take_fields(name[:last], read_at(file, *place) if member.size <= MAX_EXTRA else b"")
+                self._take_fields(name[:last], read_at(file, *place) if member.size <= bounds.EXTRA else b"")
         elif labels and {ending, suffix[1:]} & self._endings:
             sample = name[:first] if ending in self._endings else name[:last]
             self.labels[sample] = self._reader.take_text(read_at(file, member.offset, min(member.size, 4096)))

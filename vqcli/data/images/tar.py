@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vqcli import bounds
 from vqcli import files as disk
 from vqcli.data.images.archive import Damaged
 from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
@@ -110,6 +111,8 @@ class TarSource(StoredSource, ShardSource):
         offset, size = map(int, places[i])
         if size < 0:
             return b""
+        if size > bounds.IMAGE:
+            raise BadImage(self.key(i), "file-too-large", f"{size} bytes")
         try:
             data = self.files[self._shards[i]].read(offset, size)
         except OSError as e:

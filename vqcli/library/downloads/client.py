@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vqcli.errors import VqcliError
+from vqcli.library.downloads.pace import Pace, keep, read_short
 from vqcli.library.downloads.problems import Away
 from vqcli.library.downloads.settings import hub_trouble
 from vqcli.types import Progress
@@ -55,9 +56,12 @@ def client(progress: Progress) -> Iterator[None]:
 
     def watched() -> Any:
         made = _made(usual)
-        made.event_hooks = made.event_hooks | {"response": [*made.event_hooks["response"], believable]}
+        hooks = [*made.event_hooks["response"], believable, read_short]
+        made.event_hooks = made.event_hooks | {"response": hooks}
+        keep(made, pace)
         return made
 
+    pace = Pace()
     talk, handlers, propagates = _Talk(progress), list(logger.handlers), logger.propagate
     xet, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
     set_client_factory(watched)
@@ -112,8 +116,11 @@ class _Talk(logging.Handler):
             self._progress.say("the Hub does not answer: trying again")
 
 
-def bar(progress: Progress, what: str) -> type:
-    """What the client makes its progress bars of: one stretch of work, in millions of bytes."""
+def bar(progress: Progress, what: str, most: int) -> type:
+    """What the client makes its progress bars of: one stretch of work, in millions of bytes.
+
+    Raises VqcliError where there are more than ``most`` bytes: what never ends would fill the disk.
+    """
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
@@ -126,6 +133,9 @@ def bar(progress: Progress, what: str) -> type:
 
         def update(self, n: float | None = 1) -> None:
             self.received += int(n or 0)
+            if self.received > most:
+                message = f"{what} came with more than the {most:,} bytes that were announced"
+                raise VqcliError(message, hint="try again; a proxy may change downloads", reason="damaged")
             told = -(-self.received // MEGA)
             if self.shown:
                 progress.advance(told - self.told)

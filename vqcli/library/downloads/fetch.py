@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqcli import files
+from vqcli import bounds, files
 from vqcli.errors import VqcliError
 from vqcli.library.aliases import Published
-from vqcli.library.downloads import listings
+from vqcli.library.downloads import listings, partials
 from vqcli.library.downloads.client import COMMIT, bar, client, endpoint, token
 from vqcli.library.downloads.problems import Away, explained, is_passing, title
 from vqcli.library.references import is_plain
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 WAITS = (1, 3)
 """Seconds before each further try to ask about a file."""
-MOST_NAMES = 10_000
-LARGEST = 64 << 20
-"""Bytes of a file that is no weights."""
 HEAVY = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 """How names of files of weights end."""
 
@@ -61,7 +58,9 @@ def fetch(source: Published, memory: Path, progress: Progress = silent) -> Fetch
     with explained(source), client(progress):
         path = cached(source) if COMMIT.fullmatch(source.revision) else None
         path, told = (path, "") if path else _newest(source, progress)
-    return Fetched(path, check(path, source, memory, told))
+    found = Fetched(path, check(path, source, memory, told))
+    partials.clean(found.folder.parent.parent)
+    return found
 
 
 def _newest(source: Published, progress: Progress) -> tuple[Path, str]:
@@ -88,7 +87,7 @@ def _newest(source: Published, progress: Progress) -> tuple[Path, str]:
             revision=source.revision,
             endpoint=endpoint(),
             token=token(),
-            tqdm_class=bar(progress, Path(source.file).name),
+            tqdm_class=bar(progress, Path(source.file).name, found.size or 0),
         )
     )
     if Fetched(path, "").folder.name != commit:  # the client asks once more on its own
@@ -114,7 +113,7 @@ def listing(source: Published, progress: Progress = silent) -> Listing:
                 listed = COMMIT.fullmatch(found.sha or "")
         except Away as away:
             return _known(source, away, progress)
-    if not listed or len(told) > MOST_NAMES:
+    if not listed or len(told) > bounds.NAMES:
         hint = "is HF_ENDPOINT right? nothing was downloaded"
         message = f"what the Hub says of {title(source)} is no list of a commit's files"
         raise VqcliError(message, hint=hint, reason="protocol")
@@ -164,7 +163,7 @@ def _ask(source: Published, progress: Progress) -> HfFileMetadata:
     _hold(source, found.commit_hash)
     if source.sha256 and len(found.etag) == 64 and found.etag != source.sha256:
         raise wrong(source, found.etag)
-    if (found.size or 0) > LARGEST and not source.file.endswith(HEAVY):
+    if (found.size or 0) > bounds.LIGHT and not source.file.endswith(HEAVY):
         message = f"{title(source)} has {found.size:,} bytes, too many for what it should be"
         raise VqcliError(message, hint="is it the right repository?", reason="protocol")
     return found
@@ -221,18 +220,20 @@ def check(path: Path, source: Published, memory: Path, told: str = "") -> str:
     ``told`` is the hash that came with a download, which ``memory`` keeps. Raises VqcliError, and removes the
     file, where it is not what that, its name or ``source`` says.
     """
-    digest, before = remembered(path, memory, told)
     linked = path.is_symlink()
+    digest, before = remembered(path, memory, told) if path.is_file() else ("", "")
     name = path.readlink().name if linked else told or before
-    if (len(name) == 64 and name != digest) or (len(name) == 40 and name != git_hash(path)):
+    if not digest or (len(name) == 64 and name != digest) or (len(name) == 40 and name != git_hash(path)):
         problem = damaged(source)
     elif source.sha256 and digest != source.sha256:
         problem = wrong(source, digest)
     else:
         return digest
-    for place in (path, path.parent / path.readlink() if linked else path, path.resolve()):
-        with suppress(OSError):
-            place.unlink()
+    for place in (path.parent / path.readlink() if linked else path, path):  # where they lead is another's
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
     raise problem
 
 

@@ -78,7 +78,13 @@ def explained(source: Published) -> Iterator[None]:
         raise _answered(e, source) from e
     except OSError as e:
         raise _disk(e, source) from e
-    except (ValueError, TypeError, KeyError, AttributeError) as e:  # what the client makes of odd answers
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as e:  # what the client makes of odd answers
         raise _no_hub(source) from e
 
 
