@@ -67,7 +67,7 @@ def test_generators(tmp_path, monkeypatch, kind, images):
         (lambda f: change(f, "plugins", {"a": 1}), r"damaged: plugins\.a must be a list, not 1"),
         (
             lambda f: (f / "model.safetensors").write_bytes(b"x" * 9),
-            r"model\.safetensors is not what manifest\.json says",
+            r"model\.safetensors cannot be read: its header claims",
         ),
         (lambda f: put(f / "usage.json", "{}"), r"usage\.json does not tell"),
         (shutil.rmtree, "there is no model at"),
