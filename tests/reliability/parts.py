@@ -7,9 +7,11 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
     "flips": "flips:Flips",
-    "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
+    "kills": "kills:Kills",
+    "malformed": "malformed:Malformed",
     "mutants": "mutants:Mutants",
+    "resumes": "resumes:Resumes",
 }
 """``name: module:class``, a line a part."""
 
