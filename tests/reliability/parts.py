@@ -8,10 +8,12 @@ PARTS: dict[str, str] = {
     "bombs": "bombs:Bombs",
     "faults": "faults:Faults",
     "flips": "flips:Flips",
-    "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
+    "kills": "kills:Kills",
+    "malformed": "malformed:Malformed",
     "mutants": "mutants:Mutants",
     "hub": "hub:Hubs",
+    "resumes": "resumes:Resumes",
 }
 """``name: module:class``, a line a part."""
 

@@ -1,6 +1,7 @@
 """What a step does: passes, processes, precision, and numbers that are not finite."""
 
 import copy
+import itertools
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from tests.training.tiny import (
     assert_same,
     leftovers,
     metrics,
+    resume,
     start,
     tensors,
     write_recipe,
@@ -26,6 +28,7 @@ from vqcli.jobs.train import TrainOptions, begin, make_trainer, prepare_run
 from vqcli.library.references import newest_checkpoint
 from vqcli.losses.pixel import L2Loss
 from vqcli.training.accelerator import end, make_accelerator
+from vqcli.training.data import Data
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
 
@@ -197,8 +200,31 @@ def test_a_batch_without_a_usable_image_stops(tmp_path):
     images.mkdir()
     for i in range(4):
         (images / f"{i}.png").write_bytes(b"not an image")
-    with pytest.raises(VqcliError, match="every image of a batch was rejected"):
+    with pytest.raises(
+        VqcliError, match=r"every image of a batch of 4 was rejected; 4 have been until step 0"
+    ):
         start(tmp_path / "run", f"data.source={images}", "data.holdout=0", "training.batch_size=4")
+
+
+def test_what_was_trained_before_images_could_not_be_read_is_kept(tmp_path, monkeypatch):
+    """A process that reads them dies: the run goes on from there, to the same bits."""
+    batches, run = Data.__init__, tmp_path / "run"
+
+    def dying(self, train, *arguments, **options):
+        def train_until(first):
+            yield from itertools.islice(train(first), 5 - first)
+            raise VqcliError("a process that loads images died", reason="worker-died")
+
+        batches(self, train_until, *arguments, **options)
+
+    monkeypatch.setattr(Data, "__init__", dying)
+    with pytest.raises(VqcliError, match="died"):
+        start(run, progress=(said := Recorded()))
+    assert said.said[-1] == "what was trained until step 5 is kept"
+    monkeypatch.undo()
+    resume(run)
+    start(tmp_path / "whole")
+    assert_same(run, tmp_path / "whole")
 
 
 def test_a_run_without_held_out_images(tmp_path):

@@ -1,13 +1,16 @@
 """A run that was stopped and resumed is the run that was not, to the last bit."""
 
+import errno
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from tests.training.tiny import (
     ENVIRONMENT,
     Recorded,
     assert_same,
+    damage,
     leftovers,
     metrics,
     resume,
@@ -91,9 +95,77 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, whole):
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
         start(run, progress=Recorded(3))
-    (newest_checkpoint(run) / "manifest.json").unlink()
-    resume(run)
+    shutil.rmtree(newest_checkpoint(run))
+    resume(run, progress=(said := Recorded()))
+    assert f"{run} has no checkpoint yet: it starts at step 0" in said.said
     assert_same(run, whole(PLAIN))
+
+
+def contents(run):
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_without_a_whole_checkpoint_nothing_is_touched(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, "training.checkpoint_every=2", progress=Recorded(5))
+    named = []
+    for checkpoint in checkpoints(run):
+        damage(checkpoint / "model.safetensors")
+        named.insert(0, f"step {int(checkpoint.name[5:])} is damaged: {checkpoint}/model.safetensors")
+    before = contents(run)
+    with pytest.raises(VqcliError, match=re.escape(f"{run} has no whole checkpoint; {'; '.join(named)}")):
+        resume(run)
+    assert contents(run) == before
+
+
+def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(tmp_path, whole):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, "training.checkpoint_every=2", progress=Recorded(5))
+    wrong = newest_checkpoint(run) / "state.json"
+    damage(wrong)
+    resume(run, progress=(said := Recorded()))
+    assert f"{run} goes on from step 4; step 5 is damaged: {wrong}" in said.said
+    assert_same(run, whole(PLAIN))
+
+
+def test_a_checkpoint_that_cannot_be_read_stops_the_run(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(5))
+    unreadable, real = newest_checkpoint(run) / "model.safetensors", os.open
+
+    def refuse(path, *arguments, **options):
+        if Path(path) == unreadable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    before = contents(run)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(VqcliError, match=f"cannot read {unreadable}: Permission denied"):
+        resume(run)
+    assert contents(run) == before
+
+
+def test_a_finished_run_without_checkpoints_is_not_made_again(tmp_path):
+    start(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = contents(tmp_path / "run")
+    with pytest.raises(VqcliError, match="is finished, and has no checkpoint to go on from"):
+        resume(tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_damaged_lines_of_the_log_are_told_and_passed_over(tmp_path, whole):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, progress=Recorded(5))
+    log = run / "metrics.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"step": 2', b'"step": 2\x7f"', 1))
+    resume(run, progress=(said := Recorded()))
+    assert f"{log}: 1 damaged line is passed over" in said.said
+    assert metrics(run) == metrics(whole(PLAIN))[1:]
 
 
 def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path, whole):

@@ -31,7 +31,7 @@ def runs(
     """
     from vqcli.jobs.runs import list_runs
 
-    found = list_runs(folder)
+    found = list_runs(folder, out.say)
     out.result(found, lambda: _table(found), essential="\n".join(str(run.folder) for run in found))
 
 

@@ -16,7 +16,9 @@ MACHINE = re.compile(
     r"unable to open shared memory|can't start new thread|Resource temporarily unavailable"
 )
 """How libraries pass on, as an error of another class, what the operating system refused."""
-APART = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|TCPStore")
+APART = re.compile(
+    r"gloo|Connection (closed|reset) by peer|Broken pipe|Socket closed|NCCL|TCPStore|DDP expects same model"
+)
 """How torch tells that processes lost each other."""
 
 

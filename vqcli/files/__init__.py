@@ -6,7 +6,15 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
 from vqcli.bounds import LISTS
-from vqcli.files.folders import clean, manifest, remove_folder, verified, writing_folder
+from vqcli.files.folders import (
+    children,
+    clean,
+    damaged_file,
+    manifest,
+    remove_folder,
+    verified,
+    writing_folder,
+)
 from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
@@ -49,8 +57,10 @@ __all__ = [
     "cache_folder",
     "check_header",
     "check_seal",
+    "children",
     "claimed",
     "clean",
+    "damaged_file",
     "hash_of",
     "held",
     "is_absent",

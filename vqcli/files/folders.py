@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from vqcli.errors import VqcliError
 from vqcli.files.hashes import MANIFEST, hash_of
-from vqcli.files.refused import unwritten
+from vqcli.files.refused import is_absent, patiently, unread, unwritten
 from vqcli.files.seals import read_sealed, write_sealed
 from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder
 
@@ -86,8 +86,30 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _found(folder: Path, *, again: bool) -> dict[str, dict[str, Any]]:
-    names = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
-    return {str(p.relative_to(folder)): _entry(p, again=again) for p in names}
+    return {str(p.relative_to(folder)): _entry(p, again=again) for p in _below(folder) if p.name != MANIFEST}
+
+
+def _below(folder: Path) -> list[Path]:
+    """Every file below a folder, in order. Raises VqcliError where the machine refuses to list it."""
+    try:
+        listed = [Path(where, name) for where, _, names in os.walk(folder, onerror=_raise) for name in names]
+        return sorted(path for path in listed if path.is_file())
+    except OSError as e:
+        raise unread(e.filename or folder, e) from e
+
+
+def _raise(e: OSError) -> NoReturn:
+    raise e
+
+
+def children(folder: Path) -> list[Path]:
+    """What lies in a folder, in order; nothing if there is none. Raises VqcliError if it cannot be read."""
+    try:
+        return sorted(patiently(lambda: list(folder.iterdir())))
+    except OSError as e:
+        if is_absent(e):
+            return []
+        raise unread(folder, e) from e
 
 
 def _entry(path: Path, *, again: bool) -> dict[str, Any]:
@@ -99,15 +121,23 @@ def verified(folder: Path, *, again: bool = False) -> bool:
 
     False if it is damaged or not there. Raises VqcliError where it cannot be read: nobody knows then.
     """
+    return damaged_file(folder, again=again) is None
+
+
+def damaged_file(folder: Path, *, again: bool = False) -> Path | None:
+    """The first file of a folder that is not what the manifest says, missing or one too many; None if none.
+
+    Raises VqcliError where it cannot be read: nobody knows then.
+    """
     try:
-        listed = read_sealed(folder / MANIFEST)["files"]
-        return bool(listed == _found(folder, again=again))
+        listed, found = dict(read_sealed(folder / MANIFEST)["files"]), _found(folder, again=again)
+        return next((folder / n for n in sorted({*listed, *found}) if listed.get(n) != found.get(n)), None)
     except VqcliError as e:
         if e.reason == "os":
             raise
-        return False
-    except (KeyError, TypeError):
-        return False
+    except (KeyError, TypeError, ValueError):
+        pass
+    return folder / MANIFEST
 
 
 def remove_folder(path: Path) -> None:

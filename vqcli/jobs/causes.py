@@ -8,10 +8,12 @@ from typing import Any
 
 from vqcli import files
 from vqcli.config import read_yaml
+from vqcli.library.log import logged
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry
+from vqcli.types import Progress, silent
 
 
 def find_causes(
@@ -20,9 +22,11 @@ def find_causes(
     geometry: CodeGeometry | None,
     latents: LatentGeometry | None = None,
     no_latents: str = "",
+    progress: Progress = silent,
 ) -> Diagnosis:
     """Likely causes of low usage of the model in ``folder``, which may be part of a run."""
-    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history_of(folder), no_latents))
+    history = history_of(folder, progress)
+    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history, no_latents))
 
 
 def run_of(folder: Path) -> Path | None:
@@ -41,10 +45,10 @@ def trained_as(folder: Path) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def history_of(folder: Path) -> Sequence[Mapping[str, float]]:
+def history_of(folder: Path, progress: Progress = silent) -> Sequence[Mapping[str, float]]:
     """Lines of the run's log; none without a run."""
     run = run_of(folder)
-    return list(files.read_lines(run / "metrics.jsonl")) if run and (run / "metrics.jsonl").is_file() else []
+    return logged(run, progress.say) if run else []
 
 
 def last_logged(folder: Path, size: int) -> Counted | None:

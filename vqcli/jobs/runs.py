@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +13,12 @@ from typing import Any, Literal
 from vqcli import files
 from vqcli.config import read_yaml
 from vqcli.errors import VqcliError
-from vqcli.library.references import checkpoints
+from vqcli.library.log import logged
+from vqcli.library.references import checkpoints, step_of
 from vqcli.metrics.usage.record import UsageRecord
 
 State = Literal["finished", "running", "stopped", "damaged"]
+Say = Callable[[str], object]
 MEASURED = ("utilization", "psnr", "rfid")
 """Numbers that a table of runs shows, where they are known."""
 
@@ -42,8 +44,11 @@ class RunRow:
     bytes: int
 
 
-def list_runs(folder: Path) -> list[RunRow]:
-    """The runs in a folder, those changed last first; a run itself is one. Raises VqcliError if none are."""
+def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
+    """The runs in a folder, those changed last first; a run itself is one. Raises VqcliError if none are.
+
+    ``say`` is told of damaged lines of their logs, in sentences.
+    """
     if not folder.is_dir():
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} is no folder with runs", hint=hint, reason="input-missing")
@@ -53,16 +58,16 @@ def list_runs(folder: Path) -> list[RunRow]:
     if not found:
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} holds no runs", hint=hint, reason="input-empty")
-    return sorted(map(_row, found), key=lambda row: (row.changed, row.name), reverse=True)
+    return sorted([_row(run, say) for run in found], key=lambda row: (row.changed, row.name), reverse=True)
 
 
-def _row(run: Path) -> RunRow:
+def _row(run: Path, say: Say) -> RunRow:
     recipe: Mapping[str, Any] = {}
     with suppress(VqcliError):
         recipe = read_yaml(run / "recipe.yaml")
-    logged = _logged(run / "metrics.jsonl")
+    last = _logged(run, say)
     newest = checkpoints(run)
-    saved = int(newest[-1].name.removeprefix("step-")) if newest else 0
+    saved = step_of(newest[-1]) if newest else 0
     inside = list(_stats(run))
     training = recipe.get("training")
     return RunRow(
@@ -70,9 +75,9 @@ def _row(run: Path) -> RunRow:
         folder=run,
         trains=_trains(recipe),
         state=_state(run, bool(recipe)),
-        step=max(saved, int(logged.get("step", 0))),
+        step=max(saved, int(last.get("step", 0))),
         steps=str(training.get("steps", "?")) if isinstance(training, dict) else "?",
-        measured=_measured(run / "model", logged),
+        measured=_measured(run / "model", last),
         changed=datetime.fromtimestamp(max(each.st_mtime for each in inside)).isoformat(timespec="seconds"),
         bytes=sum(each.st_size for each in inside),
     )
@@ -94,12 +99,12 @@ def _state(run: Path, readable: bool) -> State:
     return "stopped" if readable else "damaged"
 
 
-def _logged(path: Path) -> dict[str, float]:
+def _logged(run: Path, say: Say) -> dict[str, float]:
     """The last value of every number of a run's log; what cannot be read is passed over."""
     last: dict[str, float] = {}
     with suppress(VqcliError):
-        for line in files.read_lines(path, bad=lambda number: None):
-            last |= {name: x for name, x in line.items() if isinstance(x, int | float)}
+        for line in logged(run, say):
+            last |= line
     return last
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,9 @@ from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
 from vqcli.jobs.train_head import head
-from vqcli.library.references import check_named, newest_checkpoint
+from vqcli.jobs.train_resume import RUNS, find_run, resumed_from
+from vqcli.library.log import logged
+from vqcli.library.references import check_named
 from vqcli.registry import resolve
 from vqcli.report.curves import curves
 from vqcli.training.accelerator import Accelerator, check_fits, end, make_accelerator, set_seed
@@ -32,8 +34,6 @@ from vqcli.training.resume import restore
 from vqcli.training.run import Run
 from vqcli.training.words import minutes
 from vqcli.types import Progress, silent
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,30 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     trainer = None
     try:
         check_fits(recipe, accelerator)
-        trainer = make_trainer(recipe, run, accelerator, progress)  # checks the data before there is a folder
-        with files.locked(run.folder) if accelerator.is_main_process else nullcontext():
-            if accelerator.is_main_process and not options.resume:
+        with ExitStack() as held:
+            checkpoint = None
+            if options.resume:
+                if accelerator.is_main_process:
+                    held.enter_context(files.locked(run.folder))
+                checkpoint = resumed_from(run, progress)
+            trainer = make_trainer(recipe, run, accelerator, progress, checkpoint)
+            if (
+                accelerator.is_main_process and not options.resume
+            ):  # the data is checked before there is a folder
+                held.enter_context(files.locked(run.folder))
                 check_free(run)  # another process may have come first
-            return fit(trainer, options, progress)
+            return fit(trainer, options, progress, checkpoint)
     finally:
         del trainer
         end(accelerator)
 
 
-def fit(trainer: Trainer, options: TrainOptions, progress: Progress) -> TrainResult:
+def fit(
+    trainer: Trainer, options: TrainOptions, progress: Progress, checkpoint: Path | None = None
+) -> TrainResult:
     """Train, from the start or from a checkpoint, to the end."""
     start = time.monotonic()
-    begin(trainer, options, progress)
+    begin(trainer, options, progress, checkpoint)
     run, finished = trainer.run, trainer.finished
     if finished:
         progress.say(f"{run.folder} is finished: {trainer.steps:,} steps; --steps trains it further")
@@ -136,18 +146,16 @@ def train_on(trainer: Trainer, options: TrainOptions, progress: Progress) -> dic
 
 def last_measured(run: Run) -> dict[str, Any]:
     """What a run's log says of its last measurement; empty where nothing was measured."""
-    lines = list(files.read_lines(run.metrics_file)) if run.metrics_file.exists() else []
-    told = [{k.removeprefix("validation/"): v for k, v in x.items() if k != "step"} for x in lines[-1:]
-            if any(k.startswith("validation/") for k in x)]  # fmt: skip
+    told = [{k.removeprefix("validation/"): v for k, v in x.items() if k != "step"}
+            for x in logged(run.folder)[-1:] if any(k.startswith("validation/") for k in x)]  # fmt: skip
     return told[0] if told else {}
 
 
 def draw_curves(run: Run, progress: Progress) -> None:
     """Write ``curves.svg``, which shows ``metrics.jsonl``; says so where it cannot, and never raises."""
     try:
-        if run.metrics_file.exists():
-            picture = curves(list(files.read_lines(run.metrics_file)), run.folder.resolve().name)
-            files.write_text(run.folder / "curves.svg", picture)
+        if lines := logged(run.folder):
+            files.write_text(run.folder / "curves.svg", curves(lines, run.folder.resolve().name))
     except Exception as e:  # a picture must neither end a run nor hide why it ended
         progress.say(f"{run.folder / 'curves.svg'} was not drawn: {e}")
 
@@ -188,36 +196,15 @@ def resumed(options: TrainOptions, progress: Progress = silent) -> tuple[Run, Re
     return run, read_recipe(name, with_codes(name, options), options.lpips_weights)
 
 
-def find_run(options: TrainOptions) -> Run:
-    """The named run, else the newest unfinished one under ``runs/``."""
-    if options.out and options.recipe:
-        raise VqcliError("--resume takes one run", hint="leave --out away", reason="option")
-    if options.out or options.recipe:
-        folder = options.out or Path(options.recipe or "")
-        candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]
-        found = next((Run(c) for c in candidates if Run(c).exists()), None)
-        if found is None:
-            raise VqcliError(
-                f"{folder} holds no run to resume", hint="start one: vqcli train", reason="input-missing"
-            )
-        return found
-    runs = [Run(p.parent) for p in RUNS.glob("*/recipe.yaml")]
-    unfinished = [run for run in runs if not run.finished()]
-    if not unfinished:
-        raise VqcliError(
-            "there is no unfinished run under runs/", hint="name one: --resume DIR", reason="input-missing"
-        )
-    return max(unfinished, key=lambda run: run.recipe_file.stat().st_mtime)
-
-
-def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress) -> Trainer:
-    """Everything a run needs, built in the order that makes it repeatable."""
+def make_trainer(
+    recipe: Recipe, run: Run, accelerator: Accelerator, progress: Progress, checkpoint: Path | None = None
+) -> Trainer:
+    """Everything a run needs, built in the order that makes it repeatable; ``checkpoint`` has its weights."""
     kind, models = resolve("tasks", recipe.task), Finder(progress)
     rank, world = accelerator.process_index, accelerator.num_processes
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
     plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
-    resumes = newest_checkpoint(run.folder) is not None  # it has all weights that the run needs
-    if recipe.init and not resumes:
+    if recipe.init and not checkpoint:
         check_named(recipe.init)  # before anything is fetched
     data: Data = kind.open_data(recipe, plan, models)
     if not batches_per_epoch(data.images, plan):
@@ -231,22 +218,23 @@ def make_trainer(recipe: Recipe, run: Run, accelerator: Accelerator, progress: P
         )
     require_room(recipe, data)
     set_seed(recipe.seed)
-    task = kind(recipe, accelerator.device, models=models, data=data, empty=resumes)
-    if recipe.init and not resumes:
+    task = kind(recipe, accelerator.device, models=models, data=data, empty=checkpoint is not None)
+    if recipe.init and not checkpoint:
         local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked
         task.start_from(recipe.init if local else str(models.folder(recipe.init)), progress)
-    set_seed(recipe.seed + rank)  # equal weights everywhere, different noise
+    set_seed((recipe.seed + rank) % (1 << 32))  # equal weights everywhere, different noise
     return Trainer(recipe, task, data, run, accelerator, progress)
 
 
-def begin(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
-    """Take up the newest checkpoint, or write down the recipe of a new run."""
+def begin(
+    trainer: Trainer, options: TrainOptions, progress: Progress, checkpoint: Path | None = None
+) -> None:
+    """Take up a checkpoint, or write down the recipe of a new run."""
     run, main = trainer.run, trainer.accelerator.is_main_process
-    checkpoint = newest_checkpoint(run.folder) if options.resume else None
     if checkpoint:
         restore(trainer, checkpoint, accept_changes=options.accept_changes)
     elif main:
-        run.forget_after(-1)
+        run.forget_after(-1, progress.say)
     if main:
         run.write_recipe(trainer.recipe)
     if options.trackers:

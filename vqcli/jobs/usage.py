@@ -158,7 +158,9 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
         report.utilization,
         report,
         geometry=geometry,
-        diagnosis=find_causes(Counted.of(report), encoder.folder, geometry, latents, sample.missing),
+        diagnosis=find_causes(
+            Counted.of(report), encoder.folder, geometry, latents, sample.missing, progress=progress
+        ),
         rejected=rejected,
     )
     return result, counts
@@ -195,11 +197,11 @@ def _stored(reference: str, progress: Progress) -> UsageResult:
     stored, geometry = UsageRecord.read(folder), _geometry(folder)
     if stored is None:
         counted = last_logged(folder, geometry.codes) if geometry else None
-        diagnosis = find_causes(counted, folder, geometry) if counted else Diagnosis()
+        diagnosis = find_causes(counted, folder, geometry, progress=progress) if counted else Diagnosis()
         return UsageResult(str(folder), "", None, geometry=geometry, diagnosis=diagnosis)
     what = f"{stored.images}, {stored.tokens:,} tokens"
     counted = Counted(stored.codebook_size, stored.used, stored.tokens)
-    diagnosis = find_causes(counted, folder, geometry)
+    diagnosis = find_causes(counted, folder, geometry, progress=progress)
     return UsageResult(
         str(folder), what, stored.utilization, stored=stored, geometry=geometry, diagnosis=diagnosis
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.files import verified
 from vqcli.library.aliases import ALIASES, Published
 
 ENVIRONMENT = "VQCLI_MODEL"
 SCHEME = "hf://"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
 """Of an owner, a repository, or a revision."""
+STEP = re.compile(r"step-\d{1,18}")
+"""Of a run's checkpoint."""
 FORMS = "owner/name, owner/name@revision, or hf://owner/name@revision/file"
 
 
@@ -79,13 +82,29 @@ def check_named(reference: str | None) -> None:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """Checkpoint folders of a run, oldest first."""
-    return sorted(p for p in (run / "checkpoints").glob("step-*") if p.is_dir())
+    """Checkpoint folders of a run, oldest first. Raises VqcliError if they cannot be listed."""
+    return [path for path in files.children(run / "checkpoints") if STEP.fullmatch(path.name)]
 
 
-def newest_checkpoint(run: Path) -> Path | None:
-    """The checkpoint of the highest step whose manifest verifies."""
-    return next((c for c in reversed(checkpoints(run)) if verified(c)), None)
+def step_of(checkpoint: Path) -> int:
+    """After which step a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def newest_checkpoint(
+    run: Path, damaged: Callable[[Path, Path], object] = lambda folder, file: None
+) -> Path | None:
+    """The checkpoint of the highest step whose manifest verifies; ``damaged`` is told of newer ones, and of
+    a file of each that is not as it was.
+
+    Raises VqcliError if one cannot be read: whether it is whole, nobody knows then.
+    """
+    for folder in reversed(checkpoints(run)):
+        wrong = files.damaged_file(folder)
+        if wrong is None:
+            return folder
+        damaged(folder, wrong)
+    return None
 
 
 def locate(reference: str | None, *, unbaked: bool = False) -> Path:

@@ -37,7 +37,7 @@ class Assembly:
             raise VqcliError(
                 f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
             )
-        self.step, self.window = 0, Window()
+        self.step, self.saved, self.window = 0, 0, Window()
         self.began, self.before, self.sittings = time.monotonic(), 0.0, 1
         self.rejected: set[str] = set()
         self.measured: dict[str, Any] = {}

@@ -62,7 +62,7 @@ class Trainer(Assembly):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
         for index in range(accumulate):
-            batch = self.load(next(batches))
+            batch = self.next_batch(batches, first=index == 0)
             last = index == accumulate - 1
             with ExitStack() as stack:
                 if not last:
@@ -79,13 +79,26 @@ class Trainer(Assembly):
         if self.average is not None:
             self.average.update_parameters(self.modules["model"])
 
+    def next_batch(self, batches: Iterator[Loaded], *, first: bool) -> Any:
+        """What is trained on next; where it cannot be read, what has been trained until then is kept."""
+        try:
+            return self.load(next(batches))
+        except VqcliError:
+            alone = self.accelerator.num_processes == 1  # others are in the middle of a step
+            if first and alone and self.step and self.saved < self.step:
+                save(self)
+                self.progress.say(f"what was trained until step {self.step} is kept")
+            raise
+
     def load(self, loaded: Loaded) -> Any:
         """A batch on the device; rejected images are counted and named."""
         self.reject(loaded)
         if not len(loaded):
+            each = len(loaded.rejected)
+            so_far = f"; {len(self.rejected):,} have been until step {self.step:,}" if each else ""
             raise VqcliError(
-                "every image of a batch was rejected",
-                hint="look at the data: vqcli encode lists what is wrong",
+                f"{'every image' if each > 1 else 'the one image'} of a batch of {each} was rejected{so_far}",
+                hint="take such images out (vqcli encode lists them), or raise --batch-size",
                 reason="input-empty",
             )
         self.window.images += len(loaded) * self.accelerator.num_processes

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -41,6 +42,7 @@ def save(trainer: Assembly) -> None:
         if folder:
             _write(trainer, folder, tensors, rejected)
     trainer.accelerator.wait_for_everyone()
+    trainer.saved = trainer.step
 
 
 def _learned(trainer: Assembly) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -70,9 +72,31 @@ def _write(trainer: Assembly, folder: Path, tensors: dict[str, Tensor], rejected
     files.write_json(folder / "state.json", state)
 
 
+STATE = {"step": int, "rejected": list, "settings": dict, "environment": dict, "data": dict}
+"""What every version has written of a run's state, beside tensors."""
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint tells beside tensors. Raises VqcliError if it tells less."""
+    state = files.read_json(path)
+    for name, kind in STATE.items():
+        if not (isinstance(state, dict) and isinstance(state.get(name), kind)):
+            message = f"{path} is no state of a run: {name} is missing in it, or of another kind"
+            raise VqcliError(message, hint="copy the run again", reason="damaged")
+    return dict(state)
+
+
 def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
-    """Continue from a checkpoint. Raises VqcliError if recipe, environment or data changed."""
-    state, accelerator = files.read_json(folder / "state.json"), trainer.accelerator
+    """Continue from a checkpoint. Raises VqcliError if recipe, environment or data changed, or it is none."""
+    try:
+        _restore(trainer, folder, accept_changes=accept_changes)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as e:
+        message = f"{folder} is no checkpoint of this recipe: {type(e).__name__}: {e}"
+        raise VqcliError(message, hint="copy the run again", reason="damaged") from e
+
+
+def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
+    state, accelerator = read_state(folder / "state.json"), trainer.accelerator
     if not accept_changes:
         stored = with_defaults(state["settings"], str(folder / "state.json"))
         check_same(stored, fixed_settings(trainer.recipe), "the recipe")
@@ -86,7 +110,8 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
             reason="config",
         )
     trainer.task.recall(folder, trainer.progress)
-    trainer.step, trainer.rejected = state["step"], set(state["rejected"])
+    trainer.step = trainer.saved = state["step"]
+    trainer.rejected = set(state["rejected"])
     seconds = state.get("seconds")  # older ones do not tell
     trainer.before, trainer.sittings = math.nan if seconds is None else seconds, state.get("sittings", 1)
     for part, module in trainer.modules.items():
@@ -113,5 +138,5 @@ def restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
         return
     trainer.sittings += 1
     if accelerator.is_main_process:
-        trainer.run.forget_after(trainer.step)
+        trainer.run.forget_after(trainer.step, trainer.progress.say)
     load_rng(own)

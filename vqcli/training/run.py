@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from vqcli import files
 from vqcli.config import dump_yaml
 from vqcli.data.images.open import claimant
 from vqcli.errors import VqcliError
+from vqcli.library.log import LOG, logged
 from vqcli.library.references import checkpoints
 from vqcli.plugins import needed
 from vqcli.training.recipe import Recipe
@@ -25,6 +26,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = folder / "model"
+        self.kept: list[dict[str, Any]] | None = None
+        """Of the log of a run that is taken up, what it will not repeat, until it has repeated the first."""
 
     @property
     def recipe_file(self) -> Path:
@@ -34,7 +37,7 @@ class Run:
     @property
     def metrics_file(self) -> Path:
         """One JSON object a line."""
-        return self.folder / "metrics.jsonl"
+        return self.folder / LOG
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
@@ -51,22 +54,30 @@ class Run:
 
     def log(self, line: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""
-        files.append_line(self.metrics_file, line)
+        if self.kept is None:
+            files.append_line(self.metrics_file, line)
+        else:
+            self.keep(line)
 
-    def forget_after(self, step: int) -> None:
-        """Drop metrics that a run resumed after ``step`` will repeat, and whatever a kill left unfinished.
+    def keep(self, *more: dict[str, Any]) -> None:
+        """Let ``more`` take the place of metrics that this run repeats, if they are still there."""
+        if self.kept is not None:
+            lines = [json.dumps(line, allow_nan=False) + "\n" for line in (*self.kept, *more)]
+            files.write_text(self.metrics_file, "".join(lines))
+            self.kept = None
 
-        Measurements of ``step`` itself are repeated too.
+    def forget_after(self, step: int, say: Callable[[str], object]) -> None:
+        """Remove what a kill left unfinished, and once there is something newer, metrics after ``step``.
+
+        A run resumed there will repeat them; measurements of ``step`` itself, too.
         """
         for folder in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
             files.clean(folder)
-        if self.metrics_file.exists():
-            kept = [
-                json.dumps(line) + "\n"
-                for line in files.read_lines(self.metrics_file)
-                if line["step"] < step or (line["step"] == step and "learning_rate" in line)
-            ]
-            files.write_text(self.metrics_file, "".join(kept))
+        self.kept = [
+            line
+            for line in logged(self.folder, say)
+            if line["step"] < step or (line["step"] == step and "learning_rate" in line)
+        ]
 
     def sample(self, step: int, picture: Image) -> None:
         """Store a reconstruction grid."""
@@ -78,12 +89,13 @@ class Run:
         folder = self.folder / "checkpoints" / f"step-{step:08d}"
         with files.writing_folder(folder) as unfinished:
             yield unfinished
-        if not files.verified(folder):
+        if not files.verified(folder, again=True):
             raise VqcliError(
                 f"{folder} does not read back as it was written",
                 hint="check the disk; older checkpoints are kept",
                 reason="output",
             )
+        self.keep()
         upto = [c for c in checkpoints(self.folder) if c.name <= folder.name]  # later ones are damaged
         for old in upto[:-keep]:
             files.remove_folder(old)

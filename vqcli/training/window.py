@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from vqcli.nn.distributed import all_reduce_sum
+
+KEY = re.compile(r"window\.(?:\d{3}\.)?(.+)")
+"""A name in a checkpoint: the numbers keep the order, older ones have none."""
 
 
 class Window:
@@ -51,10 +55,10 @@ class Window:
 
     def tensors(self) -> dict[str, Tensor]:
         """The open window of this process, for a checkpoint."""
-        return {f"window.{name}": x for name, x in self.sums.items()}
+        return {f"window.{i:03}.{name}": x for i, (name, x) in enumerate(self.sums.items())}
 
     def load_tensors(self, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Take ``tensors()`` back."""
-        for key, value in tensors.items():
-            if key.startswith("window."):
-                self.sums[key.removeprefix("window.")] = value.to(device)
+        for key, value in sorted(tensors.items()):
+            if found := KEY.fullmatch(key):
+                self.sums[found[1]] = value.to(device)
