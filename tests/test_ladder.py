@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
-    {"types", "errors", "refusals", "parts"},
+    {"types", "errors", "refusals", "parts", "escapes"},
     {"files", "recipes", "launcher", "plugins", "signals"},
     {"config"},
     {"registry"},

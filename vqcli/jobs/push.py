@@ -18,6 +18,7 @@ from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
 from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
+from vqcli.escapes import fenced
 from vqcli.library.aliases import ABOUT, ALIASES, Published
 from vqcli.library.downloads.client import client, endpoint, token
 from vqcli.library.downloads.problems import explained, status_of
@@ -146,7 +147,7 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
         apart = "" if (folder / TOKENIZER).is_dir() else " --tokenizer TOKENIZER"
         text += "\n" + row_of(folder).card.format(repository=repository, apart=apart)
     if "## Recipe" not in text:
-        text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, model), sort_keys=False)}```\n"
+        text += f"\n## Recipe\n\n{fenced(yaml.safe_dump(_recipe(folder, model), sort_keys=False), 'yaml')}"
     return text
 
 
