@@ -9,7 +9,16 @@ from vqcli.files.folders import clean, manifest, remove_folder, verified, writin
 from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.pictures import whole_image, write_image
-from vqcli.files.reading import LISTS, open_regular, parse_json, read_bytes, read_json, read_lines, read_text
+from vqcli.files.reading import (
+    LISTS,
+    open_inside,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_lines,
+    read_text,
+)
 from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
 from vqcli.files.seals import (
     parse_sealed,
@@ -58,6 +67,7 @@ __all__ = [
     "load_tensors",
     "locked",
     "manifest",
+    "open_inside",
     "open_regular",
     "os_error",
     "parse_json",

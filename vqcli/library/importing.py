@@ -153,9 +153,8 @@ def check_unchanged(path: Path, digest: str) -> None:
 
 def describe(record: dict[str, Any]) -> str:
     """What the model card says of where it is from."""
-    lines = [
-        f"Imported from {markdown(record['file'])} (SHA-256 {record['sha256']}), layout {record['layout']}"
-    ]
+    file, layout = markdown(record["file"]), record["layout"]
+    lines = [f"Imported from `{file}` (SHA-256 {record['sha256']}), layout {layout}"]
     lines += [f", from '{markdown(record['inside'])}' in it" if record.get("inside") else ""]
     lines += [" with its running averages as weights" if record["averaged"] else "", "."]
     if record.get("metric"):
