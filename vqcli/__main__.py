@@ -11,7 +11,7 @@ JSON, STOPPED = "--json", '{"error": "stopped", "hint": "", "reason": "interrupt
 
 
 def _end(number: int, frame: object) -> None:
-    """End at once, while modules are still loaded: nothing has begun, and no import can make another error of it."""
+    """End at once, while modules are still loaded: nothing has begun, and imports cannot hide it."""
     stream = sys.stdout if JSON in sys.argv else sys.stderr
     if stream:
         try:  # noqa: SIM105 (contextlib would be imported first)
@@ -34,4 +34,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the current folder: modules of anybody's lie there
     main()

@@ -7,8 +7,9 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
     "flips": "flips:Flips",
-    "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
+    "hostile": "hostile:Hostile",
+    "malformed": "malformed:Malformed",
     "mutants": "mutants:Mutants",
 }
 """``name: module:class``, a line a part."""
