@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
-    {"types", "errors", "refusals", "parts", "bounds"},
+    {"types", "errors", "refusals", "parts", "bounds", "escapes"},
     {"files", "recipes", "launcher", "plugins", "signals"},
     {"config"},
     {"registry"},

@@ -3,7 +3,7 @@
 What stands in ``__all__`` is imported on first use: ``import vqcli`` itself imports neither torch nor numpy.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # its own module takes a tenth of a second, in which a signal would be a traceback
 
 __version__ = "0.1.0"
 

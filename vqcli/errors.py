@@ -18,7 +18,7 @@ REASONS = {
     "damaged": "a file is not what it should be: cut, changed or written wrongly",
     "format": "a file of a kind or version that is not read here",
     "layout": "weights whose keys or shapes do not fit a known model",
-    "unsafe": "a file that could run code; it was not opened",
+    "unsafe": "a file that could run code, or a link that could lead anywhere; it was not opened",
     "wrong-kind": "a model, or a file, of another kind than this work needs",
     "unfinished": "a run or tokens that are still being made",
     "fingerprint": "tokens of another tokenizer",

@@ -45,9 +45,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_later(told: Any) -> None:
-    """Send a signal again that came where Python drops what is raised: while it forks, or frees an object."""
+    """Send a signal again that came where Python drops what is raised: while it forks, or frees an object.
+
+    Other errors there are of half-made objects, whose making has failed with an error of its own.
+    """
     if not isinstance(told.exc_value, Interrupted):
-        sys.__unraisablehook__(told)
+        if os.environ.get("VQCLI_DEBUG") == "1":
+            sys.__unraisablehook__(told)
         return
     again = threading.Timer(AGAIN, os.kill, [os.getpid(), told.exc_value.signal])
     again.daemon = True

@@ -11,7 +11,8 @@ from rich.console import Console
 from vqcli.cli.options import parse_size
 from vqcli.cli.output import Out, to_plain
 from vqcli.cli.progress import PlainProgress, RichProgress, duration
-from vqcli.cli.text import listed, table, visible
+from vqcli.cli.text import listed, table
+from vqcli.escapes import visible
 from vqcli.types import silent
 
 

@@ -27,7 +27,7 @@ from vqcli.errors import Interrupted
             "unable to",
             "os",
         ),
-        (OSError(28, "No space left on device"), "[Errno 28] No space left", "os"),
+        (OSError(28, "No space left on device"), "No space left", "os"),
         (RuntimeError("[../gloo/pair.cc:1] Connection closed by peer"), "another process of", "environment"),
         (ImportError("libcudart.so: no such file", name="torch"), "a package cannot be", "environment"),
         (ImportError("no such part", name="vqcli.parts"), "internal error of vqcli", "internal"),

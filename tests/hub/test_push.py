@@ -1,5 +1,6 @@
 """Model folders sent to a Hub and fetched from it: the same bytes, and nothing else."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -160,3 +161,58 @@ def test_a_manifest_that_does_not_fit(hub, tmp_path):
     del own["codebook.safetensors"]
     hub.commit("them/less", own)
     refused("them/less", "codebook.safetensors is missing")
+
+
+LINKS = ("usage.json", "README.md", "extra.safetensors", "tokenizer/usage.json", "tokenizer")
+"""What a stranger's folder may have as links; the last one to a folder."""
+
+
+def listing_all(model):
+    files.write_json(model / "manifest.json", {"files": files.manifest(model)})
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
+@pytest.mark.parametrize("name", LINKS)
+def test_what_a_link_leads_to_stays_here(hub, tmp_path, name, listed):
+    """It is left out where the manifest does not list it, and else nothing is sent or copied at all."""
+    model, secret = make_model(tmp_path / "model"), tmp_path / "private"
+    secret.mkdir()
+    (secret / "usage.json").write_text("PRIVATE")
+    listing_all(model)
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).unlink(missing_ok=True)
+    (model / name).symlink_to(secret if name == "tokenizer" else secret / "usage.json")
+    if listed:
+        told = json.loads((model / "manifest.json").read_text())
+        inside = "tokenizer/usage.json" if name == "tokenizer" else name
+        told["files"][inside] = {"bytes": 7, "sha256": files.sha256(secret / "usage.json")}
+        files.write_json(model / "manifest.json", told)
+    sent, copied = vqcli("push", model, "me/mine", "--yes"), vqcli("pull", model, "-o", tmp_path / "copy")
+    if listed or name == "README.md":
+        for done in (sent, copied):
+            assert done.exit_code == 1
+            assert f"{name} is a link" in done.stderr or f"{inside} is a link" in done.stderr
+        assert not (tmp_path / "copy").exists()
+    else:
+        assert sent.exit_code == copied.exit_code == 0
+        assert not any((tmp_path / "copy" / name).is_file() for name in LINKS if name != "README.md")
+    told = [data for each in hub.repositories.get("me/mine", []) for data in each.values()]
+    assert not any(b"PRIVATE" in data for data in told)
+
+
+def test_a_linked_recipe_is_not_told(hub, tmp_path):
+    model, secret = make_model(tmp_path / "run" / "model"), tmp_path / "hosts.yml"
+    secret.write_text("host: {oauth_token: PRIVATE}\n")
+    (tmp_path / "run" / "recipe.yaml").symlink_to(secret)
+    assert "recipe.yaml is a link" in vqcli("push", model, "me/mine", "--yes").stderr
+    (tmp_path / "run" / "recipe.yaml").unlink()
+    (tmp_path / "run" / "recipe.yaml").write_text('task: "a\\n```\\n# Injected\\n"\n')
+    card = pack(str(model), "me/mine").card
+    assert "````yaml\n" in card
+    (tmp_path / "run" / "recipe.yaml").write_text("[a]\n")
+    assert "it holds no keys" in vqcli("push", model, "me/mine", "--yes").stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "recipe.yaml").write_text("task: tokenizer\n")
+    (tmp_path / "other" / "model").symlink_to(model)
+    assert "is a link, and so is not sent" in vqcli("push", tmp_path / "other", "me/mine", "--yes").stderr
+    assert hub.repositories.get("me/mine") is None

@@ -10,6 +10,7 @@ PARTS: dict[str, str] = {
     "flips": "flips:Flips",
     "fuzz": "fuzz:Fuzz",
     "kills": "kills:Kills",
+    "hostile": "hostile:Hostile",
     "malformed": "malformed:Malformed",
     "mutants": "mutants:Mutants",
     "hub": "hub:Hubs",

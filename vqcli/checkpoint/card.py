@@ -11,6 +11,7 @@ from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS
 from vqcli.errors import VqcliError
+from vqcli.escapes import markdown
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.usage.record import USAGE, UsageRecord
 from vqcli.types import TokenizerSpec
@@ -59,7 +60,7 @@ def measured_lines(usage: UsageRecord | None) -> list[str]:
         return []
     lines = [
         f"Utilization: {usage.utilization:.2%} of the codes over {usage.tokens:,} tokens of "
-        f"{usage.images} (uniform use would give {usage.uniform_expectation:.2%})."
+        f"{markdown(usage.images)} (uniform use would give {usage.uniform_expectation:.2%})."
     ]
     return lines + quality_lines(usage.quality, usage.images, usage.protocol or "plain", usage.cautions)
 
@@ -72,7 +73,7 @@ def quality_lines(
     ``cautions`` tell what is wrong with numbers, by their names.
     """
     told = [
-        words.format(quality[name]) + (f" ({cautions[name]})" if name in cautions else "")
+        words.format(quality[name]) + (f" ({markdown(cautions[name])})" if name in cautions else "")
         for name, words in QUALITY.items()
         if quality.get(name) is not None
     ]
@@ -80,7 +81,7 @@ def quality_lines(
         return []
     known = PROTOCOLS.get(protocol)
     how = f" Protocol `{known.name}`: {known.summary}." if known else ""
-    return [f"Reconstructions of {images}: {', '.join(told)}.{how}"]
+    return [f"Reconstructions of {markdown(images)}: {', '.join(told)}.{how}"]
 
 
 def record_measured(folder: Path, usage: UsageRecord) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from vqcli import files
 from vqcli.errors import VqcliError
@@ -13,42 +15,77 @@ CARD, MANIFEST = "README.md", "manifest.json"
 PART = r"(?:config|usage|manifest|classes|import)\.json|README\.md|[\w.-]+\.safetensors"
 OURS = re.compile(rf"(?:tokenizer/)?(?:{PART})")
 """What a model folder on the Hub may hold; nothing else is fetched or sent."""
+BLOB = re.compile(r"(?:\.\./){2,3}blobs/([0-9a-f]{40}|[0-9a-f]{64})")
+"""Where links of the Hub's client lead: it keeps the bytes of a snapshot's files beside all snapshots."""
 
 
 def check_whole(folder: Path) -> None:
     """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
-    path = folder / MANIFEST
-    told = files.read_sealed(path) if path.is_file() else {"files": {}}
-    listed = told.get("files")
-    if not isinstance(listed, dict):
-        hint = "export, import or pull the model again"
-        raise VqcliError(f"{path} is no list of files", hint=hint, reason="damaged")
-    for name, facts in listed.items():
+    for name, facts in (_listed(folder) or {}).items():
         there, digest = folder / name, facts.get("sha256") if isinstance(facts, dict) else None
         if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.hash_of(there) == digest):
             message = f"{there} is missing or is not what {MANIFEST} says"
             raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
 
 
+def _listed(folder: Path) -> dict[str, Any] | None:
+    """What a folder's manifest says of its files, by name; None without one. Raises VqcliError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    listed = files.read_sealed(path).get("files")
+    if not isinstance(listed, dict):
+        hint = "export, import or pull the model again"
+        raise VqcliError(f"{path} is no list of files", hint=hint, reason="damaged")
+    return listed
+
+
 def model_files(folder: Path) -> list[str]:
-    """Names in a model folder that belong to it, below it too."""
+    """Names in a model folder that belong to it, below it too: its card, its manifest and what that lists.
+
+    Without a manifest, all of our names. Raises VqcliError if the manifest is damaged.
+    """
+    listed = _listed(folder)
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if OURS.fullmatch(name))
+    if listed is not None:
+        names = (name for name in (*listed, CARD, MANIFEST) if (folder / name).is_file())
+    return sorted({name for name in names if OURS.fullmatch(name)})
 
 
-def tokenizer_files(tokenizer: Path) -> dict[str, Path]:
-    """The files that a generator's folder holds of its tokenizer's folder, by their names there.
+def open_file(folder: Path, name: str) -> BufferedReader:
+    """A file of a model folder that is to be passed on. Raises VqcliError where it is a link.
+
+    Those of the Hub's client, to the bytes that it keeps beside its snapshots, are none in this sense.
+    """
+    path = folder / name
+    kept = folder.parent.name == "snapshots" and path.is_symlink()
+    if kept and (found := BLOB.fullmatch(str(path.readlink()))):
+        return files.open_inside(folder.parent.parent, f"blobs/{found[1]}")
+    return files.open_inside(folder, name)
+
+
+def copy_file(folder: Path, name: str, to: Path) -> None:
+    """Copy a file of a model folder. Raises VqcliError where ``open_file`` does."""
+    with open_file(folder, name) as file:
+        files.write_copy(to, file)
+
+
+def tokenizer_files(tokenizer: Path) -> list[str]:
+    """Names of the files of a tokenizer's folder that a generator's holds too, below ``tokenizer/``.
 
     Raises VqcliError where ``check_whole`` does.
     """
     check_whole(tokenizer)
-    return {f"tokenizer/{name}": tokenizer / name for name in model_files(tokenizer) if name != MANIFEST}
+    return [name for name in model_files(tokenizer) if name != MANIFEST]
 
 
 def copy_tokenizer(tokenizer: Path, folder: Path) -> None:
-    """Put a tokenizer's folder into a generator's. Raises VqcliError where ``check_whole`` does."""
-    for name, path in tokenizer_files(tokenizer).items():
-        files.write_copy(folder / name, path)
+    """Put a tokenizer's folder into a generator's.
+
+    Raises VqcliError where ``check_whole`` and ``open_file`` do.
+    """
+    for name in tokenizer_files(tokenizer):
+        copy_file(tokenizer, name, folder / "tokenizer" / name)
 
 
 def count_numbers(path: Path) -> int:

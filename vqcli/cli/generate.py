@@ -10,6 +10,7 @@ import typer
 from vqcli.cli.groups import COMPUTING, Before, Group
 from vqcli.cli.options import MODEL, Precision, SamplingOpt, complete_model, forcing, option, parse_sampling
 from vqcli.cli.output import Out
+from vqcli.escapes import visible
 from vqcli.jobs.options import GenerateOptions
 
 if TYPE_CHECKING:
@@ -205,4 +206,4 @@ def _text(result: GenerateResult) -> str:
         lines.append(f"{result.sheet}  some of them on one sheet")
     if result.npz:
         lines.append(f"{result.npz}  all of them as one array")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))

@@ -14,7 +14,8 @@ from typing import Any, TextIO
 
 import typer
 
-from vqcli.cli.text import HINT, counted, cut, visible, with_plugins
+from vqcli.cli.text import HINT, counted, cut, with_plugins
+from vqcli.escapes import visible
 from vqcli.types import Progress, silent
 
 UNCLEAN = 3

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from vqcli.cli.text import visible
+from vqcli.escapes import visible
 from vqcli.training.words import duration
 
 

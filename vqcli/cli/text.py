@@ -1,6 +1,5 @@
 """Text for people: lines and tables that fit the terminal, and that names of files cannot break.
 
-Names of files come from strangers: control characters and those that turn the reading direction are escaped.
 Where stdout is a terminal, text is wrapped to its width, by rich. Elsewhere a row is a line, as long as it
 is: what comes next is ``grep``, ``awk`` or a file.
 """
@@ -13,18 +12,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-
+from vqcli.escapes import visible
 
 SENTENCE, HINT = 300, 600
 """Characters of an error and of its hint: names and values in them come from strangers too."""
 LEAST = 16
 """Columns that words need to be read."""
-
-
-def visible(text: object) -> str:
-    """Text for one line of a terminal: control, direction and undecodable characters as escapes."""
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
 def cut(text: str, most: int = SENTENCE) -> str:
@@ -102,7 +95,7 @@ def _rich(
 def fields(rows: Iterable[tuple[str, object]], title: str = "") -> str:
     """Names and values, a value wrapped under its own beginning; below a title where there is one."""
     lines = table(["", ""], [(name, str(value)) for name, value in rows])
-    return f"{title}\n{lines}" if title else lines
+    return f"{visible(title)}\n{lines}" if title else lines
 
 
 def section(heading: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -8,6 +8,7 @@ import signal
 from vqcli import __version__, signals
 from vqcli.errors import BadImage, Interrupted, VqcliError
 from vqcli.files import is_absent
+from vqcli.files.refused import HINTS
 
 Verdict = tuple[int, str, str, str]
 """Exit code, message, hint and reason word."""
@@ -47,7 +48,9 @@ def _of_the_machine(e: BaseException) -> Verdict | None:
         case OSError() if e.filename and is_absent(e):
             return 1, f"there can be no {e.filename}: {e.strerror}", "check the path", "input-missing"
         case OSError():
-            return 1, text, "check the path, its rights and the room on the disk", "os"
+            hint = HINTS.get(e.errno or 0, "check the path, its rights and the room on the disk")
+            told = f"{e.filename}: {e.strerror}" if e.filename else e.strerror
+            return 1, told or text, hint, "os"
         case ImportError() if not (e.name or "").startswith("vqcli"):
             hint = "vqcli doctor lists what is installed"
             return 1, f"a package cannot be imported: {first}", hint, "environment"

@@ -19,7 +19,15 @@ from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verif
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
 from vqcli.files.pictures import whole_image, write_image
-from vqcli.files.reading import open_regular, parse_json, read_bytes, read_json, read_lines, read_text
+from vqcli.files.reading import (
+    open_inside,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_lines,
+    read_text,
+)
 from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
 from vqcli.files.seals import (
     parse_sealed,
@@ -68,6 +76,7 @@ __all__ = [
     "load_tensors",
     "locked",
     "manifest",
+    "open_inside",
     "open_regular",
     "os_error",
     "parse_json",

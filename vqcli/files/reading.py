@@ -27,22 +27,52 @@ def open_regular(path: Path) -> BufferedReader:
     """
 
     def opened() -> BufferedReader:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            mode = os.fstat(handle).st_mode
-            if stat.S_ISDIR(mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            if not stat.S_ISREG(mode):
-                raise _irregular(path)
-            return buffered(handle, path)
-        except BaseException:
-            os.close(handle)
-            raise
+        return _regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
 
     try:
         return patiently(opened)
     except OSError as e:
         raise (_irregular(path) if e.errno == errno.ENXIO else unread(path, e)) from e
+
+
+def open_inside(folder: Path, name: str) -> BufferedReader:
+    """A regular file below a folder, open for reading, which lies there itself: no link below it is followed.
+
+    Raises VqcliError for all else: of a stranger's folder, a link may lead to what is nobody else's.
+    """
+    *above, last = name.split("/")
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    there = folder / name
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in above:
+                below = os.open(part, flags | os.O_DIRECTORY, dir_fd=handle)
+                os.close(handle)
+                handle = below
+            return _regular(os.open(last, flags | os.O_NONBLOCK, dir_fd=handle), there)
+        finally:
+            os.close(handle)
+    except OSError as e:
+        if any(path.is_symlink() for path in (there, *there.parents[: len(above)])):
+            hint = "put the file itself there, or list its folder's files anew without it"
+            message = f"{there} is a link, or below one; only files of the folder itself are passed on"
+            raise VqcliError(message, hint=hint, reason="unsafe") from e
+        raise unread(there, e) from e
+
+
+def _regular(handle: int, path: Path) -> BufferedReader:
+    """The file of a handle, which is closed where it is of no regular one."""
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise _irregular(path)
+        return buffered(handle, path)
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def _irregular(path: Path) -> VqcliError:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from vqcli.errors import VqcliError
-from vqcli.files.reading import open_regular
 from vqcli.files.refused import unwritten
 
 TEMPORARY = ".tmp-"
@@ -95,10 +94,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def write_copy(path: Path, source: Path) -> None:
-    """Write what another file holds."""
-    with open_regular(source) as original, writing(path) as file:
-        shutil.copyfileobj(original, file, 1 << 20)
+def write_copy(path: Path, source: IO[bytes]) -> None:
+    """Write what another file holds, which is open."""
+    with writing(path) as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqcli import files
-from vqcli.checkpoint.contents import MANIFEST, check_whole, model_files, tokenizer_files
+from vqcli.checkpoint.contents import MANIFEST, check_whole, copy_file, model_files, tokenizer_files
 from vqcli.checkpoint.folder import row_of
 from vqcli.data.tokens.remap import check_free
 from vqcli.library.find import model_folder
@@ -46,12 +46,12 @@ def _copy(reference: str, out: Path, progress: Progress) -> None:
     """Copy the folder of a model."""
     folder = model_folder(reference, progress)
     check_whole(folder)
-    whole = {name: folder / name for name in model_files(folder)}
+    whole = {name: (folder, name) for name in model_files(folder)}
     on_tokens = row_of(folder).on_tokens
     apart = generator_tokenizer(folder, reference, None, progress) if on_tokens else None
     if apart and apart.parent != folder:
-        whole |= tokenizer_files(apart)
+        whole |= {f"tokenizer/{name}": (apart, name) for name in tokenizer_files(apart)}
         whole.pop(MANIFEST, None)  # it tells of less
     with files.writing_folder(out, listed=MANIFEST not in whole) as copy:
-        for name, path in whole.items():
-            files.write_copy(copy / name, path)
+        for name, (place, there) in whole.items():
+            copy_file(place, there, copy / name)

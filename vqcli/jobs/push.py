@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vqcli import files
-from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files
+from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files, open_file
 from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
+from vqcli.config import parse_yaml
 from vqcli.errors import VqcliError
+from vqcli.escapes import fenced
 from vqcli.library.aliases import ABOUT, ALIASES, Published
 from vqcli.library.downloads.client import client, endpoint, token
 from vqcli.library.downloads.problems import explained, status_of
@@ -27,6 +31,8 @@ from vqcli.types import Progress, silent
 
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
 """What a card tells machines, before its text."""
+LONGEST = 1 << 20
+"""Bytes of a card or recipe that are sent."""
 LICENSE = re.compile(r"^license:.*\n(?:(?: |- ).*\n)*", re.MULTILINE)
 
 
@@ -64,10 +70,14 @@ def pack(
 ) -> Parcel:
     """See what ``push`` would send; nothing is sent. ``licence`` is for the card, in the words of the Hub.
 
-    Raises VqcliError if ``repository`` cannot be a name, or the model is a checkpoint or damaged.
+    Only files that the folder's manifest lists are sent, and no link is followed. Raises VqcliError if
+    ``repository`` cannot be a name, or the model is a checkpoint, is damaged or holds links.
     """
     check_repository(repository)
     folder = model_folder(reference, progress)
+    if folder.is_symlink() and folder != Path(reference):
+        message, hint = f"{folder} is a link, and so is not sent", "name the folder that it leads to"
+        raise VqcliError(message, hint=hint, reason="unsafe")
     kind = kind_of(folder)
     config = read_config(folder, kind)
     if (folder / "state.json").exists():
@@ -76,7 +86,10 @@ def pack(
         )
     names = [name for name in model_files(folder) if name not in (CARD, MANIFEST)]
     check_whole(folder)
-    size = sum((folder / name).stat().st_size for name in names)
+    size = 0
+    for name in names:
+        with open_file(folder, name) as file:
+            size += os.fstat(file.fileno()).st_size
     section = KINDS[kind].section
     card = model_card(folder, repository, {section: config[section]}, licence)
     return Parcel(folder, kind, repository, [*names, CARD, MANIFEST], size, card)
@@ -85,22 +98,22 @@ def pack(
 def push(parcel: Parcel, *, private: bool = False, progress: Progress = silent) -> PushResult:
     """Send what was packed, in one commit; the repository is made if there is none.
 
-    Raises VqcliError if the Hub refuses.
+    Raises VqcliError if the Hub refuses, or a file has become a link.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
     card = parcel.card.encode()
-    local = [name for name in parcel.files if name not in (CARD, MANIFEST)]
-    facts = {name: _facts((parcel.folder / name).stat().st_size, parcel.folder / name) for name in local}
-    facts[CARD] = {"bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}
-    listed = json.dumps(files.sealed({"files": dict(sorted(facts.items()))}), indent=2) + "\n"
-    made: dict[str, Any] = {CARD: card, MANIFEST: listed.encode()}
-    operations = [
-        CommitOperationAdd(name, made.get(name) or str((parcel.folder / name).resolve()))
-        for name in parcel.files
-    ]
+    made: dict[str, Any] = {CARD: card}
+    facts = {CARD: {"bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}}
     progress.start(f"upload to {parcel.repository}", None, "files")
-    with _writing(parcel.repository), client(progress):
+    with ExitStack() as stack, _writing(parcel.repository), client(progress):
+        for name in parcel.files:
+            if name not in (CARD, MANIFEST):  # what is sent is what is hashed
+                made[name] = stack.enter_context(open_file(parcel.folder, name))
+                facts[name] = _facts(made[name])
+        listed = json.dumps(files.sealed({"files": dict(sorted(facts.items()))}), indent=2) + "\n"
+        made[MANIFEST] = listed.encode()
+        operations = [CommitOperationAdd(name, made[name]) for name in parcel.files]
         api = HfApi(endpoint=endpoint(), token=token())
         api.create_repo(parcel.repository, private=private, exist_ok=True)
         done = api.create_commit(
@@ -123,8 +136,11 @@ def _writing(repository: str) -> Iterator[None]:
         raise VqcliError(f"no right to write to {repository}", hint=hint, reason="denied") from e
 
 
-def _facts(size: int, path: Path) -> dict[str, Any]:
-    return {"bytes": size, "sha256": files.hash_of(path)}
+def _facts(file: BufferedReader) -> dict[str, Any]:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = file.tell()
+    file.seek(0)
+    return {"bytes": size, "sha256": digest}
 
 
 def model_card(folder: Path, repository: str, model: dict[str, Any], licence: str | None) -> str:
@@ -134,20 +150,28 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
     that of a published file that is known. Raises VqcliError if the card is no UTF-8.
     """
     path, kind = folder / CARD, kind_of(folder)
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else f"# A {kind}\n"
-    except UnicodeDecodeError as e:
-        raise VqcliError(
-            f"{path} is no UTF-8 text", hint="write it anew, or remove it", reason="damaged"
-        ) from e
+    text = f"# A {kind}\n"
+    if path.is_file():
+        with open_file(folder, CARD) as file:
+            text = _text(file, path)
     text = _licensed(text, licence, _known_licence(folder))
     text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
         apart = "" if (folder / TOKENIZER).is_dir() else " --tokenizer TOKENIZER"
         text += "\n" + row_of(folder).card.format(repository=repository, apart=apart)
     if "## Recipe" not in text:
-        text += f"\n## Recipe\n\n```yaml\n{yaml.safe_dump(_recipe(folder, model), sort_keys=False)}```\n"
+        text += f"\n## Recipe\n\n{fenced(yaml.safe_dump(_recipe(folder, model), sort_keys=False), 'yaml')}"
     return text
+
+
+def _text(file: BufferedReader, path: Path) -> str:
+    """A text that is sent. Raises VqcliError if it is none."""
+    try:
+        return file.read(LONGEST).decode()
+    except UnicodeDecodeError as e:
+        raise VqcliError(
+            f"{path} is no UTF-8 text", hint="write it anew, or remove it", reason="damaged"
+        ) from e
 
 
 def _licensed(text: str, given: str | None, known: str) -> str:
@@ -175,7 +199,10 @@ def _recipe(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
     path = folder.parent / "recipe.yaml"
     if folder.name != "model" or not path.is_file():
         return model
-    recipe: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with files.open_inside(folder.parent, path.name) as file:  # a link's would be told to everyone
+        recipe = parse_yaml(_text(file, path), str(path))
+    if not isinstance(recipe, dict):
+        raise VqcliError(f"{path} is no recipe: it holds no keys", hint="remove it", reason="config")
     data = recipe.get("data")
     if isinstance(data, dict) and isinstance(data.get("source"), str):
         data["source"] = Path(data["source"]).name

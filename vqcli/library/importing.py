@@ -10,6 +10,7 @@ from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
 from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
+from vqcli.escapes import markdown
 from vqcli.importers import shards
 from vqcli.importers.base import Importer, State
 from vqcli.importers.containers import Checkpoint, read_checkpoints
@@ -152,8 +153,9 @@ def check_unchanged(path: Path, digest: str) -> None:
 
 def describe(record: dict[str, Any]) -> str:
     """What the model card says of where it is from."""
-    lines = [f"Imported from `{record['file']}` (SHA-256 {record['sha256']}), layout {record['layout']}"]
-    lines += [f", from '{record['inside']}' in it" if record.get("inside") else ""]
+    file, layout = markdown(record["file"]), record["layout"]
+    lines = [f"Imported from `{file}` (SHA-256 {record['sha256']}), layout {layout}"]
+    lines += [f", from '{markdown(record['inside'])}' in it" if record.get("inside") else ""]
     lines += [" with its running averages as weights" if record["averaged"] else "", "."]
     if record.get("metric"):
         untold = "; the file does not tell: --metric" if record["metric_assumed"] else ""

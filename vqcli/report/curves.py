@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +82,6 @@ def curves(lines: Sequence[Line], title: str) -> str:
     panels = arrange(list(numbers))
     columns = min(COLUMNS, max(1, len(panels)))
     width, height = columns * WIDTH, HEADER + math.ceil(len(panels) / columns) * HEIGHT
-    title = legible(title)
     parts = [f'<rect class="page" width="{width}" height="{height}"/>', *header(title, last, marks)]
     for index, names in enumerate(panels):
         row, column = divmod(index, columns)
@@ -143,7 +141,7 @@ def panel(numbers: Mapping[str, Points], x: svg.Scale, marks: Sequence[Mark]) ->
     places = ((8, "start"), (WIDTH - svg.RIGHT, "end"))
     for index, ((name, points), (left, anchor)) in enumerate(zip(thin.items(), places)):
         parts.append(svg.line(points, x, y, "line second" if index else "line"))
-        named = f"{legible(name)} {form(numbers[name][-1][1], 4)}"
+        named = f"{name} {form(numbers[name][-1][1], 4)}"
         kind = f"name{index}" if len(thin) > 1 else "label"
         parts.append(svg.text(left, 14, named, anchor, kind))
     return "".join(parts)
@@ -174,8 +172,3 @@ def thinned(points: Points) -> Points:
     sums = np.add.reduceat(np.array(points, np.float64), starts)
     counts = np.diff(starts, append=len(points))
     return [(step, value) for step, value in (sums / counts[:, None]).tolist()]
-
-
-def legible(name: str) -> str:
-    """A name without what no XML may hold: control characters, and bytes of a path that are no text."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", name)

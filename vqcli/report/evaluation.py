@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from vqcli.escapes import html
 
 STYLE = """
 body{margin:0;background:#f6f7f9;color:#1c2230;font:15px/1.5 system-ui,sans-serif}
@@ -24,17 +25,17 @@ def evaluation_page(
     title: str, rows: Sequence[tuple[str, str]], pictures: Mapping[str, str], warning: str = ""
 ) -> str:
     """A page with a table of ``rows``, and pictures by the names of their files, each with what it shows."""
-    table = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
+    table = "".join(f"<tr><td>{html(name)}</td><td>{html(value)}</td></tr>" for name, value in rows)
     figures = "".join(
-        f'<figure><img src="{escape(name)}" alt=""><figcaption>{escape(what)}</figcaption></figure>'
+        f'<figure><img src="{html(name)}" alt=""><figcaption>{html(what)}</figcaption></figure>'
         for name, what in pictures.items()
     )
-    told = f'<p class="warning">{escape(warning)}</p>' if warning else ""
+    told = f'<p class="warning">{html(warning)}</p>' if warning else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>"
-        f"<h1>{escape(title)}</h1>{told}<table>{table}</table>{figures}</main></body></html>\n"
+        f"<title>{html(title)}</title><style>{STYLE}</style></head>\n<body><main>"
+        f"<h1>{html(title)}</h1>{told}<table>{table}</table>{figures}</main></body></html>\n"
     )

@@ -6,12 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcli.escapes import html
 from vqcli.report.paint import dark, painted
 
 Form = Callable[[float, int], str]
@@ -100,13 +100,13 @@ def tick_names(ticks: Sequence[float], form: Form = compact) -> list[str]:
 
 def text(x: float, y: float, content: str, anchor: str = "middle", kind: str = "") -> str:
     """A line of text, escaped."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(content)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{html(content)}</text>'
 
 
 def picture(parts: Iterable[str], label: str, width: float = WIDTH, height: float = HEIGHT) -> str:
     """A whole SVG; ``label`` is read to those who cannot see it."""
     shapes = "".join(parts)
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html(label)}">{shapes}</svg>'
 
 
 def document(

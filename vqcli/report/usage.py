@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcli.escapes import html
 from vqcli.metrics.usage.counts import Bucket, Counts, UsageReport
 from vqcli.metrics.usage.facts import Diagnosis
 from vqcli.metrics.usage.geometry import CodeGeometry
@@ -71,8 +71,8 @@ def usage_page(
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{svg.STYLE}{STYLE}</style></head>\n<body><main>"
-        f'<h1>{escape(title)}</h1><p class="protocol">{escape(counted)}</p>\n'
+        f"<title>{html(title)}</title><style>{svg.STYLE}{STYLE}</style></head>\n<body><main>"
+        f'<h1>{html(title)}</h1><p class="protocol">{html(counted)}</p>\n'
         f'<div class="grid cards">{"".join(_cards(report))}</div>\n{_causes(diagnosis)}'
         f'<div class="grid">{plots}</div>\n<div class="flow">{rest}</div></main></body></html>\n'
     )
@@ -125,8 +125,8 @@ def _card(name: str, value: str, what: str) -> str:
 def _causes(diagnosis: Diagnosis | None) -> str:
     """Why usage is low, and what cures it; nothing where it is not."""
     return "".join(
-        f'<section class="advice"><h2>{"Also" if index else "Likely cause"}: {escape(cause.name)}</h2>'
-        f"<p>{escape(cause.evidence)}.</p><p>Cure: {escape(cause.cure)}.</p></section>\n"
+        f'<section class="advice"><h2>{"Also" if index else "Likely cause"}: {html(cause.name)}</h2>'
+        f"<p>{html(cause.evidence)}.</p><p>Cure: {html(cause.cure)}.</p></section>\n"
         for index, cause in enumerate(diagnosis.causes if diagnosis else ())
     )
 
@@ -209,9 +209,9 @@ def usage_map(counts_k: Counts) -> tuple[NDArray[np.int64], int]:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "<tr>" + "".join(f"<th>{escape(column)}</th>" for column in columns) + "</tr>" if columns else ""
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<section><h2>{escape(title)}</h2><table>{head}{body}</table></section>"
+    head = "<tr>" + "".join(f"<th>{html(column)}</th>" for column in columns) + "</tr>" if columns else ""
+    body = "".join("<tr>" + "".join(f"<td>{html(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<section><h2>{html(title)}</h2><table>{head}{body}</table></section>"
 
 
 def _numbers(report: UsageReport) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor
 from vqcli import files
 from vqcli.data.images.npz import COUNT, NETWORK, RESIZING
 from vqcli.errors import VqcliError
+from vqcli.escapes import cell
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
 from vqcli.jobs.evaluation.result import TIMES, EvaluateResult
 from vqcli.jobs.evaluation.work import Pictures, Reconstructions, Stretch
@@ -120,7 +121,7 @@ def write_lines(path: Path, stretch: Pictures, table: dict[str, np.ndarray]) -> 
         lines = csv.writer(text)
         lines.writerow(["key", *names])
         for row, index in enumerate(table["index"].tolist()):
-            lines.writerow([stretch.key(index), *(f"{table[name][row]:.6g}" for name in names)])
+            lines.writerow([cell(stretch.key(index)), *(f"{table[name][row]:.6g}" for name in names)])
         text.detach()  # flushed; the file below is not this function's to close
 
 
