@@ -75,10 +75,10 @@ def training(folder: Path, steps: int) -> dict[str, Any]:
         f"training.checkpoint_every={every}",
         f"training.sample_every={steps + 1}",
     ]
-    settings += [f"training.validate_every={steps + 1}"]
+    settings += [f"training.validate_every={steps + 1}", "training.validation_images=64"]
     run = folder / "run"
     with timing((loop, "save")) as clock:
-        train(TrainOptions("demo", run, settings=settings, device="cpu"))
+        train(TrainOptions("demo", run, settings=[*settings, "data.num_workers=0"], device="cpu"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     state = json.loads(max((run / "checkpoints").glob("step-*/state.json")).read_text())
     step, save = (state["seconds"] - clock.seconds) / steps, clock.seconds / clock.calls
