@@ -7,8 +7,8 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "faults": "faults:Faults",
     "flips": "flips:Flips",
-    "malformed": "malformed:Malformed",
     "fuzz": "fuzz:Fuzz",
+    "malformed": "malformed:Malformed",
     "mutants": "mutants:Mutants",
 }
 """``name: module:class``, a line a part."""
