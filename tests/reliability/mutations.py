@@ -206,10 +206,10 @@ MUTANTS = (
         'bool(listed["sha256"])',
     ),
     _mutant(
-        "verify-takes-a-hash-from-memory",
+        "hash-remembered-for-ever",
         "tests/test_files.py -k remembered",
         "files/hashes.py",
-        "if known == state and isinstance(digest, str):",
-        "if isinstance(digest, str):",
+        'if known.get("state") == state:',
+        "if known:",
     ),
 )
