@@ -140,7 +140,7 @@ def information(folder: Path) -> dict[str, Any]:
     """``info`` of a model of 500 MB, without Python's start: the first time, and the second."""
     from vqcli.jobs.info import describe
 
-    make_model(folder / "large", 250_000, 250)
+    make_model(folder / "large", 500_000, 250)
     size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
     time.sleep(3)  # hashes are remembered of files that are still
     seconds = []
