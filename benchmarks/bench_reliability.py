@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -75,10 +76,14 @@ def training(folder: Path, steps: int) -> dict[str, Any]:
         f"training.checkpoint_every={every}",
         f"training.sample_every={steps + 1}",
     ]
-    settings += [f"training.validate_every={steps + 1}"]
+    settings += [f"training.validate_every={steps + 1}", "training.validation_images=64"]
     run = folder / "run"
     with timing((loop, "save")) as clock:
-        train(TrainOptions("demo", run, settings=settings, device="cpu"))
+        train(
+            TrainOptions(
+                "demo", run, settings=[*settings, "data.num_workers=0", "data.source=demo:1000"], device="cpu"
+            )
+        )
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     state = json.loads(max((run / "checkpoints").glob("step-*/state.json")).read_text())
     step, save = (state["seconds"] - clock.seconds) / steps, clock.seconds / clock.calls
@@ -135,7 +140,7 @@ def information(folder: Path) -> dict[str, Any]:
     """``info`` of a model of 500 MB, without Python's start: the first time, and the second."""
     from vqcli.jobs.info import describe
 
-    make_model(folder / "large", 250_000, 250)
+    make_model(folder / "large", 500_000, 250)
     size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
     time.sleep(3)  # hashes are remembered of files that are still
     seconds = []
@@ -163,9 +168,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["VQCLI_CACHE"] = str(folder / "cache")
-        prices = [information(folder), encoding(folder, options.images), training(folder, options.steps)]
-    for price in prices:
-        print(f"{price['what']}: {price['measured']}, at most {price['limit']}")
+        prices = []
+        for measure in (
+            partial(information, folder),
+            partial(encoding, folder, options.images),
+            partial(training, folder, options.steps),
+        ):
+            prices.append(price := measure())
+            print(f"{price['what']}: {price['measured']}, at most {price['limit']}", flush=True)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({"prices": prices}, indent=2) + "\n")

@@ -52,10 +52,10 @@ MUTANTS = (
         "tests/test_durable.py",
         "files/folders.py",
         "            if listed:\n"
-        '                write_json(temporary / MANIFEST, {"files": manifest(temporary)})\n'
+        '                write_sealed(temporary / MANIFEST, {"files": manifest(temporary)})\n'
         "            _put(temporary, path)\n",
         "            _put(temporary, path)\n            if listed:\n"
-        '                write_json(path / MANIFEST, {"files": manifest(path)})\n',
+        '                write_sealed(path / MANIFEST, {"files": manifest(path)})\n',
     ),
     _mutant(
         "written-in-place",
@@ -190,5 +190,26 @@ MUTANTS = (
         "files/writing.py",
         'open(temporary, "xb")',
         'open(temporary, "wb")',
+    ),
+    _mutant(
+        "weights-not-hashed",
+        "part flips --only model-decode/model/ --number 12",
+        "checkpoint/weights.py",
+        "    files.verify_listed(path)\n",
+        "",
+    ),
+    _mutant(
+        "what-is-listed-not-hashed",
+        "part flips --only gen-tokens/gen/ --number 24",
+        "files/hashes.py",
+        'listed["sha256"] == hash_of(path, again=again)',
+        'bool(listed["sha256"])',
+    ),
+    _mutant(
+        "hash-remembered-for-ever",
+        "tests/test_files.py -k remembered",
+        "files/hashes.py",
+        'if known.get("state") == state:',
+        "if known:",
     ),
 )
