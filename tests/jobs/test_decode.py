@@ -14,9 +14,10 @@ from tests.models import make_model
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs import decode as job
-from vqcli.jobs.decode import DecodeOptions, decode, file_names, same_name
+from vqcli.jobs.decode import DecodeOptions, decode
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
+from vqcli.jobs.file_names import file_names, same_name
 from vqcli.types import Tokens
 
 IDS = np.random.default_rng(0).integers(0, 16, (7, 4, 4)).astype(np.uint8)

@@ -119,7 +119,7 @@ USES = {use.name: use for use in _uses()}
 class Flips(Part):
     """Bits, one at a time."""
 
-    name, figure, goal, share = "flips", "flipped bits, every artefact and use", 5000, 10
+    name, figure, goal, share = "flips", "flipped bits, every artefact and use", 5000, 6
 
     def __init__(self) -> None:
         self.forks = Forks()

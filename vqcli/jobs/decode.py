@@ -8,23 +8,21 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, groupby, islice
-from pathlib import Path, PurePosixPath
+from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import torch
 
 from vqcli import files
-from vqcli.data.images.base import IMAGE_SUFFIXES
 from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
+from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import DecodeOptions
 from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.library.aliases import ALIASES, DEFAULT
@@ -36,10 +34,6 @@ from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import decodable
 from vqcli.types import Grid, Progress, Tokens, grid_length, silent
 
-LONGEST_NAME, LONGEST_PATH = 200, 1000
-"""Bytes of a file name and of a relative path; file systems take 255 and 4096, temporary names are longer."""
-RESERVED = frozenset('\\%:*?"<>|')
-"""Characters that mean something to a file system somewhere, or to the escapes for them."""
 MARK = ".decode.json"
 """In a folder of images: of which tokens they are, so that two jobs never mix."""
 OVER = "over"
@@ -142,7 +136,7 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
 
 
 def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
-    """What a mark says of the job; None without one, {} of a damaged one that is replaced."""
+    """What a mark says of the job, None where there is none; a damaged one that is forced says nothing."""
     if not path.is_file():
         return None
     try:
@@ -266,55 +260,6 @@ def _named(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
     name = FileNames()
     for row in rows:
         yield name(row.key), row
-
-
-class FileNames:
-    """Gives every key a relative path of its own, whatever case counts."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def __call__(self, key: str) -> str:
-        """The path of one more key."""
-        name = next(name for name in file_names(key) if same_name(name) not in self.taken)
-        self.taken.add(same_name(name))
-        return name
-
-
-def file_names(key: str) -> Iterator[str]:
-    """Relative paths for a key, best first: ``a.png``, ``a.jpg.png``, ``a.jpg.2.png`` ...
-
-    A key is data: the paths never leave their folder, and every part of them is a harmless name.
-    """
-    parts = [_harmless(part) for part in key.split("/") if part not in ("", ".")] or ["image"]
-    # no folder can take the name of an image
-    folders = [part[:-4] + "%2Epng" if part.lower().endswith(".png") else part for part in parts[:-1]]
-    path = "/".join([*folders, parts[-1]])
-    path = path if len(path) <= LONGEST_PATH else _digest(key)
-    if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
-        yield str(PurePosixPath(path).with_suffix(".png"))
-    yield f"{path}.png"
-    yield from (f"{path}.{n}.png" for n in count(2))
-
-
-def _harmless(part: str) -> str:
-    name = "".join(c if c.isprintable() and c not in RESERVED else _escape(c) for c in part)
-    if name.startswith("."):
-        name = "%2E" + name[1:]
-    return name if len(name.encode()) <= LONGEST_NAME else _digest(part)
-
-
-def same_name(name: str) -> str:
-    """What file systems that ignore case or spelling of accents compare."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _escape(character: str) -> str:
-    return quote(character, safe="", errors="surrogateescape")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _batches(rows: Iterator[tuple[str, Row]], size: int) -> Iterator[list[tuple[str, Row]]]:

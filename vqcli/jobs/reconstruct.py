@@ -22,10 +22,10 @@ from vqcli.data.images.base import IMAGE_SUFFIXES, identity
 from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
 from vqcli.errors import BadImage, VqcliError
-from vqcli.jobs.decode import FileNames
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.evaluation.work import finite
+from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.jobs.sampler import weights_hash

@@ -108,11 +108,9 @@ def _planned(path: Path, plan: Plan, *, force: bool) -> Any:
     try:
         return files.read_sealed(path, files.LISTS)
     except VqcliError as e:
-        if e.reason != "damaged":
-            raise
-        if force:
-            return None
-        raise VqcliError(str(e), hint=plan.hint, reason="damaged") from e
+        if e.reason != "damaged" or not force:
+            raise VqcliError(str(e), hint=e.hint if e.reason == "os" else plan.hint, reason=e.reason) from e
+        return None
 
 
 def differences(found: Any, plan: Plan) -> str:

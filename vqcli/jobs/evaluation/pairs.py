@@ -17,9 +17,9 @@ from torch import Tensor
 from vqcli.data.images.base import IMAGE_SUFFIXES, Source, identity
 from vqcli.data.loader import Batch
 from vqcli.errors import VqcliError
-from vqcli.jobs.decode import file_names, same_name
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Given, Pictures, Seen, resized
+from vqcli.jobs.file_names import file_names, same_name
 from vqcli.metrics.protocols import Protocol
 from vqcli.pixels import NativeCrop, normalize, to_uint8
 
