@@ -88,9 +88,7 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
                     held.enter_context(files.locked(run.folder))
                 checkpoint = resumed_from(run, progress)
             trainer = make_trainer(recipe, run, accelerator, progress, checkpoint)
-            if (
-                accelerator.is_main_process and not options.resume
-            ):  # the data is checked before there is a folder
+            if accelerator.is_main_process and not options.resume:  # with sound data, there is a folder
                 held.enter_context(files.locked(run.folder))
                 check_free(run)  # another process may have come first
             return fit(trainer, options, progress, checkpoint)
