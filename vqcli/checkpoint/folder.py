@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vqcli import files
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
@@ -94,6 +94,18 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
     except ValidationError as e:
         raise damaged(folder, e) from e
     return config
+
+
+def check_part(part: Any, config: dict[str, Any], section: str, folder: Path) -> None:
+    """Raises VqcliError where a section of ``config.json`` describes no ``part``, a type of ``registry``.
+
+    What a plugin makes of it, nobody can tell without that.
+    """
+    if not config.get("plugins"):
+        try:
+            TypeAdapter(part).validate_python(config[section])
+        except (KeyError, ValueError, VqcliError) as e:
+            raise damaged(folder, e) from e
 
 
 def damaged(folder: Path, e: Exception) -> VqcliError:

@@ -112,7 +112,10 @@ def parse_json(data: bytes, path: str | Path) -> Any:
     """The value of JSON that a file holds: UTF-8, finite numbers, no key twice. Raises VqcliError."""
     try:
         text = data.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_infinite, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_infinite, parse_float=_finite)
+        if "\\ud" in text.lower():  # half a letter, other than those that stand for bytes in names of files
+            json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        return value
     except (ValueError, RecursionError) as e:
         said = "nested too deep" if isinstance(e, RecursionError) else str(e)
         message = f"{path} is no readable JSON file ({said})"

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vqcli.checkpoint.contents import count_numbers
-from vqcli.checkpoint.folder import TOKENIZER, read_config
+from vqcli.checkpoint.folder import TOKENIZER, check_part, read_config
 from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.told import NO_TOKENIZER, SHOWN, Row, layout, network, plugins, sampling, weights
 from vqcli.data.classes import readable
 from vqcli.errors import VqcliError
 from vqcli.library.references import published
-from vqcli.registry import resolve
+from vqcli.registry import GeneratorConfig, resolve
 from vqcli.types import Grid, TokenizerSpec
 
 
@@ -81,6 +81,7 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
     """What a folder says of its generator; nothing is loaded. Raises VqcliError, KeyError."""
     config, path = read_config(folder, "generator"), folder / "model.safetensors"
     generator, spec = config["generator"], TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])
+    check_part(GeneratorConfig, config, "generator", folder)
     names = readable(read_classes(folder))[: generator["classes"]]
     inside, source = folder / TOKENIZER, published(reference)
     return GeneratorInfo(

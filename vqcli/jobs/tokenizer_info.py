@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.checkpoint.contents import count_numbers
-from vqcli.checkpoint.folder import read_config
+from vqcli.checkpoint.folder import check_part, read_config
 from vqcli.checkpoint.told import Row, layers, plugins, quantizer, weights
 from vqcli.metrics.usage.record import UsageRecord
+from vqcli.registry import TokenizerConfig
 
 TOLD = ("kind", "codebook_size", "width", "downsample", "image_size", "fingerprint", "tokenizer")
 """Keys of a tokenizer's ``config.json`` that are told as they are."""
@@ -59,6 +60,7 @@ def _stored(usage: UsageRecord | None) -> str:
 def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
     """What a folder says of its tokenizer; nothing is loaded. Raises VqcliError, KeyError."""
     config = read_config(folder)
+    check_part(TokenizerConfig, config, "tokenizer", folder)
     names = ("model.safetensors", "codebook.safetensors")
     there = [folder / name for name in names if (folder / name).is_file()]
     return TokenizerInfo(

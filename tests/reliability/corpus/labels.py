@@ -33,7 +33,7 @@ tokenizer: {base}/tok
 generator: {{name: gpt, classes: 2, layers: 1, heads: 2, width: 16, ffn_multiple: 8}}
 training: {{steps: 1, batch_size: 2}}
 """
-SAID = ("labels", "damaged", "input-empty", "format", "no-info", "class", "option")
+SAID = ("labels", "input-missing", "damaged", "input-empty", "format", "no-info", "class", "option")
 
 
 def cases(seed: int) -> Iterator[Case]:

@@ -133,8 +133,14 @@ def class_names(schema: Any, label: str) -> list[str]:
         for part in [label] if label in features else label.split("."):
             features = features[part]
         return [str(name) for name in features["names"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return []
+
+
+def has_text(schema: Any, name: str) -> bool:
+    """Whether there is a column of text, or a field ``a.b`` of it inside of one."""
+    kind = _type(schema, name)
+    return kind is not None and _is_text(kind)
 
 
 def has_field(schema: Any, name: str) -> bool:

@@ -23,6 +23,7 @@ from vqcli.data.images.columns import (
     find_label,
     find_pictures,
     has_field,
+    has_text,
 )
 from vqcli.data.images.fields import field_of
 from vqcli.data.images.groups import Group, Groups, bounded, opened
@@ -132,7 +133,7 @@ def _inspect(place: Location, reading: Reading, reader: LabelReader) -> _Shard:
         check_columns(schema, place, reading.keep)
         name, key, status = label.name, find_key(schema), STATUS if STATUS in schema.names else ""
         path = pictures.name if pictures.form == "path" else f"{pictures.name}.path"
-        path = path if has_field(schema, path) else ""
+        path = path if has_text(schema, path) else ""
         read = {each: _values(file, each) for each in {name, key, status, path} if each}
         groups = _groups(file, place, pictures, path)
         paths = read.get(path)
