@@ -48,6 +48,8 @@ CHANGES = {
     "shutil.rmtree",
 }
 """Events whose first argument, and second where it is a path, is changed."""
+IN_A_FOLDER = {"os.remove", "os.rmdir"}
+"""Those whose last argument is a folder's handle, or -1."""
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 """What no terminal may be sent."""
 
@@ -72,10 +74,6 @@ class Net:
             name = getattr(code, "co_filename", "")
             strange = self._strange(name) or CANARY in repr(getattr(code, "co_consts", ""))
             return f"code of {name}" if strange else ""
-        if event == "compile":
-            text = given[0] if isinstance(given[0], str | bytes) else b""
-            text = text.encode(errors="replace") if isinstance(text, str) else text
-            return f"code {text[:80]!r}" if CANARY.encode() in text else ""
         if event in ("import", "ctypes.dlopen"):
             name = next((each for each in given[:2] if isinstance(each, str) and "/" in each), "")
             return f"module of {name}" if self._strange(name) else ""
@@ -85,6 +83,9 @@ class Net:
             return f"writes {path!r}" if writes and not self._allowed(path) else ""
         if event in CHANGES:
             paths = [each for each in given[:2] if isinstance(each, str | bytes | os.PathLike)]
+            folders = [each for each in given[1:] if type(each) is int and each >= 0][-1:]
+            if event in IN_A_FOLDER and folders:  # as shutil.rmtree does
+                paths = [f"/proc/self/fd/{folders[0]}/{os.fsdecode(each)}" for each in paths]
             return f"changes {paths!r}" if not all(map(self._allowed, paths)) else ""
         return ""
 

@@ -141,7 +141,7 @@ def pickles(top: Path) -> dict[str, Payload]:
     """Whole pickles: gadgets in a dictionary as checkpoints have it, and odd places for one."""
     found = {}
     for key, gadget in gadgets(top).items():
-        head = HEADS[4 if "STACK" in key else 2]
+        head = HEADS[4 if "STACK" in key or "from_file" in key else 2]
         found[key] = head + b"}" + text("state_dict") + gadget + b"s."
     touch = gadgets(top)["os.system"]
     good = b"}" + text("a") + b"K\x01s."

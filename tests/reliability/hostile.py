@@ -59,7 +59,7 @@ class Hostile(Part):
     name = "hostile"
     figure = "hostile artefacts with a canary, by command"
     goal = 80
-    share = 60
+    share = 24
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
         base = base / "hostile"
