@@ -142,7 +142,7 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
 
 
 def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
-    """What a mark says of the job; None where there is none, nothing of a damaged one that may be replaced."""
+    """What a mark says of the job; None where there is none, nothing of a damaged one that is replaced."""
     if not path.is_file():
         return None
     try:

@@ -142,7 +142,7 @@ def check_options(options: PruneOptions) -> None:
 
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
-    """Raises VqcliError if something is where a result goes; of tokens ``renumber`` tells if it is theirs."""
+    """Raises VqcliError if something is where a result goes; ``renumber`` lets the same tokens be."""
     check_free(out, ours=(out / "config.json").is_file(), force=force)
     for tokens in found:
         check_place(tokens)
