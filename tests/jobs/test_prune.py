@@ -341,10 +341,17 @@ def test_places_that_are_taken(tmp_path, model):
     (tmp_path / "t-pruned" / "mine.txt").unlink()  # an empty folder is no obstacle
     assert pruned(model, out, "demo:9", forms).out == out
     assert refused(model, out, "exists", "pruned exists already")
+    same = {path: path.read_bytes() for path in (tmp_path / "t-pruned.json", tmp_path / "t-pruned.npy")}
+    (tmp_path / "t-pruned.json").write_text('{"sha256": "of others"}')
+    (tmp_path / "t-pruned" / "more").touch()
     assert refused(model, tmp_path / "b", "exists", r"t-pruned\.npy exists already", None, forms[:1])
     (tmp_path / "t-pruned.npy").unlink()
     assert refused(model, tmp_path / "b", "exists", r"t-pruned\.json exists already", None, forms[:1])
     assert refused(model, tmp_path / "b", "exists", "t-pruned exists already", None, forms[1:])
+    (tmp_path / "t-pruned" / "more").unlink()
+    for path, data in same.items():
+        path.write_bytes(data)
+    assert pruned(model, tmp_path / "b", None, forms).out  # as a command leaves them that was killed
     more = pruned(model, out, "demo:20", forms, force=True)
     for form in ("t-pruned.npy", "t-pruned"):
         usage = measure_usage(str(tmp_path / form)).usage

@@ -7,6 +7,7 @@ from tests.reliability.trials import Part
 PARTS: dict[str, str] = {
     "bombs": "bombs:Bombs",
     "faults": "faults:Faults",
+    "races": "races:Races",
     "flips": "flips:Flips",
     "fuzz": "fuzz:Fuzz",
     "kills": "kills:Kills",

@@ -100,11 +100,16 @@ class Server:
         *,
         fault: Fault | None = None,
         processes: int = 1,
+        other: list[str] | None = None,
+        delay: float = 0.0,
         learn: bool = False,
         call: str = "",
         limit: float = LIMIT,
     ) -> Ended:
-        """Run ``vqcli`` with these arguments, or a function ``module:name`` with the folder's path."""
+        """Run ``vqcli`` with these arguments, or a function ``module:name`` with the folder's path.
+
+        An ``other`` command begins so many seconds later, and runs at the same time.
+        """
         assert self.process.stdin
         assert self.process.stdout
         job = {
@@ -113,6 +118,8 @@ class Server:
             "folder": str(self.folder),
             "fault": fault and asdict(fault),
             "processes": processes,
+            "other": other,
+            "delay": delay,
             "learn": learn,
             "limit": limit,
         }
@@ -173,19 +180,21 @@ def serve(job: dict[str, Any], library: Any) -> dict[str, Any]:
     (folder / "w").mkdir(exist_ok=True)
     port = 20000 + (os.getpid() * 7 + int(began * 1000)) % 20000
     children = []
-    for rank in range(job["processes"]):
+    ranks = range(2 if job["other"] else job["processes"])
+    for rank in ranks:
         (folder / f"report-{rank}").unlink(missing_ok=True)
+        time.sleep(job["delay"] * rank)
         child = os.fork()
         if not child:
             work(job, rank, port, library)
         children.append(child)
     codes = [wait(child, began + job["limit"]) for child in children]
-    reports = [folder / f"report-{rank}" for rank in range(job["processes"])]
+    reports = [folder / f"report-{rank}" for rank in ranks]
     told = [json.loads(report.read_text()) if report.exists() else {} for report in reports]
     hit = told[(job["fault"] or {"rank": 0})["rank"]]
     return {
         "codes": codes,
-        "said": [(folder / f"err-{rank}").read_text(errors="replace") for rank in range(job["processes"])],
+        "said": [(folder / f"err-{rank}").read_text(errors="replace") for rank in ranks],
         "out": (folder / "out-0").read_text(errors="replace"),
         "kinds": [one.get("kinds", "") for one in told],
         "failed": hit.get("failed", -1),
@@ -227,7 +236,7 @@ def work(job: dict[str, Any], rank: int, port: int, library: Any) -> None:
         library.faults_watch(str(folder / "w").encode())
         if fault and fault["rank"] == rank:
             library.faults_arm(fault["at"], fault["action"], fault["number"], fault["kinds"].encode())
-        code = command(job)
+        code = command(job | {"argv": job["other"]} if rank and job["other"] else job)
     except BaseException:
         traceback.print_exc()
     failed, kinds = library.faults_failed(), library.faults_kinds()[: library.faults_seen()].decode()

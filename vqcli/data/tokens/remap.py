@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,14 +76,13 @@ def renumber(
     if isinstance(found, TokensFolder):
         folder = pending.enter_context(files.writing_folder(out, listed=False))
         _renumber_folder(found, folder, new, progress)
-        free = not os.path.lexists(out) or files.manifest(out) in ({}, files.manifest(folder))
+        places, same = [out], not force and out.is_dir() and files.manifest(out) == files.manifest(folder)
     else:
         side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
-        free = not (out.exists() or beside.exists()) or (
-            beside.is_file() and files.read_sealed(beside, files.LISTS) == side
-        )
-    if not (free or force):
-        check_free(out if isinstance(found, TokensFolder) or out.exists() else beside, ours=True, force=False)
+        places = [out, beside]
+        same = not force and beside.is_file() and files.read_sealed(beside, files.LISTS) == side
+    for place in () if same else places:
+        check_free(place, ours=True, force=force)
 
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:
