@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from vqcli.errors import VqcliError
-from vqcli.files.folders import clean
+from vqcli.files.folders import clean_beside
 from vqcli.files.refused import is_absent, unread, unwritten
-from vqcli.files.writing import TEMPORARY
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
@@ -45,7 +43,7 @@ def claimed(path: Path) -> Iterator[None]:
         raise unwritten(path, e) from e
     with file:
         try:
-            clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
+            clean_beside(path)
             yield
         finally:
             with suppress(OSError):

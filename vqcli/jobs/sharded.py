@@ -199,6 +199,7 @@ class Engine:
 
             def take() -> None:
                 held.enter_context(files.locked(folder))
+                files.clean_beside(folder)  # a finished job's folder that could not be removed
                 check()
                 begin(folder, plan(), force=force)
 
