@@ -33,9 +33,13 @@ def locked(folder: Path) -> Iterator[None]:
 def claimed(path: Path) -> Iterator[None]:
     """Be the one process that makes a file or folder; what killed makers of it left unfinished is removed.
 
-    Raises VqcliError if another process is at it. Its lock lies beside it, and goes when this ends.
+    Raises VqcliError if another process is at it. Its lock lies beside it, or in a folder whose parent is not
+    to be written, and goes when this ends.
     """
+    path = path if path.name else path.resolve()
     lock = path.with_name(f".lock-{path.name[-40:]}")
+    if path.is_dir() and not os.access(path.parent, os.W_OK):
+        lock = path / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _current(lock, path)
