@@ -47,6 +47,11 @@ def untimed(name: str, data: bytes) -> bytes:
     return TIMES.sub(b"", TIMED.sub(b"", data)) if name.endswith("manifest.json") else data
 
 
+def answer(out: str) -> list[str]:
+    """What a command printed, but for how fast it was."""
+    return [line for line in out.splitlines() if not line.startswith("speed ")]
+
+
 def below(name: str, places: Iterable[str]) -> bool:
     """Whether a file is one of the places, or in one."""
     return any(name.rstrip("/") == place or name.startswith(f"{place}/") for place in places)

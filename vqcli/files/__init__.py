@@ -9,6 +9,7 @@ from vqcli.bounds import LISTS
 from vqcli.files.folders import (
     children,
     clean,
+    clean_beside,
     damaged_file,
     manifest,
     remove_folder,
@@ -68,6 +69,7 @@ __all__ = [
     "children",
     "claimed",
     "clean",
+    "clean_beside",
     "damaged_file",
     "hash_of",
     "held",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import sys
@@ -159,6 +160,11 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def clean_beside(path: Path) -> None:
+    """Remove what killed makers of a file or folder left beside its name; for the one that makes it now."""
+    clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
+
+
 def clean(folder: Path, pattern: str = f"{TEMPORARY}*") -> None:
     """Remove what killed writers left unfinished in a folder, and nothing that a living one is at."""
     for path in folder.glob(pattern):
@@ -166,8 +172,9 @@ def clean(folder: Path, pattern: str = f"{TEMPORARY}*") -> None:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             continue
-        except OSError:  # no right to read it
-            remove(path)
+        except OSError as e:
+            if e.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):  # no right to read it, or a link
+                remove(path)
             continue
         try:
             if hold(handle):

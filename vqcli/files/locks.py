@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from vqcli.errors import VqcliError
-from vqcli.files.folders import clean
+from vqcli.files.folders import clean_beside
 from vqcli.files.refused import is_absent, unread, unwritten
-from vqcli.files.writing import TEMPORARY
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
@@ -35,9 +33,13 @@ def locked(folder: Path) -> Iterator[None]:
 def claimed(path: Path) -> Iterator[None]:
     """Be the one process that makes a file or folder; what killed makers of it left unfinished is removed.
 
-    Raises VqcliError if another process is at it. Its lock lies beside it, and goes when this ends.
+    Raises VqcliError if another process is at it. Its lock lies beside it, or in a folder whose parent is not
+    to be written, and goes when this ends.
     """
+    path = path if path.name else path.resolve()
     lock = path.with_name(f".lock-{path.name[-40:]}")
+    if path.is_dir() and not os.access(path.parent, os.W_OK):
+        lock = path / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _current(lock, path)
@@ -45,7 +47,7 @@ def claimed(path: Path) -> Iterator[None]:
         raise unwritten(path, e) from e
     with file:
         try:
-            clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
+            clean_beside(path)
             yield
         finally:
             with suppress(OSError):

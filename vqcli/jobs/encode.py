@@ -65,7 +65,7 @@ def encode(
     check = partial(place.check, force=force)
     engine.first(check)
     encoder = engine.each(lambda: Encoder(options, engine.local_rank, progress))
-    with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force):
+    with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force, becomes=out):
         work = Encoding(encoder, place)
         left = engine.first(lambda: sum(work.size(k) for k in range(work.shards) if not whole(work, k)))
         began = time.monotonic()

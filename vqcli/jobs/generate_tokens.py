@@ -38,7 +38,8 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
     sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
     info = engine.each(lambda: describe(sampler, progress))
     work = Generating(sampler, place, info)
-    with engine.taking(place.folder, lambda: make_plan(sampler, info), check, force=options.force):
+    plan = partial(make_plan, sampler, info)
+    with engine.taking(place.folder, plan, check, force=options.force, becomes=out):
         work.kept = engine.first(work.count)
         index = engine.run(work, progress)
     made, seconds = (len(sampler.pictures) - work.kept) * sampler.effort, index["seconds"]

@@ -188,17 +188,27 @@ class Engine:
 
     @contextmanager
     def taking(
-        self, folder: Path, plan: Callable[[], Plan], check: Callable[[], None], *, force: bool = False
+        self,
+        folder: Path,
+        plan: Callable[[], Plan],
+        check: Callable[[], None],
+        *,
+        force: bool = False,
+        becomes: Path | None = None,
     ) -> Iterator[None]:
         """Hold a folder for a job. Raises VqcliError where another process has it, or another job lies there.
 
         The first process alone makes the ``plan``, and lets ``check`` say whether the place is free, now that
-        nobody else can come first.
+        nobody else can come first. ``becomes`` is the file that the folder's work ends as, if it does.
         """
         with ExitStack() as held:
 
             def take() -> None:
+                if becomes and becomes != folder:
+                    held.enter_context(files.claimed(becomes))
+                    check()  # before there is a folder
                 held.enter_context(files.locked(folder))
+                files.clean_beside(folder)  # a finished job's folder that could not be removed
                 check()
                 begin(folder, plan(), force=force)
 

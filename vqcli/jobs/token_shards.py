@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ class TokenShards(Work[dict[str, Any]]):
             store.write_index(folder, index, self.info.OF)
             return index
         for path in (out, out.with_suffix(".json")):
-            files.clean(out.parent, f"{files.TEMPORARY}*-{glob.escape(path.name[-40:])}")  # of a killed job
+            files.clean_beside(path)
         assert isinstance(self.info, store.TokensInfo)
         store.assemble(folder, out, self.info, index)
         files.remove_folder(folder)
