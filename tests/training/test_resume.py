@@ -148,6 +148,17 @@ def test_a_checkpoint_that_cannot_be_read_stops_the_run(tmp_path, monkeypatch):
     assert contents(run) == before
 
 
+def test_a_checkpoint_that_a_kill_left_too_many_goes(tmp_path, whole):
+    """It came between the last one and the removal of the one before; no other one follows."""
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        start(run, "training.keep=1", progress=Recorded(8))
+    shutil.copytree(newest_checkpoint(run), run / "checkpoints" / "step-00000004")
+    resume(run)
+    assert [folder.name for folder in checkpoints(run)] == ["step-00000008"]
+    assert_same(run, whole(PLAIN))
+
+
 def test_a_finished_run_without_checkpoints_is_not_made_again(tmp_path):
     start(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")

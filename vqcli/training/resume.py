@@ -139,4 +139,5 @@ def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
     trainer.sittings += 1
     if accelerator.is_main_process:
         trainer.run.forget_after(trainer.step, trainer.progress.say)
+        trainer.run.let_go(folder, trainer.recipe.training.keep)  # a kill can come between a new one and this
     load_rng(own)
