@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 KILLED = 137
@@ -66,9 +68,15 @@ def serve() -> None:
     os.dup2(2, 1)
     warm()
     for line in sys.stdin.buffer:
+        learned, child_end = os.pipe()
         child = os.fork()
         if not child:
-            answer(json.loads(line))
+            answer(json.loads(line), child_end)
+        os.close(child_end)
+        with os.fdopen(learned) as names:
+            for name in names.read().split():  # what this command imported, the next ones find there
+                with suppress(Exception):
+                    import_module(name)
         _, status = os.waitpid(child, 0)
         answers.write(json.dumps(os.waitstatus_to_exitcode(status)).encode() + b"\n")
 
@@ -85,15 +93,11 @@ def warm() -> None:
     torch.set_num_threads(1)
     for found in pkgutil.walk_packages(vqcli.jobs.__path__, "vqcli.jobs."):
         __import__(found.name)
-    for name in ("image", "tokens", "tokenizers.conv", "quantizers.nearest"):
-        try:
-            __import__(f"vqcli.{name}")
-        except ImportError:
-            continue
 
 
-def answer(asked: dict) -> None:
-    """Be the command, in a process of its own."""
+def answer(asked: dict, learned: int) -> None:
+    """Be the command, in a process of its own, and tell which modules it has imported."""
+    known = set(sys.modules)
     folder = Path(asked["folder"])
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(folder.with_name(f"{folder.name}.{name}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -119,6 +123,8 @@ def answer(asked: dict) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        with os.fdopen(learned, "w") as names:
+            names.write("\n".join(sorted(set(sys.modules) - known)))
         os._exit(code)
 
 

@@ -22,8 +22,8 @@ COPY = "copy it again"
 SAME = "give the same command again: it makes what is damaged or missing anew"
 DEPTH = 4
 """Folders below the one that was named in which things are looked for."""
-EDITED = "edited"
-"""Reason of what people may change, which is told and is no damage."""
+EDITED = "changed"
+"""Reason of what people may edit, which is told and is no damage."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
         return
     for name in listed if isinstance(listed, dict) else ():
         path = folder / name
-        yield Check(path, partial(_card if name == CARD else _entry, path), again)
+        yield Check(path, partial(_card if path.name == CARD else _entry, path), again)
 
 
 def _entry(path: Path) -> None:

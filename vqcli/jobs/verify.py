@@ -31,7 +31,7 @@ class Finding:
     file: Path
     state: State
     reason: str
-    """A word of ``errors.REASONS``, or ``edited``."""
+    """A word of ``errors.REASONS``; ``changed`` of what was edited and may be."""
     what: str
     again: str
     """How it can be made again, or taken as it is."""
