@@ -188,8 +188,9 @@ def _fits(side: dict[str, Any], rows: int) -> bool:
             isinstance(name, str) for name in (*texts, *(keys if "keys" in side else ()), *classes, *kept)
         )
         and all(label is None or (type(label) is int and -1 <= label < 1 << 31) for label in labels)
+        and bool(pairs)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
-        and all(type(n) is int and n > 0 for n in (*sizes, *(n for pair in pairs for n in pair)))
+        and all(type(n) is int and 0 < n < 1 << 31 for n in (*sizes, *(n for pair in pairs for n in pair)))
     )
 
 
