@@ -23,6 +23,8 @@ LIGHT = 64 << 20
 """Of a file of the Hub that is no weights."""
 ANSWER, NAMES = 16 << 20, 10_000
 """Of what the Hub answers besides files, and names in a repository."""
+ENTRIES = 200_000
+"""Of a zip file of weights: one for each tensor of a model and its optimizer."""
 OPERATIONS, CALLS = 2_000_000, 300_000
 """Of a pickle: 50,000 tensors of a model and its optimizer take about half."""
 ROWS = 1_000_000

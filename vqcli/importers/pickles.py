@@ -163,6 +163,9 @@ def check_zip(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
+        if len(records) > bounds.ENTRIES:
+            message = f"{path} is no file of torch.save: it has {len(records):,} records"
+            raise VqcliError(message, hint=CUT, reason="format")
         check_kind(path, archive.namelist())
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
         total = sum(record.file_size for record in records)

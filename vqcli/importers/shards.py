@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from vqcli import bounds, files
 from vqcli.errors import VqcliError
@@ -31,12 +28,7 @@ def read_index(path: Path) -> dict[str, list[str]]:
         hint = "download it again, with the files that it names beside it"
         return VqcliError(f"{path} is no index of weights: {why}", hint=hint, reason="damaged")
 
-    if path.stat().st_size > bounds.INDEX:
-        raise refuse(f"it has {path.stat().st_size:,} bytes")
-    try:
-        told = json.loads(path.read_bytes(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as e:
-        raise refuse(str(e)) from e
+    told = files.read_json(path, bounds.INDEX)
     table = told.get("weight_map") if isinstance(told, dict) else None
     if not isinstance(table, dict) or not table or not all(isinstance(name, str) for name in table.values()):
         raise refuse("it has no weight_map of keys and files")
@@ -53,14 +45,6 @@ def read_index(path: Path) -> dict[str, list[str]]:
 def is_beside(name: str) -> bool:
     """Whether a text is a file's name alone, on every system."""
     return name not in ("", ".", "..") and name.isprintable() and not set(name) & set('/\\:*?"<>|')
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"'{twice}' stands in it twice")
-    return found
 
 
 def parts(path: Path) -> list[Path]:

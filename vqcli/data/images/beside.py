@@ -43,7 +43,9 @@ class Beside:
         """
         self.at, self.keep = at, reading.keep
         self.sought = BESIDE & found.names.keys()
-        rows = dict(row for name in tables(found) for row in _rows(at(name), posixpath.dirname(name)))
+        rows: dict[str, str] = {}
+        for name in tables(found):
+            rows |= _rows(at(name), posixpath.dirname(name))
         self._rows = Names(rows.get(name, "") for name in names) if rows else None
 
     def fields(self, i: int, name: str) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def tables(found: Listing) -> list[str]:
     return [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == METADATA]
 
 
-def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
+def _rows(place: Location, below: str) -> dict[str, str]:
     """Relative name and fields, as JSON, of every row of a table that lies in the folder ``below``."""
     try:
         with place.open() as file:
@@ -119,10 +121,13 @@ def _rows(place: Location, below: str) -> Iterator[tuple[str, str]]:
     except OSError as e:
         raise files.unread(place, e) from e
     check_list(data, str(place))
-    text = data.decode("utf-8-sig", "surrogateescape")
-    rows: Iterator[dict[str, Any]]
-    rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(parsed, text.split("\n"))
-    for row in rows:
-        name = row.pop(FILE_NAME, None)
-        if isinstance(name, str):
-            yield posixpath.normpath(posixpath.join(below, name)), json.dumps(row)
+    found = {}
+    with files.within(place, len(data), since=files.used() - len(data)):
+        text = data.decode("utf-8-sig", "surrogateescape")
+        rows: Iterator[dict[str, Any]]
+        rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else map(parsed, text.split("\n"))
+        for row in rows:
+            name = row.pop(FILE_NAME, None)
+            if isinstance(name, str):
+                found[posixpath.normpath(posixpath.join(below, name))] = json.dumps(row)
+    return found

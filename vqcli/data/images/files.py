@@ -151,7 +151,8 @@ def _above(text: str) -> str:
 
 
 def _listed(data: bytes, folder: Location | None, where: str) -> Listed:
-    return listed(text_of(data, where), lambda name: _at(name, folder).exists(), where)
+    with disk.within(where, len(data), since=disk.used() - len(data)):
+        return listed(text_of(data, where), lambda name: _at(name, folder).exists(), where)
 
 
 def _at(name: str, folder: Location | None) -> Location:
