@@ -53,6 +53,7 @@ def gadgets(top: Path) -> dict[str, Payload]:
     program = b"(" + text("touch") + text(canary) + b"l"
     state = b"}" + text("__setstate__") + system + b"s"
     loader = call(name("importlib.machinery", "SourceFileLoader"), text("x"), text(script))
+    mapped, mapping = name("numpy", "memmap"), (text(canary), text("uint8"), text("w+"), b"K\x00", b"K\x01")
     legacy = b"".join(legacy_parts(touch))
     return {
         "os.system": touch,
@@ -84,15 +85,15 @@ def gadgets(top: Path) -> dict[str, Payload]:
         ),
         "numpy.runstring": call(name("numpy.testing._private.utils", "runstring"), text(code), b"}"),
         "numpy.run_command": call(name("numpy.f2py.diagnose", "run_command"), text(shell)),
-        "numpy.memmap": call(
-            name("numpy", "memmap"), text(canary), text("uint8"), text("w+"), b"K\x00", b"K\x01"
-        ),
+        "numpy.memmap": call(mapped, *mapping),
         "numpy.scalar": call(
             name("numpy.core.multiarray", "scalar"), call(name("numpy", "dtype"), text("O8")), touch
         ),
         "numpy.load": call(name("numpy", "load"), text(str(top / "here" / f"{CANARY}.npy")), b"N", b"\x88"),
         "functools.partial": call(call(name("functools", "partial"), system, text(shell))),
-        "functools.reduce": call(name("functools", "reduce"), system, row(text(shell)), text("")),
+        "functools.reduce": call(
+            name("functools", "reduce"), name("operator", "call"), row(text(shell)), system
+        ),
         "operator.attrgetter": call(
             call(call(name("operator", "attrgetter"), text("system")), module("os")), text(shell)
         ),
@@ -110,11 +111,11 @@ def gadgets(top: Path) -> dict[str, Payload]:
         "socket": call(name("socket", "create_connection"), row(text("127.0.0.1"), b"K\x09")),
         "setstate-namespace": call(name("argparse", "Namespace")) + state + b"b" + text(shell) + b"b",
         "setstate-simple": call(name("types", "SimpleNamespace")) + state + b"b" + text(shell) + b"b",
-        "copyreg.newobj": call(name("copyreg", "__newobj__"), name("subprocess", "Popen"), program),
+        "copyreg.newobj": call(name("copyreg", "__newobj__"), mapped, *mapping),
         "copyreg.reconstructor": call(
             name("copyreg", "_reconstructor"), name("builtins", "object"), name("builtins", "object"), touch
         ),
-        "NEWOBJ": name("zipfile", "ZipFile") + row(text(canary), text("w")) + b"\x81",
+        "NEWOBJ": mapped + row(*mapping) + b"\x81",
         "INST": b"(" + text(shell) + b"ios\nsystem\n",
         "OBJ": b"(" + system + text(shell) + b"o",
         "EXT": call(name("copyreg", "add_extension"), text("os"), text("system"), b"M\x39\x30")
