@@ -99,7 +99,7 @@ class Run:
         self.let_go(folder, keep)
 
     def let_go(self, newest: Path, keep: int) -> None:
-        """Remove all but so many checkpoints, of which ``newest`` is known to be whole; later ones are damaged."""
+        """Remove all checkpoints but so many; ``newest`` is known to be whole, later ones are damaged."""
         upto = [c for c in checkpoints(self.folder) if c.name <= newest.name]
         for old in upto[:-keep]:
             files.remove_folder(old)
