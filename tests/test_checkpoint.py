@@ -149,8 +149,11 @@ def test_a_run_stands_for_its_export_else_its_newest_checkpoint(tmp_path):
     for checkpoint in (run / "checkpoints").iterdir():
         damage(checkpoint / "model.safetensors")
     for unbaked in (False, True):
-        with pytest.raises(VqcliError, match="a run without a finished checkpoint"):
+        with pytest.raises(VqcliError, match=r"model\.safetensors is damaged or missing: .* is not whole"):
             locate(str(run), unbaked=unbaked)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(VqcliError, match="a run without a finished checkpoint"):
+        locate(str(run))
 
 
 @pytest.fixture

@@ -68,16 +68,18 @@ def hash_of(path: Path, *, again: bool = False) -> str:
     return digest
 
 
-def verify_listed(path: Path, *, again: bool = False) -> None:
-    """Raises VqcliError if a file is not what the manifest of its folder says, or that of the model whose
-    ``tokenizer`` the folder is; one that it does not list, or without a manifest, is as it is.
+def verify_listed(path: Path, *, again: bool = False) -> bool:
+    """Whether the manifest of a file's folder lists it, or that of the model whose ``tokenizer`` the folder is.
+
+    Raises VqcliError if it does, and the file is another; one that it does not list is as it is.
     """
     for folder in path.parents[: 2 if path.parent.name == NESTED else 1]:
         manifest = folder / MANIFEST
         if os.path.lexists(manifest):
             break
     else:
-        return
+        return False
+    listed = None
     try:
         listed = read_sealed(manifest)["files"].get(path.relative_to(folder).as_posix())
         right = listed is None or listed["sha256"] == hash_of(path, again=again)
@@ -87,6 +89,7 @@ def verify_listed(path: Path, *, again: bool = False) -> None:
         message = f"{path} is not what {manifest.name} says: it was edited or damaged"
         hint = f"copy or make the folder again; if you edited it yourself: vqcli verify --seal {folder}"
         raise VqcliError(message, hint=hint, reason="damaged")
+    return listed is not None
 
 
 def read_listed(path: Path) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vqcli import files
 from vqcli.checkpoint.contents import count_numbers
 from vqcli.checkpoint.folder import check_part, read_config
 from vqcli.checkpoint.told import Row, layers, plugins, quantizer, weights
@@ -60,7 +61,8 @@ def _stored(usage: UsageRecord | None) -> str:
 def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
     """What a folder says of its tokenizer; nothing is loaded. Raises VqcliError, KeyError."""
     config = read_config(folder)
-    check_part(TokenizerConfig, config, "tokenizer", folder)
+    if not files.verify_listed(folder / "config.json"):  # what vqcli wrote is not checked: that takes torch
+        check_part(TokenizerConfig, config, "tokenizer", folder)
     names = ("model.safetensors", "codebook.safetensors")
     there = [folder / name for name in names if (folder / name).is_file()]
     return TokenizerInfo(

@@ -143,9 +143,17 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
     return path
 
 
+def _refused(folder: Path, file: Path) -> None:
+    """Nobody is given an older model than he means. Raises VqcliError."""
+    hint = (
+        f"name an older one in {folder.parent}; vqcli train --resume {folder.parents[1]} goes on from there"
+    )
+    raise VqcliError(f"{file} is damaged or missing: {folder} is not whole", hint=hint, reason="damaged")
+
+
 def _of_run(run: Path, unbaked: bool) -> Path:
     exported = run / "model" if (run / "model" / "config.json").is_file() else None
-    newest = newest_checkpoint(run) if unbaked or not exported else None
+    newest = newest_checkpoint(run, _refused) if unbaked or not exported else None
     found = newest or exported
     if found is None:
         raise VqcliError(
