@@ -136,12 +136,12 @@ class Out:
         Where it was stopped, that is no error, and the first process alone says it.
         """
         self.close()
-        message, hint = (with_plugins(said, self.plugins) for said in (message, hint))
+        message, hint = (visible(with_plugins(said, self.plugins)) for said in (message, hint))
+        message, hint = cut(message), cut(hint, HINT)
         if self.json and leads():
-            said = {"error": cut(message), "hint": cut(hint, HINT), "reason": reason}
+            said = {"error": message, "hint": hint, "reason": reason}
             print(json.dumps(said, indent=2))  # noqa: T201
             return
-        message, hint = cut(visible(message)), cut(visible(hint), HINT)
         where = "" if leads() else f" (process {os.environ['RANK']})"
         if reason != "interrupted":
             _write(f"error{where}: {message}", sys.stderr)

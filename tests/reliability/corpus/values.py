@@ -18,7 +18,6 @@ SETTINGS = {
     "seed-5000-digits": "seed=" + "9" * 5000,
     "infinite": "optimizer.clip=1e999",
     "unknown": "trainig.steps=5",
-    "nul-escaped": 'data.source="\\0"',
     "deep": "a" + ".a" * 400 + "=1",
     "5000": "seed=" + "x" * 5000,
 }
@@ -83,7 +82,7 @@ def cases(seed: int) -> Iterator[Case]:
             else ("encode", images, "-m", "-", "-o", "out.npy", "--json")
         )
         reasons = ("reference", "input-missing", "wrong-kind", "offline", "format", "input-empty", "option",
-                   "missing-extra", "damaged", "ambiguous", "environment", "unavailable")  # fmt: skip
+                   "missing-extra", "damaged", "ambiguous", "environment", "unavailable", "os")  # fmt: skip
         yield Case(f"model-{i}", nothing, command, 1, reasons)
     for i, name in enumerate(("a" * 5000, "", "gone", "/dev/null", "/proc/self/mem", "demo:0", "demo:-1", "demo:x",
                               "demo:99999999999999999999", "demo:1e3", "*.nothing", "[", "a" * 300, "hf://x",
@@ -93,7 +92,7 @@ def cases(seed: int) -> Iterator[Case]:
                    "offline", "input-mixed", "environment", "protocol", "os")  # fmt: skip
         yield Case(f"images-{i}", nothing, encode(name), 1, (*reasons, "not-a-file", "not-an-image"))
     for name in ("gone.npy", "a" * 5000, "/dev/zero", "/dev/null", "", "/proc/self/mem", "{base}/pictures"):
-        reasons = ("input-missing", "format", "damaged", "no-info", "input-empty", "option", "wrong-kind")
+        reasons = ("input-missing", "format", "damaged", "no-info", "input-empty", "option", "wrong-kind", "os")
         yield Case(f"tokens-{name[:12].strip('/').replace('/', '-')}", nothing, decode(name), 1, reasons)
     for flag in ("--sttrict", "--", "-Z", "--size=8=8", "--model", "-m", "--json=5", "--limit"):
         yield Case(f"flag{flag}", nothing, ("encode", images, flag), 2)
