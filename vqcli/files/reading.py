@@ -84,10 +84,11 @@ def read_bytes(path: Path, most: int = bounds.TEXT) -> bytes:
     """What a file holds. Raises VqcliError if it cannot be read or has more than ``most`` bytes."""
     with open_regular(path) as file:
         try:
-            data = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size  # of what only looks like a file it can be 0
+            data = file.read(most + 1) if size <= most else b""
         except OSError as e:
             raise unread(path, e) from e
-    if len(data) > most:
+    if max(size, len(data)) > most:
         hint = "it is not what it should be: make it, or copy it, again"
         raise VqcliError(f"{path} has more than {most:,} bytes", hint=hint, reason="damaged")
     return data

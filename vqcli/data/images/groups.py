@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from vqcli import files
 from vqcli.data.images.fields import field_of
 from vqcli.data.images.misnamed import BEGINNING, check_kind
-from vqcli.data.location import Disk, Location
+from vqcli.data.location import Disk, Location, NotAFile
 from vqcli.errors import VqcliError
 
 CACHE_BYTES = 256 << 20
@@ -166,7 +166,10 @@ def bounded(place: Location, since: int | None = None) -> Iterator[None]:
     """
     hint = "write it with smaller row groups: pyarrow.parquet.write_table(table, path, row_group_size=256)"
     with translated(place):
-        size = place.size()
+        try:
+            size = place.size()
+        except NotAFile:  # which opening it tells
+            size = 0
     with files.within(place, size, hint, since):
         yield
 
