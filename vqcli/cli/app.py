@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import os
 import sys
 import traceback
@@ -250,6 +251,10 @@ def main() -> None:
     settle_streams()
     try:
         app(prog_name="vqcli")
+    except SystemExit:  # all is said: what libraries fail to tidy up at exit would be a traceback below it
+        if os.environ.get("VQCLI_DEBUG") != "1":
+            sys.stderr = io.StringIO()
+        raise
     except Interrupted as e:  # outside of commands
         Out(json="--json" in sys.argv).error(str(e), reason="interrupted")
         sys.exit(128 + e.signal)

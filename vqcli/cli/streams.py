@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import sys
@@ -16,6 +17,8 @@ def settle_streams() -> None:
             os.fstat(handle)
         except OSError:  # closed: the next file that is opened would take its number, and what is said
             os.open(os.devnull, os.O_RDWR)
+    if fcntl.fcntl(2, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:  # a shell's script, where 2 was closed
+        os.dup2(os.open(os.devnull, os.O_RDWR), 2)
     if sys.stderr is None:  # print would turn to stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for good)
     sys.stdout, sys.stderr = _steady(sys.stdout), _steady(sys.stderr)

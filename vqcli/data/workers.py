@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import re
 import signal
+import sys
 import threading
 import warnings
 from collections import deque
@@ -162,5 +164,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Signals are the main process's to handle; it ends its workers."""
+    """Signals are the main process's to handle; it ends its workers, and alone tells what went wrong."""
     leave_to_parent()
+    if os.environ.get("VQCLI_DEBUG") != "1":
+        sys.stderr = io.StringIO()  # of what multiprocessing fails to tidy up
