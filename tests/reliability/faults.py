@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.reliability import oracle
 from tests.reliability.oracle import Tree
-from tests.reliability.scenarios import SCENARIOS, STOCK, Scenario
+from tests.reliability.scenarios import SCENARIOS, STOCK, STOPPED, Scenario
 from tests.reliability.server import FAIL, KILL, ROOT, SHORT, TORN, Fault, Server
 from tests.reliability.trials import Part, Trial
 
@@ -186,7 +186,15 @@ def make_stock(server: Server, stock: Path) -> None:
             break
     if made.code:
         raise RuntimeError(f"what trials start from cannot be made: {made.said}")
-    shutil.rmtree(server.place / "stopped" / "model")
+    whole = server.run(STOPPED.split(), learn=True)
+    checkpoints = server.place / "stopped" / "checkpoints"
+    for at in range(len(whole.kinds[0]) // 2, len(whole.kinds[0]), 5):
+        shutil.rmtree(server.place / "stopped")
+        server.run(STOPPED.split(), fault=Fault(at, KILL))
+        if {path.name for path in checkpoints.glob("step-*")} == {"step-00000002"}:
+            break
+    else:
+        raise RuntimeError("no training was killed between its checkpoints")
     shutil.copytree(server.place / "cache", server.place / "cached", dirs_exist_ok=True)
     shutil.copytree(server.place, stock, dirs_exist_ok=True)
     (stock / "done").touch()

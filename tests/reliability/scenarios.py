@@ -98,7 +98,6 @@ SCENARIOS = (
 )
 
 STOCK = (
-    f"train tiny.yaml -o stopped {CPU} --num-workers 0",
     f"{ENCODE} -o t.npy",
     f"encode images -m tok2 -o other.npy {IMAGES}",
     f"{ENCODE} -o shards",
@@ -106,6 +105,8 @@ STOCK = (
     f"evaluate tok2 --images images --metrics psnr,usage -o evaluated {IMAGES}",
 )
 """Commands that make what others start from."""
+STOPPED = f"train tiny.yaml -o stopped {CPU} --num-workers 0"
+"""One more, which is killed when it has written its first checkpoint."""
 
 TINY = """
 task: tokenizer

@@ -131,7 +131,10 @@ class Disk(Location):
     def _read(self, offset: int, length: int) -> bytes:
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return os.pread(handle, length, offset)
+            parts = [os.pread(handle, length, offset)]
+            while parts[-1] and (got := sum(map(len, parts))) < length:  # a share may give less at a time
+                parts.append(os.pread(handle, length - got, offset + got))
+            return b"".join(parts)
         finally:
             os.close(handle)
 
