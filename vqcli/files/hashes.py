@@ -69,7 +69,7 @@ def hash_of(path: Path, *, again: bool = False) -> str:
 
 
 def verify_listed(path: Path, *, again: bool = False) -> bool:
-    """Whether the manifest of a file's folder lists it, or that of the model whose ``tokenizer`` the folder is.
+    """Whether the manifest of a file's folder, or of the model whose ``tokenizer`` that is, lists it.
 
     Raises VqcliError if it does, and the file is another; one that it does not list is as it is.
     """

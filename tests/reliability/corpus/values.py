@@ -92,7 +92,16 @@ def cases(seed: int) -> Iterator[Case]:
                    "offline", "input-mixed", "environment", "protocol", "os")  # fmt: skip
         yield Case(f"images-{i}", nothing, encode(name), 1, (*reasons, "not-a-file", "not-an-image"))
     for name in ("gone.npy", "a" * 5000, "/dev/zero", "/dev/null", "", "/proc/self/mem", "{base}/pictures"):
-        reasons = ("input-missing", "format", "damaged", "no-info", "input-empty", "option", "wrong-kind", "os")
+        reasons = (
+            "input-missing",
+            "format",
+            "damaged",
+            "no-info",
+            "input-empty",
+            "option",
+            "wrong-kind",
+            "os",
+        )
         yield Case(f"tokens-{name[:12].strip('/').replace('/', '-')}", nothing, decode(name), 1, reasons)
     for flag in ("--sttrict", "--", "-Z", "--size=8=8", "--model", "-m", "--json=5", "--limit"):
         yield Case(f"flag{flag}", nothing, ("encode", images, flag), 2)
