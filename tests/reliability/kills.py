@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,8 @@ FRESH = ("train", "encode", "generate", "evaluate")
 EACH = 3
 EARLY = 2.0
 """Seconds after its start within which such a process is hit."""
+LAUNCHER = 2.0
+"""Seconds after which the others of a process that has ended are told to end, as torchrun does it."""
 ENDS = 30.0
 """Seconds within which a process ends that was asked to."""
 
@@ -142,8 +145,10 @@ class Kills(Part):
             codes |= {-number} if number == signal.SIGKILL or early else set()
             codes |= {128 + number} if number != signal.SIGKILL else set()
         now = oracle.tree(self.faults.serving(Path()).place)
+        if early and -signal.SIGINT in ended.codes and str(ROOT / "vqcli") not in ended.said[0]:
+            ended = replace(ended, said=[""])  # Python was still loading what is its own
         wrong = (
-            oracle.answered(ended, codes if one.processes == 1 else {*codes, 143})
+            oracle.answered(ended, codes if one.processes == 1 else {*codes, 143, -signal.SIGTERM})
             or oracle.untouched(before, now, one.makes.split())
             or oracle.whole(before, now, end, one.whole.split())
         )
@@ -172,13 +177,34 @@ class Sender(threading.Thread):
             with suppress(ProcessLookupError):
                 os.kill(child, number)
                 self.sent.append((time.monotonic(), number))
+        while self.processes > 1 and self.sent and child in self._children() and not self.ended.wait(0.01):
+            pass
+        if self.processes > 1 and self.sent and not self.ended.wait(LAUNCHER):
+            for other in self._children():
+                with suppress(ProcessLookupError):
+                    os.kill(other, signal.SIGTERM)
+
+    def _children(self) -> list[int]:
+        """The processes of the command that live."""
+        with suppress(OSError):
+            found = Path(f"/proc/{self.server}/task/{self.server}/children").read_text().split()
+            return [int(child) for child in found if _state(int(child)) != "Z"]
+        return []
 
     def _ready(self) -> int:
         """The child that is meant, where it has handlers; 0 before."""
         with suppress(OSError, ValueError, IndexError):
-            children = Path(f"/proc/{self.server}/task/{self.server}/children").read_text().split()
-            child = sorted(map(int, children))[self.rank] if len(children) == self.processes else 0
+            children = self._children()
+            child = sorted(children)[self.rank] if len(children) == self.processes else 0
             status = Path(f"/proc/{child}/status").read_text()
             caught = int(status.partition("SigCgt:")[2].split()[0], 16)
             return child if caught >> (signal.SIGTERM - 1) & 1 else 0
         return 0
+
+
+def _state(child: int) -> str:
+    """The letter of a process's state, as ps shows it; Z where it has ended."""
+    try:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "Z"

@@ -103,7 +103,7 @@ def cases(seed: int) -> Iterator[Case]:
             "os",
         )
         yield Case(f"tokens-{name[:12].strip('/').replace('/', '-')}", nothing, decode(name), 1, reasons)
-    for flag in ("--sttrict", "--", "-Z", "--size=8=8", "--model", "-m", "--json=5", "--limit"):
+    for flag in ("--sttrict", "-Z", "--size=8=8", "--model", "-m", "--json=5", "--limit"):
         yield Case(f"flag{flag}", nothing, ("encode", images, flag), 2)
     yield Case("no-command", nothing, ("frobnicate",), 2)
     yield Case("empty-command", nothing, ("",), 2)
