@@ -36,6 +36,7 @@ LINES = {
     "list": "recipes",
     "new": "demo -o new.yaml",
     "runs": "{top}/runs",
+    "verify": "{top}/model",
     "cache": "ls",
     "check": "{top}/tiny.yaml",
     "doctor": "",

@@ -261,6 +261,6 @@ def main() -> None:
     except OSError as e:  # outside of commands: a help text that cannot be written
         with suppress(OSError):
             _flush()
-        sys.exit(f"error: {e}")
+        sys.exit(f"error: {e.strerror or e}")
     finally:
         signals.end_quietly()
