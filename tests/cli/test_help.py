@@ -65,7 +65,7 @@ def test_groups_hold_what_they_say():
     found = sections(vqcli("encode", "--help").stdout)
     assert flags_of(found[FIRST])[:3] == ["--out", "--model", "--size"]
     assert {"--split", "--limit", "--strict"} < set(flags_of(found["Images"]))
-    assert flags_of(found["Computing"]) == ["--batch-size", "--device", "--precision"]
+    assert flags_of(found["Computing"]) == ["--batch-size", "--device", "--precision", "--verify"]
 
 
 def test_every_name_of_a_group_is_a_flag():
