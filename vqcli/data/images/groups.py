@@ -133,11 +133,7 @@ def opened(place: Location, buffer: int = 0) -> Iterator[Any]:
 
     Raises VqcliError where pyarrow is missing or the file is damaged.
     """
-    try:
-        import pyarrow.parquet
-    except Exception as e:
-        message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
-        raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
+    pyarrow = needed(place)
     with translated(place), place.open() as raw:
         beginning = raw.read(BEGINNING)
         if not beginning.startswith(PARQUET):
@@ -174,11 +170,20 @@ def bounded(place: Location, since: int | None = None) -> Iterator[None]:
         yield
 
 
+def needed(place: Location) -> Any:
+    """The package that reads Parquet. Raises VqcliError where it is missing."""
+    try:
+        import pyarrow.parquet
+    except Exception as e:
+        message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
+        raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
+    return pyarrow
+
+
 @contextmanager
 def translated(place: Location) -> Iterator[None]:
     """What pyarrow raises on a file becomes a sentence on that file."""
-    import pyarrow
-
+    pyarrow = needed(place)
     try:
         yield
     except MemoryError:
