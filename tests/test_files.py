@@ -304,3 +304,16 @@ def test_without_exchange_a_folder_is_replaced_all_the_same(tmp_path, monkeypatc
             files.write_text(unfinished / "a", text)
     assert (tmp_path / "model" / "a").read_text() == "new"
     assert names_in(tmp_path) == ["model"]
+
+
+def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
+    path, value = tmp_path / "log.jsonl", {"step": 3, "loss": 0.25}
+    files.append_line(path, value)
+    assert list(files.read_lines(path)) == [value]
+    data = path.read_bytes()
+    for bit in range(8 * (len(data) - 1)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        read = list(files.read_lines(path, bad=lambda number: None))
+        assert not read or {name: read[0].get(name) for name in value} == value, bit

@@ -22,7 +22,7 @@ BITS, CHUNK = 12, 3
 """Flipped in every file for every use, and in one trial."""
 TOLD = re.compile(r"edited|damaged|made again|measured again")
 TIMES = re.compile(
-    r'"(?:seconds|\w+_per_second|changed|sittings|seal)": [^,}\n]*|\d{4}-\d\d-\d\d[ T]\d\d:\d\d'
+    r'"(?:seconds|\w+_per_second|changed|sittings|seal|crc32)": [^,}\n]*|\d{4}-\d\d-\d\d[ T]\d\d:\d\d'
 )
 """What differs between any two runs."""
 
@@ -58,10 +58,8 @@ def _said(name: str, flipped: str, *words: str, **rest: tuple[str, ...]) -> Use:
 
 
 def _resume(name: str, run: str) -> Use:
-    words = ("train", "--resume", run, "--steps", "6", *ON_CPU)
-    return Use(
-        name, run, words, results=tuple(f"{run}/{part}" for part in RESUMED), without=(f"{run}/model",)
-    )
+    words = ("train", "--resume", run, *ON_CPU)
+    return Use(name, run, words, results=tuple(f"{run}/{part}" for part in RESUMED))
 
 
 def _prune(name: str, flipped: str, tokens: str, *written: str) -> Use:
@@ -85,8 +83,8 @@ def _uses() -> Iterator[Use]:
     yield Use("run-encode", "run", (*ENCODE, "-m", "run"), without=("run/model",))
     yield _said("run-runs", "run", "runs", "run")
     yield _said("run-usage", "run", "usage-report", "run")
-    yield _resume("run-resume", "run")
-    yield _resume("gptrun-resume", "gptrun")
+    yield _resume("run-resume", "half")
+    yield _resume("gptrun-resume", "gpthalf")
     yield Use("gen-generate", "gen", ("generate", "-o", "out", "-m", "gen", *SAMPLE))
     yield Use("gen-tokens", "gen", ("generate", "--tokens-only", "-o", "out/t.npy", "-m", "gen", *SAMPLE))
     yield _said("gen-info", "gen", "info", "gen", "-v")

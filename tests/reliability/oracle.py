@@ -11,7 +11,7 @@ from tests.reliability.server import Ended
 
 Tree = dict[str, str]
 """Hashes of files by relative name; folders end with a slash and have none."""
-TIMES = re.compile(rb'"(seconds|images_per_second|sittings|seal)": ("[0-9a-f]*"|[0-9.e+-]+|null),?')
+TIMES = re.compile(rb'"(seconds|images_per_second|sittings|seal|crc32)": ("[0-9a-f]*"|[0-9.e+-]+|null),?')
 """All that may differ between two runs of a training: how long it took, and so its seal."""
 TIMED = re.compile(rb'"state.json": \{[^}]*\}')
 """What a manifest says of a file with such times."""

@@ -195,7 +195,7 @@ def misbehaved(ends: list[End], stop: Stop) -> str:
     return ""
 
 
-TIMED = ("images_per_second", "seconds", "sittings", "seal")
+TIMED = ("images_per_second", "seconds", "sittings", "seal", "crc32")
 """What tells of the clock, or is made of what does."""
 
 

@@ -72,6 +72,8 @@ def make(place: Path, forks: Forks) -> Path:
     do(forks, scene, "encode", "images", "-o", "latents", "-m", "model", "--latents", "float16", *READING)
     do(forks, scene, "train", "gpt.yaml", "-o", "gptrun", *ON_CPU)
     shutil.copytree(scene / "gptrun/model", scene / "gen")
+    for recipe, name in (("tiny.yaml", "half"), ("gpt.yaml", "gpthalf")):
+        half(forks, scene, recipe, name)
     do(forks, scene, *JOBS["codebook"])
     shutil.copy(scene / "out/codes.safetensors", scene / "codes.safetensors")
     for name, out in (("decode", "decoded"), ("generate", "generated/made")):
@@ -82,6 +84,13 @@ def make(place: Path, forks: Forks) -> Path:
     shutil.rmtree(scene / "out")
     (place / "made").touch()
     return scene
+
+
+def half(forks: Forks, scene: Path, recipe: str, name: str) -> None:
+    """A run of six steps that was stopped after it had logged the last, and before their checkpoint."""
+    do(forks, scene, "train", recipe, "-o", name, "--steps", "6", "--set", "training.keep=3", *ON_CPU)
+    shutil.rmtree(scene / name / "model")
+    shutil.rmtree(scene / name / "checkpoints/step-00000006")
 
 
 def do(forks: Forks, folder: Path, *words: str) -> None:

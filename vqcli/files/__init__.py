@@ -52,6 +52,7 @@ from vqcli.files.weights import (
 from vqcli.files.writing import (
     TEMPORARY,
     append_line,
+    line_of,
     write_bytes,
     write_copy,
     write_json,
@@ -74,6 +75,7 @@ __all__ = [
     "hash_of",
     "held",
     "is_absent",
+    "line_of",
     "load_sealed",
     "load_tensors",
     "locked",

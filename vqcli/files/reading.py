@@ -6,7 +6,9 @@ import errno
 import json
 import math
 import os
+import re
 import stat
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BufferedReader
@@ -18,6 +20,9 @@ from vqcli.errors import VqcliError
 from vqcli.files.memory import within
 from vqcli.files.patient import buffered
 from vqcli.files.refused import patiently, unread
+
+SEALED = re.compile(rb'(.*), "crc32": "([0-9a-f]{8})"\}\s*', re.DOTALL)
+"""A line that ends with the checksum of what it is without that key."""
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -173,6 +178,10 @@ def _rest(file: BufferedReader) -> bytes:
 
 
 def _line(line: bytes) -> dict[str, Any] | None:
+    if sealed := SEALED.fullmatch(line):  # lines of older versions, and of others, have no checksum
+        line = sealed[1] + b"}"
+        if zlib.crc32(line) != int(sealed[2], 16):
+            return None
     try:
         value = parse_json(line, "")
     except VqcliError:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,13 +111,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def append_line(path: Path, value: Any) -> None:
+def line_of(value: dict[str, Any]) -> str:
+    """A JSON object as a line that ends with the checksum of the rest, by which ``read_lines`` knows it."""
+    text = json.dumps(value, allow_nan=False)
+    return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}\n' if value else f"{text}\n"
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
     """Add one JSON object as a line; a torn last line is what a kill can leave, and readers skip it.
 
     Raises VqcliError if the disk refuses.
     """
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(value, allow_nan=False) + "\n")
+            file.write(line_of(value))
     except OSError as e:
         raise unwritten(path, e) from e

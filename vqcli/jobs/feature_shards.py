@@ -123,7 +123,8 @@ def shard_files(folder: Path, k: int) -> tuple[Path, Path]:
 def check_vectors(folder: Path, k: int) -> None:
     """Raises VqcliError if the vectors of a shard are not those that were written."""
     side, array = shard_files(folder, k)
-    if files.read_sealed(side, files.LISTS).get("sha256") != files.hash_of(array):
+    listed = files.read_sealed(side, files.LISTS).get("sha256")  # older versions wrote none
+    if listed and listed != files.hash_of(array):
         message = f"{array} is not what {side.name} says: it is damaged"
         raise VqcliError(message, hint="the same command makes it again", reason="damaged")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +61,7 @@ class Run:
     def keep(self, *more: dict[str, Any]) -> None:
         """Let ``more`` take the place of metrics that this run repeats, if they are still there."""
         if self.kept is not None:
-            lines = [json.dumps(line, allow_nan=False) + "\n" for line in (*self.kept, *more)]
+            lines = [files.line_of(line) for line in (*self.kept, *more)]
             files.write_text(self.metrics_file, "".join(lines))
             self.kept = None
 
