@@ -81,12 +81,17 @@ def write_folder(folder):
         files.write_tensors(made / "b.safetensors", {"x": torch.zeros(2)})
 
 
+def copy(path):
+    with open(__file__, "rb") as source:
+        files.write_copy(path, source)
+
+
 WRITERS = {
     "bytes": lambda folder: files.write_bytes(folder / "a", b"x" * 9),
     "text": lambda folder: files.write_text(folder / "a", "x"),
     "json": lambda folder: files.write_json(folder / "a", {}),
     "sealed": lambda folder: files.write_sealed(folder / "a", {}),
-    "copy": lambda folder: files.write_copy(folder / "b", Path(__file__)),
+    "copy": lambda folder: copy(folder / "b"),
     "folder": write_folder,
     "tokens": write_tokens,
     "pictures": write_pictures,

@@ -34,7 +34,6 @@ ALLOWED = {
         "jobs/push.py": "a model card, which goes to the Hub as it is",
         "checkpoint/card.py": "a model card, whose rest stays as it is",
         "importers/pickles.py": "torch.load takes a file",
-        "importers/shards.py": "an index whose size was looked at",
         "library/downloads/fetch.py": "a download, to be hashed as git does",
     },
     PARSES: {
@@ -42,7 +41,6 @@ ALLOWED = {
         "data/images": "fields of images: what is no JSON tells nothing",
         "data/classes.py": "the package's own table of names",
         "jobs/evaluation": "metadata of its own parts; a plan is brought into JSON's form",
-        "importers/shards.py": "an index of weights, which may name no key twice",
     },
     NEVER: {"importers/pickles.py": "torch.load(weights_only=True), with stand-ins for what is known"},
 }

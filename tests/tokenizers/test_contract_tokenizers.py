@@ -83,8 +83,8 @@ def test_sides_that_do_not_divide_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"channels": 48}, "multiples of 32, not 48"),
-        ({"multipliers": (1, 0, 1)}, "multiples of 32, not 0"),
+        ({"channels": 48}, "multiples of 32 up to 65536, not 48"),
+        ({"multipliers": (1, 0, 1)}, "multiples of 32 up to 65536, not 0"),
         ({"network": "vq-12"}, "unknown size 'vq-12'"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_model_of_another_shape_is_refused(name: str, tmp_path: Path) -> None:
     text = (tmp_path / "config.json").read_text()
     assert '"res_blocks": 1' in text
     (tmp_path / "config.json").write_text(text.replace('"res_blocks": 1', '"res_blocks": 2'))
-    with pytest.raises(VqcliError, match=r"do not fit: .*res\.1"):
+    with pytest.raises(VqcliError, match=r"do not fit: no .*res"):
         load_tokenizer(tmp_path)
 
 

@@ -102,7 +102,7 @@ def _load_one(path: Path) -> Any:
             check_zip(path)
             return unpickle(path, mmap=True)
     if head.startswith(b"\x80"):
-        with files.within(path, path.stat().st_size, CUT), open(path, "rb") as file:
+        with files.within(path, path.stat().st_size, CUT), files.open_regular(path) as file:
             check_operations(path, file, LEGACY)
             return unpickle(path, mmap=False)
     if head[8:9] == b"{":
