@@ -270,7 +270,7 @@ def test_killed_job_ends_with_the_same_bytes(tmp_path, model, small_shards):
     assert process.wait() == -signal.SIGKILL
     assert 6 <= len(list((tmp_path / "t.partial").glob("*.safetensors"))) < count // 4
     (tmp_path / "t.partial" / ".tmp-0-half").write_bytes(b"left by the kill")
-    (tmp_path / ".tmp-0-t.npy").write_bytes(b"left by the kill")
+    (tmp_path / ".tmp-0123abcd-t.npy").write_bytes(b"left by the kill")
     torch.set_num_threads(1)
     encode(options(f"demo:{count}", model), out)
     encode(options(f"demo:{count}", model), tmp_path / "whole" / "t.npy")

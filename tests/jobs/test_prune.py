@@ -196,7 +196,7 @@ def test_images_and_tokens_are_counted_together(tmp_path, model):
     new = np.load(tmp_path / "bare-pruned.npy")
     assert np.array_equal(expected[new], np.load(tmp_path / "bare.npy"))
     side = json.loads((tmp_path / "bare-pruned.json").read_text())
-    assert set(side) == {"format", "codebook_size", "sha256"}  # what nobody told is not made up
+    assert set(side) == {"format", "codebook_size", "sha256", "seal"}  # what nobody told is not made up
     assert not (tmp_path / "pruned" / "usage.json").exists()  # whose tokens they were is not known
 
 

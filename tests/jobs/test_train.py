@@ -56,14 +56,15 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, name):
     assert_same(run, tmp_path / "whole")
 
 
-def test_a_damaged_later_checkpoint_does_not_push_out_good_ones(tmp_path):
+def test_where_no_checkpoint_is_whole_nothing_is_touched(tmp_path):
     run = tmp_path / "run"
     interrupted(run, *SHORT, "training.keep=2", at=3)
     damage(checkpoints(run)[-1] / "model.safetensors")
     damage(checkpoints(run)[-2] / "model.safetensors")
-    with pytest.raises(Interrupted):  # a new start, which saves step 1 beside the damaged 2 and 3
-        resume(run, "training.keep=1", progress=Recorded(1))
-    assert newest_checkpoint(run).name == "step-00000001"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(VqcliError, match="no whole checkpoint; step 3 is damaged: .*; step 2 is damaged"):
+        resume(run, "training.keep=1")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_failed_write_keeps_the_old_checkpoints(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ class Undisturbed:
 class Faults(Part):
     """Faults of the machine in the middle of commands."""
 
-    name, figure, goal, share = "faults", "injected faults", 10_000, 14
+    name, figure, goal, share = "faults", "injected faults", 10_000, 8
 
     def __init__(self) -> None:
         self.server: Server | None = None

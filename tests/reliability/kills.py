@@ -64,7 +64,7 @@ ENDS = 30.0
 class Kills(Part):
     """Signals to processes of a command, forked from one that has imported vqcli, or started anew."""
 
-    name, figure, goal, share = "kills", "real kills and signals", 500, 9
+    name, figure, goal, share = "kills", "real kills and signals", 500, 5
 
     def __init__(self) -> None:
         self.faults = Faults()

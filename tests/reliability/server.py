@@ -134,6 +134,8 @@ class Server:
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
