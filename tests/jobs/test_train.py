@@ -62,7 +62,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_touched(tmp_path):
     damage(checkpoints(run)[-1] / "model.safetensors")
     damage(checkpoints(run)[-2] / "model.safetensors")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(VqcliError, match="no whole checkpoint; step 3 is damaged: .*; step 2 is damaged"):
+    with pytest.raises(VqcliError, match=r"no whole checkpoint; step 3 is damaged: .*; step 2 is damaged"):
         resume(run, "training.keep=1")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 

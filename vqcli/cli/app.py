@@ -253,6 +253,8 @@ def main() -> None:
         app(prog_name="vqcli")
     except SystemExit:  # all is said: what libraries fail to tidy up at exit would be a traceback below it
         if os.environ.get("VQCLI_DEBUG") != "1":
+            with suppress(OSError, ValueError):
+                sys.stderr.flush()
             sys.stderr = io.StringIO()
         raise
     except Interrupted as e:  # outside of commands
