@@ -44,7 +44,7 @@ def test_npz_holds_all_images_in_the_order_of_work(tmp_path, generator):
         assert npz.read_bytes() == before
     victim = tmp_path / "out" / "3-owl-s0-00002.png"
     Image.new("RGB", (8, 4)).save(victim)
-    with pytest.raises(VqcliError, match="00002.png is no generated image: 4x8 pixels") as refused:
+    with pytest.raises(VqcliError, match=r"00002\.png is no generated image: 4x8 pixels") as refused:
         generate(options(generator, force=True), tmp_path / "out", npz=npz)
     assert "delete it" in refused.value.hint
     assert npz.read_bytes() == before
