@@ -36,7 +36,7 @@ LINES = {
     "list": "recipes",
     "new": "demo -o new.yaml",
     "runs": "{top}/runs",
-    "verify": "{top}/model",
+    "verify": "{top}/tokens.npy",
     "cache": "ls",
     "check": "{top}/tiny.yaml",
     "doctor": "",
