@@ -305,7 +305,7 @@ def test_a_large_row_group_does_not_fill_memory(tmp_path: Path) -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 120 << 10  # two windows, and Arrow's own
+    assert int(done.stdout) < 150 << 10  # two windows, and Arrow's own
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ def needed(place: Location) -> Any:
     except Exception as e:
         message = f"{PurePath(str(place)).name} needs pyarrow ({type(e).__name__}: {e})"
         raise VqcliError(message, hint="pip install 'vqcli[parquet]'", reason="missing-extra") from e
+    # other pools reserve memory, which ``bounded`` would count
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     return pyarrow
 
 
