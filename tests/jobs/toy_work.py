@@ -9,7 +9,8 @@ import torch.distributed as dist
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.jobs.sharded import Engine, Plan, Work
+from vqcli.jobs.plans import Plan
+from vqcli.jobs.sharded import Engine, Work
 from vqcli.types import silent
 
 UNSAID = "salt"

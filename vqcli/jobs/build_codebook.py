@@ -23,7 +23,8 @@ from vqcli.jobs.cluster import PerClass, Whole, read_codes, remove_states
 from vqcli.jobs.feature_shards import Extractor, FeatureShards, FeatureStore, remove_shards
 from vqcli.jobs.options import CodebookOptions
 from vqcli.jobs.places import vacant
-from vqcli.jobs.sharded import PLAN, Engine, Plan
+from vqcli.jobs.plans import PLAN, Plan
+from vqcli.jobs.sharded import Engine
 from vqcli.types import Progress, silent
 
 

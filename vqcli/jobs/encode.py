@@ -18,7 +18,8 @@ from vqcli.data.images.base import Told, identity
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.encoder import Encoder
 from vqcli.jobs.options import ImageOptions
-from vqcli.jobs.sharded import Engine, Plan, whole
+from vqcli.jobs.plans import Plan
+from vqcli.jobs.sharded import Engine, whole
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Grid, Progress, silent
 

@@ -21,8 +21,9 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.npz import read_image, write_npz
 from vqcli.jobs.options import GenerateOptions
 from vqcli.jobs.places import check_folder, made, vacant
+from vqcli.jobs.plans import Plan
 from vqcli.jobs.sampler import IMAGE, Picture, Sampler, weights_hash
-from vqcli.jobs.sharded import Engine, Plan, Work, whole
+from vqcli.jobs.sharded import Engine, Work, whole
 from vqcli.pixels import contact_sheet, to_pil, to_uint8
 from vqcli.types import Progress, silent
 

@@ -15,8 +15,9 @@ from vqcli.data.tokens import store
 from vqcli.errors import VqcliError
 from vqcli.jobs.generate import GenerateResult
 from vqcli.jobs.options import GenerateOptions
+from vqcli.jobs.plans import Plan
 from vqcli.jobs.sampler import Picture, Sampler
-from vqcli.jobs.sharded import Engine, Plan, whole
+from vqcli.jobs.sharded import Engine, whole
 from vqcli.jobs.token_shards import Place, TokenShards, token_plan
 from vqcli.types import Progress, Tokens, silent
 

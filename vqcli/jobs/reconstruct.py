@@ -28,8 +28,9 @@ from vqcli.jobs.evaluation.work import finite
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.places import check_folder, made, vacant
+from vqcli.jobs.plans import Plan
 from vqcli.jobs.sampler import weights_hash
-from vqcli.jobs.sharded import Engine, Plan, Work
+from vqcli.jobs.sharded import Engine, Work
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import check_named
 from vqcli.nn.precision import autocast

@@ -7,7 +7,7 @@ Shards are written whole, with the same bytes whoever makes them: anywhere, in a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,12 +20,12 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from vqcli import files
 from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs.plans import Plan, begin
 from vqcli.jobs.processes import meet
 from vqcli.training.accelerator import starting
 from vqcli.types import Progress, silent
 
 T = TypeVar("T")
-PLAN = "plan.json"
 SHARD = 256
 """Images a shard holds at most, and so the work that a kill can cost a process, where images are read."""
 PATIENCE = timedelta(days=1)
@@ -67,71 +67,6 @@ class Work(ABC, Generic[T]):
     @abstractmethod
     def finish(self) -> T:
         """What all shards came to: called by the first process alone, when all are done."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What decides a job's files: jobs with the same plan go on with each other's shards."""
-
-    values: dict[str, Any]
-    """As JSON values."""
-    clear: Callable[[Path], object] = lambda folder: None
-    """Deletes from a folder what a job with another plan has left."""
-    holds: str = "another job"
-    """What is in a folder with another plan, in words."""
-    hint: str = "give another -o, or --force to start over"
-    reason: str = "changed"
-    unsaid: Collection[str] = ()
-    """Values that tell people nothing."""
-    otherwise: str = ""
-    """What is said where only those differ."""
-    file: str = PLAN
-
-
-def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
-    """Write a plan into a folder, or find it there. Raises VqcliError if another one is, unless ``force``."""
-    files.clean(folder)
-    path = folder / plan.file
-    if path.is_file():
-        found = _planned(path, plan, force=force)
-        if found == plan.values:
-            return
-        if not force:
-            message = f"{folder} holds {plan.holds}: {differences(found, plan) or plan.otherwise}"
-            raise VqcliError(message, hint=plan.hint, reason=plan.reason)
-        plan.clear(folder)
-    files.write_sealed(path, plan.values)
-
-
-def _planned(path: Path, plan: Plan, *, force: bool) -> Any:
-    """The plan that lies there; none where it is damaged, and that does not matter: ``force``."""
-    try:
-        return files.read_sealed(path, files.LISTS)
-    except VqcliError as e:
-        if e.reason != "damaged" or not force:
-            raise VqcliError(str(e), hint=e.hint if e.reason == "os" else plan.hint, reason=e.reason) from e
-        return None
-
-
-def differences(found: Any, plan: Plan) -> str:
-    """``batch_size 16 -> 32, ...``, hashes cut short."""
-    old, new = _flat(found), _flat(plan.values)
-    changed = [name for name in new if old.get(name) != new[name] and name not in plan.unsaid]
-    return ", ".join(f"{name} {_short(old.get(name))} -> {_short(new[name])}" for name in changed)
-
-
-def _flat(values: Any) -> dict[str, Any]:
-    """All values by name, those of sections too."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items() if isinstance(values, dict) else ():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} names"
-    return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def whole(work: Work[Any], k: int, progress: Progress = silent) -> bool:

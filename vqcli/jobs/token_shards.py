@@ -13,7 +13,8 @@ from vqcli.data.tokens import store
 from vqcli.data.tokens.latents import LatentsInfo, write_latents
 from vqcli.errors import VqcliError
 from vqcli.jobs.places import vacant
-from vqcli.jobs.sharded import Plan, Work
+from vqcli.jobs.plans import Plan
+from vqcli.jobs.sharded import Work
 
 NOTHING = Told()
 Info = store.TokensInfo | LatentsInfo

@@ -32,7 +32,8 @@ from vqcli.jobs.evaluation.result import EvaluateResult
 from vqcli.jobs.evaluation.target import Target, open_target
 from vqcli.jobs.evaluation.work import Given, Stretch
 from vqcli.jobs.places import together
-from vqcli.jobs.sharded import Engine, Plan
+from vqcli.jobs.plans import Plan
+from vqcli.jobs.sharded import Engine
 from vqcli.library.cache import cache_folder
 from vqcli.metrics.protocols import PROTOCOLS, Protocol
 from vqcli.types import Progress, silent
