@@ -110,7 +110,11 @@ def _prune(
         exact = options.min_count == 1 and all(made_by(tokens, tokenizer) for tokens in found)
         usage = exact_usage(uses, kept) if exact else None
         record = drop_codes(tokenizer.cpu(), folder, kept, uses, options.min_count)
-        write(tokenizer, usage, record, out, found, progress, force=options.force)
+        with ExitStack() as pending:  # the model takes its name last, and then all is whole
+            folder_out = pending.enter_context(files.writing_folder(out))
+            new = write_model(tokenizer, usage, record, folder_out)
+            for tokens in found:
+                renumber(tokens, pruned_path(tokens), new, pending, progress, force=options.force)
     return PruneResult(
         out=out if drops else None,
         model=folder,
@@ -233,28 +237,17 @@ def exact_usage(uses: Uses, kept: np.ndarray) -> UsageRecord:
     return UsageRecord.of(counts.report(), "; ".join(uses.what))
 
 
-def write(
-    tokenizer: Tokenizer,
-    usage: UsageRecord | None,
-    record: dict[str, Any],
-    out: Path,
-    found: list[Found],
-    progress: Progress,
-    *,
-    force: bool,
-) -> None:
-    """Write the pruned model and its tokens; the model takes its name last, and then all is whole."""
+def write_model(
+    tokenizer: Tokenizer, usage: UsageRecord | None, record: dict[str, Any], folder: Path
+) -> Renumbering:
+    """Write the pruned model into a folder; returns what its codes are called now."""
     kept, size = record["kept"], len(record["kept"])
     new_k = np.zeros(record["from"]["codebook_size"], token_type(size))
     new_k[kept] = np.arange(size)
-    with ExitStack() as pending:
-        folder = pending.enter_context(files.writing_folder(out))
-        save_tokenizer(tokenizer, folder, usage=usage, note=describe(record))
-        lines = (f' "{name}": {json.dumps(value)}' for name, value in record.items())
-        files.write_text(folder / MAPPING, "{\n" + ",\n".join(lines) + "\n}\n")
-        for tokens in found:
-            new = Renumbering(new_k, size, tokenizer.fingerprint)
-            renumber(tokens, pruned_path(tokens), new, pending, progress, force=force)
+    save_tokenizer(tokenizer, folder, usage=usage, note=describe(record))
+    lines = (f' "{name}": {json.dumps(value)}' for name, value in record.items())
+    files.write_text(folder / MAPPING, "{\n" + ",\n".join(lines) + "\n}\n")
+    return Renumbering(new_k, size, tokenizer.fingerprint)
 
 
 def describe(record: dict[str, Any]) -> str:
