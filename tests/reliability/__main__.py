@@ -7,6 +7,7 @@ continued. Several runs may share the work: ``--worker 0/2`` and ``--worker 1/2`
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +18,19 @@ from tests.reliability.parts import PARTS, part
 from tests.reliability.trials import Part, Trial, drawn, mine
 
 
-def tried(trial: Trial) -> dict[str, object]:
-    """How a trial ended, as a line of the results."""
+def build() -> str:
+    """The commit of the sources that are tried; with a plus where they differ from any."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/vqcli", ":/tests")
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+
+
+def tried(trial: Trial, of: str = "") -> dict[str, object]:
+    """How a trial of a build ended, as a line of the results."""
     folder, began = Path(tempfile.mkdtemp(prefix="trial-")), time.monotonic()
     try:
         wrong = trial.run(folder)
@@ -27,7 +39,7 @@ def tried(trial: Trial) -> dict[str, object]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     seconds = round(time.monotonic() - began, 3)
-    return {"name": trial.name, "count": trial.count, "wrong": wrong, "seconds": seconds}
+    return {"name": trial.name, "count": trial.count, "wrong": wrong, "seconds": seconds, "build": of}
 
 
 def run(one: Part, arguments: argparse.Namespace) -> int:
@@ -43,10 +55,10 @@ def run(one: Part, arguments: argparse.Namespace) -> int:
         trials = drawn(trials, arguments.number, arguments.seed)
     todo = [t for t in trials if mine(t, int(worker), int(workers))]
     todo = [t for t in todo if t.name not in known or (arguments.again and known[t.name]["wrong"])]
-    bad = 0
+    bad, of = 0, build()
     try:
         for n, trial in enumerate(todo, 1):
-            line = tried(trial)
+            line = tried(trial, of)
             with results.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             if line["wrong"]:

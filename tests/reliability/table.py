@@ -38,18 +38,6 @@ def machine() -> str:
     return f"{platform.system()}, {platform.machine()}, {os.cpu_count()} cores, {gib:.0f} GiB of memory"
 
 
-def commit() -> str:
-    """The sources that were tried; with a plus where they differ from any commit."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "vqcli", "tests")
-    return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-
-
 def row(folder: Path, name: str, seed: int) -> dict[str, Any]:
     """What came of a part."""
     one, lines = part(name), lines_of(folder, name)
@@ -62,6 +50,7 @@ def row(folder: Path, name: str, seed: int) -> dict[str, Any]:
         "trials": len(lines),
         "violations": len(wrong),
         "minutes": round(sum(line["seconds"] for line in lines) / 60, 1),
+        "builds": sorted({line["build"] for line in lines}),
         "seed": seed,
         "command": f"python -m tests.reliability {name} --seed {seed}",
         "wrong": wrong[:20],
@@ -104,13 +93,15 @@ def write(rows: list[dict[str, Any]], seed: int, priced: Path) -> None:
     """Put the figures into ``docs``."""
     told = json.loads(priced.read_text()) if priced.is_file() else None
     date = datetime.now(UTC).date().isoformat()
-    found = {"date": date, "commit": commit(), "machine": machine(), "seed": seed, "parts": rows}
+    builds = sorted({build for row in rows for build in row["builds"]})
+    found = {"date": date, "commits": builds, "machine": machine(), "seed": seed, "parts": rows}
     found |= {"price": told} if told else {}
     (DOCS / "reliability.json").write_text(json.dumps(found, indent=2) + "\n")
     page = DOCS / "reliability.md"
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    about = f"{date}, commit `{found['commit']}`, seed {seed}, {found['machine']}; `make test-reliability`.\n"
+    told_builds = f"commit{'s' * (len(builds) > 1)} `{'`, `'.join(builds)}`"
+    about = f"{date}, {told_builds}, seed {seed}, {found['machine']}; `make test-reliability`.\n"
     page.write_text(f"{before}{BEGIN}\n\n{about}\n{table(rows)}{price(told)}\n{END}{after}")
 
 

@@ -10,9 +10,9 @@ def test_figures_are_those_of_the_trials(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "DOCS", tmp_path)
     (tmp_path / "reliability.md").write_text(f"before\n{table.BEGIN}\nstale\n{table.END}\nafter\n")
     lines = [
-        {"name": "json/0", "count": 7, "wrong": "a hang", "seconds": 60.0},
-        {"name": "json/0", "count": 7, "wrong": "", "seconds": 30.0},
-        {"name": "yaml/0", "count": 5, "wrong": "bad", "seconds": 30.0},
+        {"name": "json/0", "count": 7, "wrong": "a hang", "seconds": 60.0, "build": "a"},
+        {"name": "json/0", "count": 7, "wrong": "", "seconds": 30.0, "build": "b"},
+        {"name": "yaml/0", "count": 5, "wrong": "bad", "seconds": 30.0, "build": "b"},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "fuzz-0.jsonl").write_text(text + '{"torn')
@@ -22,6 +22,7 @@ def test_figures_are_those_of_the_trials(tmp_path, monkeypatch):
     assert [(row["tried"], row["trials"], row["violations"], row["minutes"]) for row in rows] == [
         (12, 2, 1, 1.0)
     ]
+    assert rows[0]["builds"] == ["b"]
     for _ in range(2):
         table.write(rows, 3, tmp_path / "price.json")
     page = (tmp_path / "reliability.md").read_text()

@@ -57,7 +57,7 @@ def _connect(place: Place, backend: str, progress: Progress, patience: timedelta
         _look_up(os.environ[ADDRESS])
         with by_default():  # torch waits in C++, where no handler of Python's is called
             store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError, OSError) as e:
         raise VqcliError(
             f"the {place.processes} processes of this job did not meet at {where}: {_short(e)}",
