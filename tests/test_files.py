@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_read_is_written_to(tmp_path):
 
 def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for read in (files.read_bytes, files.read_json, files.sha256, files.check_header):
+    for read in (files.read_bytes, files.read_json, files.sha256, files.read_header):
         with pytest.raises(VqcliError, match="is no regular file"):
             read(tmp_path / "pipe")
     with pytest.raises(VqcliError, match="is no regular file"):

@@ -47,7 +47,11 @@ LIGHT = [
     "library.aliases",
     "library.downloads.fetch",
     "cli.app",
+    "checkpoint.classes",
     "jobs.catalog",
+    "jobs.generator_info",
+    "jobs.info",
+    "jobs.tokenizer_info",
     "jobs.options",
     "jobs.evaluation.options",
     "importers.options",
@@ -58,6 +62,7 @@ LIGHT = [
     "metrics.usage.record",
     "metrics.protocols",
     "data.classes",
+    "data.names",
     "data.images.forms",
 ]
 

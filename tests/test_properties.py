@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from vqcli import config, files
@@ -295,6 +295,8 @@ class _Active(HTMLParser):
 
 @LOOKS
 @given(NAMES.filter(bool))
+@example("<b onclick=x>")
+@example('" onerror="x')
 def test_a_name_is_never_active(name):
     page, plain = (evaluation_page(each, [(each, each)], {each: each}, each) for each in (name, "x"))
     assert _Active(page).found == _Active(plain).found

@@ -8,7 +8,8 @@ import torch
 from pydantic import TypeAdapter
 
 from tests.generators.toys import TOYS
-from vqcli.checkpoint.generator import load_generator, read_classes, save_generator
+from vqcli.checkpoint.classes import read_classes
+from vqcli.checkpoint.generator import load_generator, save_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.generators.base import image_stream

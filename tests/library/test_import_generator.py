@@ -10,7 +10,8 @@ from tests.importers.foreign_generators import LC, gpt, gpt_lc, gpt_state, lc_st
 from tests.models import make_model
 from tests.seals import put
 from vqcli import files
-from vqcli.checkpoint.generator import load_generator, read_classes
+from vqcli.checkpoint.classes import read_classes
+from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError

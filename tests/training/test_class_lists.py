@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.seals import put
 from tests.training.test_generator_task import encoded, start, tokenizer  # noqa: F401 (a fixture)
 from tests.training.tiny import Recorded
-from vqcli.checkpoint.generator import read_classes
+from vqcli.checkpoint.classes import read_classes
 from vqcli.data.classes import imagenet
 from vqcli.errors import VqcliError
 from vqcli.training.classes import ClassList

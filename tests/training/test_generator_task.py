@@ -18,7 +18,8 @@ from tests.models import make_model
 from tests.seals import put
 from tests.training import tiny
 from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
-from vqcli.checkpoint.generator import load_generator, read_classes
+from vqcli.checkpoint.classes import read_classes
+from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer, read_tokenizer_outline
 from vqcli.data.images.demo import CLASSES
 from vqcli.errors import Interrupted, VqcliError

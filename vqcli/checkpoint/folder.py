@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -46,6 +46,7 @@ class _Told(_Spec):
 
     tokenizer: dict[str, Any] = {}
     generator: dict[str, Any] = {}
+    makes: Literal["tokens", "latents"] | None = None
     plugins: dict[str, list[str]] = {}
 
 

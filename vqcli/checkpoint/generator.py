@@ -11,6 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from vqcli import files
+from vqcli.checkpoint.classes import write_classes
 from vqcli.checkpoint.folder import FORMAT, TOKENIZER, damaged, read_config
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import save_tokenizer
@@ -22,8 +23,6 @@ from vqcli.registry import GeneratorConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
 
-CLASSES = "classes.json"
-
 
 def describe_generator(generator: Generator) -> dict[str, Any]:
     """``config.json`` of a generator; ``tokenizer`` is what it must know of the one whose tokens it makes."""
@@ -32,6 +31,7 @@ def describe_generator(generator: Generator) -> dict[str, Any]:
         "format": FORMAT,
         "tokenizer": _told(generator.spec),
         "generator": generator.config.model_dump(mode="json"),
+        "makes": generator.makes,
         **needed(generator.config),
     }
 
@@ -106,18 +106,3 @@ def read_generator(folder: Path) -> Generator:
         raise damaged(folder, e) from e
     load_state(generator, read_tensors(weights_file(folder), spec.fingerprint), folder)
     return generator
-
-
-def write_classes(folder: Path, names: Sequence[str]) -> None:
-    """Put the names of a generator's classes into its folder, where there are any."""
-    if names:
-        files.write_json(folder / CLASSES, list(names))
-
-
-def read_classes(folder: Path) -> list[str]:
-    """Names of a generator's classes; empty where nobody told them. Raises VqcliError if they are damaged."""
-    path = folder / CLASSES
-    names = files.read_listed(path) if path.exists() else []
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise VqcliError(f"{path} holds no list of names", hint="copy the folder again", reason="damaged")
-    return names

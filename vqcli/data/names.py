@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from vqcli.data.images.open import claimant
-from vqcli.data.tokens.files import encoded_kind
+from vqcli.data.tokens.kinds import encoded_kind
 
 Kind = Literal["tokens", "latents", "images", "model"]
 MODEL_FILES = ("config.json", "recipe.yaml", "checkpoints")
@@ -30,4 +29,8 @@ def named(text: str) -> Kind:
         here = any((path / name).exists() for name in MODEL_FILES) or any(path.glob("*.index.json"))
     else:
         here = not WEIGHTS.isdisjoint(map(str.lower, path.suffixes)) and path.is_file()
-    return "images" if not here and claimant(text) else "model"
+    if here:
+        return "model"
+    from vqcli.data.images.open import claimant  # imports numpy, which what tells of a model needs not
+
+    return "images" if claimant(text) else "model"

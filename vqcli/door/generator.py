@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vqcli.checkpoint.generator import read_classes
+from vqcli.checkpoint.classes import read_classes
 from vqcli.data.classes import readable
 from vqcli.data.tokens.store import token_type
 from vqcli.door.options import LoadOptions, check_whole

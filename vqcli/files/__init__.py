@@ -7,6 +7,7 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 
 from vqcli.bounds import LISTS
 from vqcli.files.folders import (
+    check_free,
     children,
     clean,
     clean_beside,
@@ -41,10 +42,10 @@ from vqcli.files.seals import (
     write_sealed_text,
 )
 from vqcli.files.weights import (
-    check_header,
     check_seal,
     load_sealed,
     load_tensors,
+    read_header,
     seal_tensors,
     tensors,
     write_tensors,
@@ -65,7 +66,7 @@ __all__ = [
     "TEMPORARY",
     "append_line",
     "cache_folder",
-    "check_header",
+    "check_free",
     "check_seal",
     "children",
     "claimed",
@@ -87,6 +88,7 @@ __all__ = [
     "parse_sealed",
     "patiently",
     "read_bytes",
+    "read_header",
     "read_json",
     "read_lines",
     "read_listed",

@@ -141,6 +141,14 @@ def damaged_file(folder: Path, *, again: bool = False) -> Path | None:
     return folder / MANIFEST
 
 
+def check_free(path: Path, *, ours: bool, force: bool) -> None:
+    """Raises VqcliError if something is there already; ``force`` replaces only what is ``ours``."""
+    empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty and not (ours and force):
+        hint = "--force replaces it" if ours else "move it away, or give another -o"
+        raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
+
+
 def remove_folder(path: Path) -> None:
     """Delete a folder so that a kill never leaves half of it under its name."""
     discarded = beside(path)

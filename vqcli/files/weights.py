@@ -34,7 +34,7 @@ def tensors(path: Path, framework: str = "pt") -> Iterator[Any]:
     """
     from safetensors import SafetensorError
 
-    check_header(path)
+    read_header(path)
     try:
         with patiently(lambda: _opened(path, framework)) as file:
             yield file
@@ -74,7 +74,7 @@ def load_sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def check_seal(path: Path) -> bool:
     """Whether a safetensors file carries its hash. Raises VqcliError if it has another one."""
-    check_header(path)
+    read_header(path)
     with open_regular(path) as file:
         try:
             length = file.read(8)
@@ -96,18 +96,24 @@ def seal_tensors(data: bytes) -> bytes:
     return data.replace(OPEN, hashlib.sha256(data).hexdigest().encode(), 1)
 
 
-def check_header(path: Path) -> None:
-    """Raises VqcliError on a header that the library lets pass, or is slow to refuse."""
+def read_header(path: Path) -> dict[str, Any]:
+    """What the header of a safetensors file says; whether that fits the rest of the file, the library knows.
+
+    Raises VqcliError on one that the library lets pass, or is slow to refuse.
+    """
     with open_regular(path) as file:
         try:
             length = int.from_bytes(file.read(8), "little")
             if length > min(bounds.HEADER, path.stat().st_size - 8) or length < 2:
                 raise _damaged(path, f"its header claims {length:,} bytes")
-            json.loads(file.read(length), object_pairs_hook=_unique)
+            told = json.loads(file.read(length), object_pairs_hook=_unique)
         except OSError as e:
             raise unread(path, e) from e
         except (ValueError, RecursionError) as e:
             raise _damaged(path, str(e)) from e
+    if not isinstance(told, dict):
+        raise _damaged(path, "its header is no JSON object")
+    return told
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def build_codebook(
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
     engine = Engine(options.source.device, progress)
-    check = partial(check_out, out, out.with_name(f"{out.stem}.partial"), force=force)
+    folder = out.with_name(f"{out.stem}.partial")
+    check = partial(check_out, out, folder, force=force)
+    engine.free(folder, check)
     with engine.claiming([out], check):
         return _build(engine, options, out, check, force=force, progress=progress)
 

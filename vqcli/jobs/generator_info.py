@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from vqcli import files
+from vqcli.checkpoint.classes import read_classes
 from vqcli.checkpoint.contents import count_numbers
 from vqcli.checkpoint.folder import TOKENIZER, check_part, read_config
-from vqcli.checkpoint.generator import read_classes
 from vqcli.checkpoint.told import NO_TOKENIZER, SHOWN, Row, layout, network, plugins, sampling, weights
 from vqcli.data.classes import readable
 from vqcli.errors import VqcliError
@@ -44,6 +45,8 @@ class GeneratorInfo:
     """Where that is: a folder, or a short name; None where nobody tells."""
     generator: dict[str, Any]
     """Its full configuration, defaults of sampling too."""
+    makes: str | None = None
+    """``tokens`` or ``latents``; None where an older version wrote the folder."""
     plugins: dict[str, list[str]] = field(default_factory=dict)
     """Plugins that it needs: module -> parts."""
 
@@ -70,7 +73,11 @@ class GeneratorInfo:
         return list(enumerate(self.class_names))  # type: ignore[arg-type]
 
     def _of_tokens(self) -> bool:
-        """Whether it makes tokens, not latents; of a plugin that is not here, the folder's numbers tell."""
+        """Whether it makes tokens, not latents; where no ``config.json`` tells it and its plugin is not here,
+        the folder's numbers do.
+        """
+        if self.makes:
+            return self.makes == "tokens"
         try:
             return bool(resolve("generators", self.generator["name"]).makes == "tokens")
         except VqcliError:  # training stored how latents are standardized
@@ -81,7 +88,8 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
     """What a folder says of its generator; nothing is loaded. Raises VqcliError, KeyError."""
     config, path = read_config(folder, "generator"), folder / "model.safetensors"
     generator, spec = config["generator"], TypeAdapter(TokenizerSpec).validate_python(config["tokenizer"])
-    check_part(GeneratorConfig, config, "generator", folder)
+    if not files.verify_listed(folder / "config.json"):  # what vqcli wrote is not checked: that takes torch
+        check_part(GeneratorConfig, config, "generator", folder)
     names = readable(read_classes(folder))[: generator["classes"]]
     inside, source = folder / TOKENIZER, published(reference)
     return GeneratorInfo(
@@ -98,5 +106,6 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
         fingerprint=spec.fingerprint,
         tokenizer=str(inside) if inside.is_dir() else (source.tokenizer if source else "") or None,
         generator=generator,
+        makes=config.get("makes"),
         plugins=config.get("plugins", {}),
     )

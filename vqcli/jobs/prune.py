@@ -19,7 +19,7 @@ import torch
 from vqcli import files
 from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
 from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
-from vqcli.data.tokens.remap import Renumbering, check_free, check_place, pruned_path, renumber
+from vqcli.data.tokens.remap import Renumbering, check_place, pruned_path, renumber
 from vqcli.data.tokens.store import token_type
 from vqcli.errors import VqcliError
 from vqcli.jobs.encoder import Encoder
@@ -147,7 +147,7 @@ def check_options(options: PruneOptions) -> None:
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
     """Raises VqcliError if something is where a result goes; ``renumber`` tells if tokens are the same."""
-    check_free(out, ours=(out / "config.json").is_file(), force=force)
+    files.check_free(out, ours=(out / "config.json").is_file(), force=force)
     for tokens in found:
         check_place(tokens)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vqcli import files
-from vqcli.checkpoint.generator import read_classes
+from vqcli.checkpoint.classes import read_classes
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.config import PartConfig, parse
 from vqcli.data.classes import find_classes, readable

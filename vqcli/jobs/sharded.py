@@ -121,6 +121,18 @@ class Engine:
             raise told[0]
         return value
 
+    def free(self, folder: Path, check: Callable[[], None]) -> None:
+        """Let the first process ``check`` that a job's place is free, before models are loaded.
+
+        What a finished job could not remove of its ``folder`` goes first: the check may end this command.
+        """
+
+        def asked() -> None:
+            files.clean_beside(folder)
+            check()
+
+        self.first(asked)
+
     @contextmanager
     def taking(
         self,
@@ -143,7 +155,6 @@ class Engine:
                     held.enter_context(files.claimed(becomes))
                     check()  # before there is a folder
                 held.enter_context(files.locked(folder))
-                files.clean_beside(folder)  # a finished job's folder that could not be removed
                 check()
                 begin(folder, plan(), force=force)
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from vqcli import files
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
-from vqcli.data.tokens.remap import check_free
 from vqcli.errors import VqcliError
 from vqcli.escapes import markdown
 from vqcli.importers import shards
@@ -79,7 +78,7 @@ def import_model(
     shape, if weights are not finite, and if ``out`` is taken.
     """
     with files.claimed(out):
-        check_free(out, ours=(out / "config.json").is_file(), force=force)
+        files.check_free(out, ours=(out / "config.json").is_file(), force=force)
         return _import_model(path, out, options or ImportOptions(), expected, progress)
 
 

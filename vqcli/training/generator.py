@@ -19,13 +19,12 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from vqcli import files
+from vqcli.checkpoint.classes import read_classes, write_classes
 from vqcli.checkpoint.contents import copy_tokenizer
 from vqcli.checkpoint.generator import (
     describe_generator,
-    read_classes,
     read_generator,
     save_generator,
-    write_classes,
 )
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.loader import Batch as ImageBatch

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from vqcli import files
+from vqcli.data.tokens.kinds import PLAN, encoded_kind
 from vqcli.data.tokens.store import (
     FORMAT,
-    PLAN,
     Row,
     TokensInfo,
     read_index,
@@ -36,15 +36,6 @@ LOADERS = {
 }
 """Other forms in which people keep tokens, and what reads an array of them."""
 OURS = "give a file or folder that vqcli encode wrote"
-
-
-def encoded_kind(path: Path) -> Literal["tokens", "latents"] | None:
-    """Which of the two a path is, a file or folder that ``vqcli encode`` wrote; None for all else."""
-    if path.suffix == ".npy":
-        return "tokens"
-    if not (path / PLAN).is_file():
-        return None
-    return "latents" if "latents" in files.read_sealed(path / PLAN, files.LISTS) else "tokens"
 
 
 class TokensFile:

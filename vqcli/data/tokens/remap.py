@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from vqcli import files
 from vqcli.data.tokens import store
 from vqcli.data.tokens.files import TokensFile, TokensFolder
-from vqcli.errors import VqcliError
 from vqcli.types import Progress
 
 
@@ -45,18 +44,10 @@ def check_place(found: TokensFile | TokensFolder) -> None:
     """Raises VqcliError if something else than tokens is where the new ones go."""
     path = pruned_path(found)
     if isinstance(found, TokensFolder):
-        check_free(path, ours=(path / store.PLAN).is_file(), force=True)
+        files.check_free(path, ours=(path / store.PLAN).is_file(), force=True)
     else:
         for part in (path, path.with_suffix(".json")):
-            check_free(part, ours=part.is_file(), force=True)
-
-
-def check_free(path: Path, *, ours: bool, force: bool) -> None:
-    """Raises VqcliError if something is there already; ``force`` replaces only what is ``ours``."""
-    empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not empty and not (ours and force):
-        hint = "--force replaces it" if ours else "move it away, or give another -o"
-        raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
+            files.check_free(part, ours=part.is_file(), force=True)
 
 
 def renumber(
@@ -82,7 +73,7 @@ def renumber(
         places = [out, beside]
         same = not force and beside.is_file() and files.read_sealed(beside, files.LISTS) == side
     for place in () if same else places:
-        check_free(place, ours=True, force=force)
+        files.check_free(place, ours=True, force=force)
 
 
 def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progress: Progress) -> None:

@@ -23,12 +23,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.numpy import save
 
 from vqcli import files
+from vqcli.data.tokens.kinds import PLAN
 from vqcli.data.tokens.lines import are_listed, is_pair, parse_lines, tokens_told
 from vqcli.errors import VqcliError
 from vqcli.refusals import refusal
 from vqcli.types import Grid, grid_length
 
-FORMAT, PLAN, INDEX = 1, "plan.json", "index.json"
+FORMAT, INDEX = 1, "index.json"
 OFFSETS = "offsets"
 """In a shard whose rows are of different lengths: where each begins, and where the last one ends."""
 Of = Literal["tokens", "latents"]

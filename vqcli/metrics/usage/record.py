@@ -1,17 +1,19 @@
-"""What was measured of a tokenizer, as ``usage.json`` in its folder has it. No torch."""
+"""What was measured of a tokenizer, as ``usage.json`` in its folder has it. No torch, no numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.metrics.usage.counts import UsageReport
 from vqcli.refusals import refusal
+
+if TYPE_CHECKING:
+    from vqcli.metrics.usage.counts import UsageReport
 
 USAGE = "usage.json"
 COUNTED = ("codebook_size", "tokens", "used", "utilization", "uniform_expectation", "perplexity")
