@@ -83,10 +83,10 @@ class Faults(Part):
         return self.server
 
     def undisturbed(self, one: Scenario) -> Undisturbed:
-        """What a scenario comes to, remembered in a file."""
-        path = self.stock / f"{one.name}.json"
+        """What a scenario comes to in the folder of this server, remembered in a file."""
+        server = self.serving(self.stock.parent)
+        path = self.stock / f"{one.name}-{server.folder.name}.json"
         if not path.exists():
-            server = self.serving(self.stock.parent)
             before = self.begin(one)
             ended = server.run(one.command.split(), processes=one.processes, learn=True)
             if ended.code != one.code:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 NOTHING, FAIL, SHORT, TORN, KILL = range(5)
@@ -66,9 +68,7 @@ class Server:
 
     def __init__(self, temporary: Path) -> None:
         memory = Path("/dev/shm")
-        self.folder = (
-            memory if os.access(memory, os.W_OK) else temporary
-        ) / f"vqcli-trials-{os.getpid():08d}"
+        self.folder, self.lock = own(memory if os.access(memory, os.W_OK) else temporary)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.place = self.folder / "w"
@@ -137,6 +137,20 @@ class Server:
         if self.process.stdout:
             self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
+
+
+def own(place: Path) -> tuple[Path, IO[str]]:
+    """A folder that no other server has, and what holds it; results tell its name, so that there are few."""
+    for n in count():
+        lock = open(place / f".vqcli-trials-{n}", "w")  # noqa: SIM115 (closed with the server)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+        else:
+            return place / f"vqcli-trials-{n}", lock
+    raise AssertionError
 
 
 def built(shim: Path) -> Path:
