@@ -162,10 +162,12 @@ def remove_folder(path: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a temporary, of whatever kind, as far as that can be done."""
     if path.is_dir() and not path.is_symlink():
+        with suppress(OSError):
+            patiently(lambda: shutil.rmtree(path))
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
-            path.unlink(missing_ok=True)
+            patiently(lambda: path.unlink(missing_ok=True))
 
 
 def clean_beside(path: Path) -> None:

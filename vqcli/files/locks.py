@@ -11,7 +11,7 @@ from typing import IO
 
 from vqcli.errors import VqcliError
 from vqcli.files.folders import clean_beside
-from vqcli.files.refused import is_absent, unread, unwritten
+from vqcli.files.refused import is_absent, patiently, unread, unwritten
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
@@ -51,7 +51,7 @@ def claimed(path: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                lock.unlink()
+                patiently(lock.unlink)
 
 
 def _current(lock: Path, path: Path) -> IO[str]:

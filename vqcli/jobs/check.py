@@ -57,6 +57,8 @@ def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | 
     try:
         data = kind.open_data(recipe, TrainPlan(recipe.seed, recipe.training.batch_size), models)
     except VqcliError as e:
+        if e.reason == "os":  # nobody knows whether the images can be used
+            raise
         missing.append(str(e))
     task = _outline(recipe, models, data)
     model, images = task.parts["model"], data.images if data else None
