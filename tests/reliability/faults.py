@@ -156,7 +156,8 @@ class Faults(Part):
         )
         second = server.run(command.split(), processes=one.processes)
         visible = {name: value for name, value in now.items() if oracle.TEMPORARY not in name}
-        refused = one.exists and "exist" in second.said[0] and not oracle.differs(visible, known.end)
+        told = any(word in second.said[0] for word in ("exist", " holds "))
+        refused = one.exists and told and not oracle.differs(visible, known.end)
         if second.code != one.code and not refused:
             return f"the same command again: exit {second.codes}: {second.said[0][-600:]!r}"
         wrong = oracle.differs(oracle.tree(server.place), known.end)
