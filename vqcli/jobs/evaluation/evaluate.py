@@ -80,7 +80,12 @@ def evaluate(
     """
     engine = Engine(options.device, progress)
     places = [place for place in (out, options.statistics) if place]
-    with engine.claiming(places, lambda: check_places(options, out, force=force)):
+
+    def check() -> None:
+        files.clean(cache_folder() / KIND)  # finished evaluations whose folders could not be removed
+        check_places(options, out, force=force)
+
+    with engine.claiming(places, check):
         return _evaluate(engine, options, out, progress)
 
 
