@@ -139,9 +139,7 @@ class Faults(Part):
         if not any(first.codes):
             if now == known.end:
                 return ""
-            if wrong := oracle.differs(
-                {n: v for n, v in now.items() if oracle.TEMPORARY not in n}, known.end
-            ):
+            if wrong := oracle.differs(oracle.finished(now), known.end):
                 return f"exit 0, and {wrong}"
         return self.repeated(one, now, known)
 
@@ -155,9 +153,8 @@ class Faults(Part):
             else one.command
         )
         second = server.run(command.split(), processes=one.processes)
-        visible = {name: value for name, value in now.items() if oracle.TEMPORARY not in name}
         told = any(word in second.said[0] for word in ("exist", " holds "))
-        refused = one.exists and told and not oracle.differs(visible, known.end)
+        refused = one.exists and told and not oracle.differs(oracle.finished(now), known.end)
         if second.code != one.code and not refused:
             return f"the same command again: exit {second.codes}: {second.said[0][-600:]!r}"
         wrong = oracle.differs(oracle.tree(server.place), known.end)

@@ -19,7 +19,8 @@ GROWS = ("metrics.jsonl", "curves.svg", ".decode.json")
 """Files that are written again and again while a command goes on."""
 LONGEST = 1000
 """Characters of an error at most."""
-TEMPORARY = ".tmp-"
+UNFINISHED = re.compile(r"(?:^|/)\.(?:tmp|lock)-")
+"""What the next command lets go of: files and folders that were being made, and who was making them."""
 
 
 def tree(folder: Path) -> Tree:
@@ -27,7 +28,7 @@ def tree(folder: Path) -> Tree:
     found: Tree = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if (name.startswith("cache/") and TEMPORARY not in name) or name == "cache":
+        if (name.startswith("cache/") and not UNFINISHED.search(name)) or name == "cache":
             continue
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             found[name] = "link"
@@ -36,6 +37,11 @@ def tree(folder: Path) -> Tree:
         else:
             found[name] = hashlib.sha256(untimed(name, path.read_bytes())).hexdigest()
     return found
+
+
+def finished(tree: Tree) -> Tree:
+    """What is not on its way."""
+    return {name: value for name, value in tree.items() if not UNFINISHED.search(name)}
 
 
 def untimed(name: str, data: bytes) -> bytes:
@@ -92,7 +98,7 @@ def whole(before: Tree, now: Tree, end: Tree, places: Iterable[str]) -> str:
     All of ``places`` are all old or all new.
     """
     for name, value in now.items():
-        known = name.endswith("/") or TEMPORARY in name or name not in end or Path(name).name in GROWS
+        known = name.endswith("/") or UNFINISHED.search(name) or name not in end or Path(name).name in GROWS
         if not known and value not in (before.get(name), end[name]):
             return f"{name} is neither what it was nor what it becomes"
     for name in before:
@@ -100,7 +106,7 @@ def whole(before: Tree, now: Tree, end: Tree, places: Iterable[str]) -> str:
             return f"{name} is lost"
     for place in places:
         states = [{n: v for n, v in one.items() if below(n, [place])} for one in (before, now, end)]
-        visible = {n: v for n, v in states[1].items() if TEMPORARY not in n}
+        visible = finished(states[1])
         if visible not in (states[0], states[2]):
             return f"{place} is neither the old one nor the new one: {differs(visible, states[2])}"
     return ""

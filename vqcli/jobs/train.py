@@ -86,6 +86,7 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
             if options.resume:
                 if accelerator.is_main_process:
                     held.enter_context(files.locked(run.folder))
+                    run.clean()
                 checkpoint = resumed_from(run, progress)
             trainer = make_trainer(recipe, run, accelerator, progress, checkpoint)
             if accelerator.is_main_process and not options.resume:  # with sound data, there is a folder

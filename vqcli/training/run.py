@@ -65,13 +65,16 @@ class Run:
             files.write_text(self.metrics_file, "".join(lines))
             self.kept = None
 
-    def forget_after(self, step: int, say: Callable[[str], object]) -> None:
-        """Remove what a kill left unfinished, and once there is something newer, metrics after ``step``.
-
-        A run resumed there will repeat them; measurements of ``step`` itself, too.
-        """
+    def clean(self) -> None:
+        """Remove what a kill left unfinished."""
         for folder in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
             files.clean(folder)
+
+    def forget_after(self, step: int, say: Callable[[str], object]) -> None:
+        """Remove metrics after ``step``, once there is something newer: a run resumed there repeats them.
+
+        Measurements of ``step`` itself, too.
+        """
         self.kept = [
             line
             for line in logged(self.folder, say)
