@@ -317,3 +317,38 @@ def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
         path.write_bytes(changed)
         read = list(files.read_lines(path, bad=lambda number: None))
         assert not read or {name: read[0].get(name) for name in value} == value, bit
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE])
+@pytest.mark.parametrize("call", ["exists", "is_file", "is_folder", "children", "below"])
+def test_what_the_machine_does_not_tell_is_not_absent(tmp_path, monkeypatch, call, number):
+    def refused(path, *arguments, **options):
+        raise OSError(number, os.strerror(number), str(path))
+
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr("vqcli.files.refused.WAITS", (0, 0))
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refused)
+    with pytest.raises(VqcliError) as told:
+        getattr(files, call)(tmp_path)
+    assert told.value.reason == "os"
+
+
+def test_what_lies_in_a_folder(tmp_path):
+    for name in (".hidden", "a.png", "b.txt", "below/c.png", "below/deep/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "below")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    pictures = [tmp_path / name for name in ("a.png", "below/c.png", "below/deep/d.png")]
+    assert files.below(tmp_path, "*.png") == pictures
+    assert [path.name for path in files.children(tmp_path, "[!.]*.png")] == ["a.png", "loop.png", "pipe.png"]
+    for nothing in (tmp_path / "none", tmp_path / "a.png" / "x", tmp_path / "loop.png", tmp_path / "a\0b"):
+        assert not files.exists(nothing)
+        assert not files.is_file(nothing)
+        assert not files.is_folder(nothing)
+        assert files.children(tmp_path / "none") == files.below(tmp_path / "none") == []
+    assert files.exists(tmp_path / "pipe.png")
+    assert not files.is_file(tmp_path / "pipe.png")
+    assert files.is_folder(tmp_path / "link")

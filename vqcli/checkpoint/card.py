@@ -89,14 +89,14 @@ def record_measured(folder: Path, usage: UsageRecord) -> None:
 
     Raises VqcliError where the folder is a training checkpoint.
     """
-    if (folder / "state.json").exists():
+    if files.exists(folder / "state.json"):
         message = f"{folder} is a training checkpoint, which keeps no such numbers"
         raise VqcliError(message, hint="finish the run: its export does", reason="wrong-kind")
     files.write_json(folder / USAGE, usage.to_json())
     card = folder / CARD
-    if card.is_file():
+    if files.is_file(card):
         files.write_text(card, _renewed(card.read_text("utf-8", "surrogateescape"), measured_lines(usage)))
-    if (folder / MANIFEST).is_file():
+    if files.is_file(folder / MANIFEST):
         files.write_sealed(folder / MANIFEST, {"files": files.manifest(folder)})
 
 

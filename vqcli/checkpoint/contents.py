@@ -23,7 +23,9 @@ def check_whole(folder: Path) -> None:
     """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
     for name, facts in (_listed(folder) or {}).items():
         there, digest = folder / name, facts.get("sha256") if isinstance(facts, dict) else None
-        if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.hash_of(there) == digest):
+        if not OURS.fullmatch(name) or name == CARD:
+            continue
+        if not (files.is_file(there) and files.hash_of(there) == digest):
             message = f"{there} is missing or is not what {MANIFEST} says"
             raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
 
@@ -31,7 +33,7 @@ def check_whole(folder: Path) -> None:
 def _listed(folder: Path) -> dict[str, Any] | None:
     """What a folder's manifest says of its files, by name; None without one. Raises VqcliError."""
     path = folder / MANIFEST
-    if not path.is_file():
+    if not files.is_file(path):
         return None
     listed = files.read_sealed(path).get("files")
     if not isinstance(listed, dict):
@@ -46,9 +48,9 @@ def model_files(folder: Path) -> list[str]:
     Without a manifest, all of our names. Raises VqcliError if the manifest is damaged.
     """
     listed = _listed(folder)
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in files.below(folder))
     if listed is not None:
-        names = (name for name in (*listed, CARD, MANIFEST) if (folder / name).is_file())
+        names = (name for name in (*listed, CARD, MANIFEST) if files.is_file(folder / name))
     return sorted({name for name in names if OURS.fullmatch(name)})
 
 

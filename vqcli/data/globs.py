@@ -6,6 +6,7 @@ import fnmatch
 import glob
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from vqcli import files
 from vqcli.data.location import location
@@ -39,9 +40,4 @@ def _below(folder: str) -> Iterator[str]:
 
 
 def _names(folder: str) -> list[str]:
-    try:
-        return files.patiently(lambda: os.listdir(folder or os.curdir))  # noqa: PTH208
-    except OSError as e:
-        if files.is_absent(e):
-            return []
-        raise files.unread(folder, e) from e
+    return [path.name for path in files.children(Path(folder or os.curdir))]

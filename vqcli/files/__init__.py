@@ -8,7 +8,6 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 from vqcli.bounds import LISTS
 from vqcli.files.folders import (
     check_free,
-    children,
     clean,
     clean_beside,
     damaged_file,
@@ -41,6 +40,7 @@ from vqcli.files.seals import (
     write_sealed,
     write_sealed_text,
 )
+from vqcli.files.there import below, children, exists, is_file, is_folder
 from vqcli.files.weights import (
     check_seal,
     load_sealed,
@@ -65,6 +65,7 @@ __all__ = [
     "LISTS",
     "TEMPORARY",
     "append_line",
+    "below",
     "cache_folder",
     "check_free",
     "check_seal",
@@ -73,9 +74,12 @@ __all__ = [
     "clean",
     "clean_beside",
     "damaged_file",
+    "exists",
     "hash_of",
     "held",
     "is_absent",
+    "is_file",
+    "is_folder",
     "line_of",
     "load_sealed",
     "load_tensors",

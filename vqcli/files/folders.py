@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from vqcli.errors import VqcliError
 from vqcli.files.hashes import MANIFEST, hash_of
-from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.refused import patiently, unwritten
 from vqcli.files.seals import read_sealed, write_sealed
+from vqcli.files.there import below, children, exists, is_folder
 from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder
 
 AT_FDCWD, EXCHANGE = -100, 2
@@ -87,30 +88,7 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _found(folder: Path, *, again: bool) -> dict[str, dict[str, Any]]:
-    return {str(p.relative_to(folder)): _entry(p, again=again) for p in _below(folder) if p.name != MANIFEST}
-
-
-def _below(folder: Path) -> list[Path]:
-    """Every file below a folder, in order. Raises VqcliError where the machine refuses to list it."""
-    try:
-        listed = [Path(where, name) for where, _, names in os.walk(folder, onerror=_raise) for name in names]
-        return sorted(path for path in listed if path.is_file())
-    except OSError as e:
-        raise unread(e.filename or folder, e) from e
-
-
-def _raise(e: OSError) -> NoReturn:
-    raise e
-
-
-def children(folder: Path) -> list[Path]:
-    """What lies in a folder, in order; nothing if there is none. Raises VqcliError if it cannot be read."""
-    try:
-        return sorted(patiently(lambda: list(folder.iterdir())))
-    except OSError as e:
-        if is_absent(e):
-            return []
-        raise unread(folder, e) from e
+    return {str(p.relative_to(folder)): _entry(p, again=again) for p in below(folder) if p.name != MANIFEST}
 
 
 def _entry(path: Path, *, again: bool) -> dict[str, Any]:
@@ -143,8 +121,8 @@ def damaged_file(folder: Path, *, again: bool = False) -> Path | None:
 
 def check_free(path: Path, *, ours: bool, force: bool) -> None:
     """Raises VqcliError if something is there already; ``force`` replaces only what is ``ours``."""
-    empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not empty and not (ours and force):
+    empty = is_folder(path) and not children(path)
+    if exists(path) and not empty and not (ours and force):
         hint = "--force replaces it" if ours else "move it away, or give another -o"
         raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
 

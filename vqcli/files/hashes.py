@@ -13,6 +13,7 @@ from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
+from vqcli.files.there import exists
 
 NESTED, MANIFEST = "tokenizer", "manifest.json"
 """In a folder: size and hash of every file of it, sealed."""
@@ -75,7 +76,7 @@ def verify_listed(path: Path, *, again: bool = False) -> bool:
     """
     for folder in path.parents[: 2 if path.parent.name == NESTED else 1]:
         manifest = folder / MANIFEST
-        if os.path.lexists(manifest):
+        if exists(manifest) or manifest.is_symlink():
             break
     else:
         return False

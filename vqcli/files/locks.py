@@ -12,6 +12,7 @@ from typing import IO
 from vqcli.errors import VqcliError
 from vqcli.files.folders import clean_beside
 from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.there import is_folder
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
@@ -38,7 +39,7 @@ def claimed(path: Path) -> Iterator[None]:
     """
     path = path if path.name else path.resolve()
     lock = path.with_name(f".lock-{path.name[-40:]}")
-    if path.is_dir() and not os.access(path.parent, os.W_OK):
+    if is_folder(path) and not os.access(path.parent, os.W_OK):
         lock = path / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

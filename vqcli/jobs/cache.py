@@ -63,10 +63,8 @@ class CacheRemoved:
 def list_cache() -> CacheList:
     """What lies in the cache, that used last first."""
     folder = cache_folder()
-    below = (
-        [p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(".")] if folder.is_dir() else []
-    )
-    parts = [(kind, p) for kind in below for p in kind.glob("*") if p.is_dir() and not p.name.startswith(".")]
+    below = [p for p in files.children(folder, "[!.]*") if files.is_folder(p)]
+    parts = [(kind, p) for kind in below for p in files.children(kind, "[!.]*") if files.is_folder(p)]
     found = sorted((_entry(kind, part) for kind, part in parts), key=lambda e: e.used, reverse=True)
     often = Counter(entry.name for entry in found)
     return CacheList(
@@ -107,7 +105,7 @@ def remove_entries(entries: Sequence[CacheEntry], progress: Progress = silent) -
 
 
 def _entry(kind: Path, folder: Path) -> CacheEntry:
-    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    found = [path.stat() for path in files.below(folder)]
     heaviest = max(found, key=lambda each: each.st_size, default=folder.stat())
     used = max(heaviest.st_atime, heaviest.st_mtime)  # small files are read for lists such as this one
     what = KINDS.get(kind.name.partition("-")[0], "other")

@@ -49,12 +49,11 @@ def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
 
     ``say`` is told of damaged lines of their logs, in sentences.
     """
-    if not folder.is_dir():
+    if not files.is_folder(folder):
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} is no folder with runs", hint=hint, reason="input-missing")
-    found = (
-        [folder] if (folder / "recipe.yaml").is_file() else [p.parent for p in folder.glob("*/recipe.yaml")]
-    )
+    places = [folder] if files.is_file(folder / "recipe.yaml") else files.children(folder)
+    found = [place for place in places if files.is_file(place / "recipe.yaml")]
     if not found:
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} holds no runs", hint=hint, reason="input-empty")
@@ -85,16 +84,16 @@ def _row(run: Path, say: Say) -> RunRow:
 
 def _stats(run: Path) -> Iterator[os.stat_result]:
     """Of every file below, but the lock; one that is training may lose some meanwhile."""
-    for path in run.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and path.name != ".lock":
+    for path in files.below(run):
+        with suppress(FileNotFoundError):
+            if path.name != ".lock":
                 yield path.stat()
 
 
 def _state(run: Path, readable: bool) -> State:
     if files.held(run):
         return "running"
-    if (run / "model" / "config.json").is_file():
+    if files.is_file(run / "model" / "config.json"):
         return "finished"
     return "stopped" if readable else "damaged"
 

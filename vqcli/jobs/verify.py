@@ -57,7 +57,7 @@ def verify(path: Path, *, seal: bool = False, progress: Progress = silent) -> Ve
 
     ``seal`` takes edited text as it is, before that. Raises VqcliError if nothing of ours is there.
     """
-    if not path.exists():
+    if not files.exists(path):
         raise VqcliError(f"{path} does not exist", hint="check the path", reason="input-missing")
     sealed = take_as_it_is(path) if seal else []
     with hashing_anew():
@@ -111,7 +111,7 @@ def take_as_it_is(path: Path) -> list[Path]:
 
     Raises VqcliError if it is no JSON.
     """
-    if path.is_file():
+    if files.is_file(path):
         folder = next((f for f in path.parents[:2] if path.name in listed(f) or nested(path, f)), None)
         if folder:
             return relist(folder, [path.relative_to(folder).as_posix()])
@@ -122,7 +122,7 @@ def take_as_it_is(path: Path) -> list[Path]:
     sealed = []
     for _, check in list(checks_of(path)):
         each = check.path
-        if each.suffix not in TEXT or not each.is_file() or judged(check) is None:
+        if each.suffix not in TEXT or not files.is_file(each) or judged(check) is None:
             continue
         folder = next((f for f in each.parents[:2] if each.name in listed(f) or nested(each, f)), None)
         if folder:

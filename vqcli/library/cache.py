@@ -23,7 +23,7 @@ def kept(folder: Path, make: Callable[[], None], progress: Progress = silent) ->
             with files.locked(folder.parent):
                 files.clean(folder.parent)
                 if not files.verified(folder):
-                    if folder.exists():
+                    if files.exists(folder):
                         progress.say(f"{folder} is damaged: it is made again")
                         files.remove_folder(folder)
                     make()

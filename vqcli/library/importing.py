@@ -78,7 +78,7 @@ def import_model(
     shape, if weights are not finite, and if ``out`` is taken.
     """
     with files.claimed(out):
-        files.check_free(out, ours=(out / "config.json").is_file(), force=force)
+        files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
         return _import_model(path, out, options or ImportOptions(), expected, progress)
 
 
