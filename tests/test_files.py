@@ -278,6 +278,25 @@ def test_one_process_makes_a_file(tmp_path):
     assert names_in(tmp_path) == [".tmp-0123abcd-other"]
 
 
+@pytest.mark.parametrize("hold", ["locked", "claimed"])
+def test_a_process_that_looks_at_its_own_lock_keeps_it(tmp_path, hold):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom vqcli import files\nfrom vqcli.errors import VqcliError\n"
+        f"try:\n    with files.{hold}(Path(sys.argv[1])): print('made')\n"
+        "except VqcliError as e: print(e.reason)"
+    )
+    with getattr(files, hold)(folder):
+        with getattr(files, hold)(folder):
+            pass
+        assert hold == "claimed" or files.held(folder)
+        told = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True).stdout
+        assert told == "locked\n"
+    told = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True).stdout
+    assert told == "made\n"
+
+
 def test_cleaning_leaves_what_a_living_writer_is_at(tmp_path):
     script = "import sys; from pathlib import Path; from vqcli import files; files.clean(Path(sys.argv[1]))"
     with files.writing(tmp_path / "a") as file, files.writing_folder(tmp_path / "b"):
