@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,20 @@ def _listed(folder: Path) -> dict[str, Any] | None:
         hint = "export, import or pull the model again"
         raise VqcliError(f"{path} is no list of files", hint=hint, reason="damaged")
     return listed
+
+
+def relist(folder: Path, names: Iterable[str]) -> None:
+    """Put what some files are now into a folder's manifest, if it has one; of others it tells what it told.
+
+    Raises VqcliError where ``check_whole`` may.
+    """
+    listed = _listed(folder)
+    if listed is None:
+        return
+    for path in (folder / name for name in names):
+        facts = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+        listed[path.relative_to(folder).as_posix()] = facts
+    files.write_sealed(folder / MANIFEST, {"files": dict(sorted(listed.items()))})
 
 
 def model_files(folder: Path) -> list[str]:

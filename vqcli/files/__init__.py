@@ -29,7 +29,7 @@ from vqcli.files.reading import (
     read_lines,
     read_text,
 )
-from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
+from vqcli.files.refused import is_absent, os_error, passing_over, patiently, unread, unwritten
 from vqcli.files.seals import (
     parse_sealed,
     read_sealed,
@@ -90,6 +90,7 @@ __all__ = [
     "os_error",
     "parse_json",
     "parse_sealed",
+    "passing_over",
     "patiently",
     "read_bytes",
     "read_header",

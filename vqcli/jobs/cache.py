@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -135,7 +134,7 @@ def _told(what: str, folder: Path) -> tuple[str, str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    with suppress(VqcliError):
+    with files.passing_over():
         found = files.read_json(path)
         return found if isinstance(found, dict) else {}
     return {}

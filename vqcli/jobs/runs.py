@@ -62,7 +62,7 @@ def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
 
 def _row(run: Path, say: Say) -> RunRow:
     recipe: Mapping[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         recipe = read_yaml(run / "recipe.yaml")
     last = _logged(run, say)
     newest = checkpoints(run)
@@ -101,7 +101,7 @@ def _state(run: Path, readable: bool) -> State:
 def _logged(run: Path, say: Say) -> dict[str, float]:
     """The last value of every number of a run's log; what cannot be read is passed over."""
     last: dict[str, float] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         for line in logged(run, say):
             last |= line
     return last
@@ -109,7 +109,7 @@ def _logged(run: Path, say: Say) -> dict[str, float]:
 
 def _measured(model: Path, logged: Mapping[str, float]) -> dict[str, float]:
     told: dict[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         if record := UsageRecord.read(model):
             told = {"utilization": record.utilization, **record.quality}
     last = {

@@ -49,9 +49,6 @@ def kept_folder(path: Path, name: str) -> Path:
     """Where the import of a file of this name is kept; a ``config.json`` beside it makes another of it."""
     beside = path.with_name("config.json")
     settings = ""
-    try:
+    with files.passing_over():
         settings = f"-{files.sha256(beside)[:16]}"
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
     return cache_folder() / KIND / f"{name}{settings}"

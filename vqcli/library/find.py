@@ -138,12 +138,9 @@ def memory() -> Path:
 
 def is_ours(config: Path) -> bool:
     """Whether a ``config.json`` is of a model folder; others' need not even be JSON."""
-    try:
+    found = None
+    with files.passing_over():
         found = files.read_json(config)
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
-        return False
     return isinstance(found, dict) and found.get("kind") in KINDS and "format" in found
 
 

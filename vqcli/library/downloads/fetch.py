@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -245,7 +244,7 @@ def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
     facts = path.stat()
     state = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
     kept: dict[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         kept = files.read_sealed(memory, files.LISTS)
     key = str(path.resolve())
     entry: Any = kept.get(key)
