@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 from tests.models import make_generator, make_model
 from vqcli import files
 from vqcli.checkpoint.card import record_measured
+from vqcli.checkpoint.classes import read_classes
+from vqcli.checkpoint.tokenizer import read_tokenizer
+from vqcli.checkpoint.weights import weights_file
 from vqcli.cli.app import app
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
@@ -157,6 +160,23 @@ def test_a_folder_that_cannot_be_listed_is_not_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(VqcliError, match=r"cannot read .*checkpoints: Permission denied"):
         verify(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "name", ["classes.json", "usage.json", "codebook.safetensors", "average.safetensors"]
+)
+def test_what_a_manifest_lists_is_not_absent(tmp_path, model, name):
+    uses = {
+        "classes.json": read_classes,
+        "usage.json": UsageRecord.read,
+        "codebook.safetensors": read_tokenizer,
+        "average.safetensors": weights_file,
+    }
+    (model / name).touch()
+    listed(model)
+    (model / name).unlink()
+    with pytest.raises(VqcliError, match=f"{name} does not exist"):
+        uses[name](model)
 
 
 def test_numbers_that_are_recorded_hide_no_damage(model):

@@ -16,7 +16,7 @@ from vqcli.files.folders import (
     verified,
     writing_folder,
 )
-from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
+from vqcli.files.hashes import cache_folder, hash_of, is_there, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
 from vqcli.files.pictures import whole_image, write_image
@@ -80,6 +80,7 @@ __all__ = [
     "is_absent",
     "is_file",
     "is_folder",
+    "is_there",
     "line_of",
     "load_sealed",
     "load_tensors",

@@ -13,7 +13,7 @@ from vqcli.errors import VqcliError
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
-from vqcli.files.there import exists
+from vqcli.files.there import exists, is_file
 
 NESTED, MANIFEST = "tokenizer", "manifest.json"
 """In a folder: size and hash of every file of it, sealed."""
@@ -91,6 +91,11 @@ def verify_listed(path: Path, *, again: bool = False) -> bool:
         hint = f"copy or make the folder again; if you edited it yourself: vqcli verify --seal {folder}"
         raise VqcliError(message, hint=hint, reason="damaged")
     return listed is not None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there. Raises VqcliError where a manifest lists it and it is missing."""
+    return is_file(path) or verify_listed(path)
 
 
 def read_listed(path: Path) -> Any:

@@ -210,7 +210,7 @@ def _stored(reference: str, progress: Progress) -> UsageResult:
 def _geometry(folder: Path) -> CodeGeometry | None:
     """Geometry of a model folder's codes, or of a checkpoint's, baked; None where a rule makes them."""
     path = folder / "codebook.safetensors"
-    if files.is_file(path):
+    if files.is_there(path):
         return measure_geometry(read_codes(path))
     from vqcli.checkpoint.tokenizer import load_tokenizer
 
