@@ -36,7 +36,6 @@ ALLOWED = {
         "recipes/__init__.py": "the package's own recipes",
         "data/tokens/latents.py": "a memory map of a file that files.open_regular has opened",
         "jobs/feature_shards.py": "memory maps of what this job has written and checked",
-        "checkpoint/card.py": "a model card, whose rest stays as it is",
         "importers/pickles.py": "torch.load takes a file",
         "library/downloads/fetch.py": "a download, to be hashed as git does",
     },
