@@ -1,7 +1,9 @@
 import errno
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -336,6 +338,45 @@ def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
         path.write_bytes(changed)
         read = list(files.read_lines(path, bad=lambda number: None))
         assert not read or {name: read[0].get(name) for name in value} == value, bit
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("number", range(2))
+def test_without_exchange_a_folder_that_is_not_replaced_stays(tmp_path, monkeypatch, error, number):
+    folder, real, renames = tmp_path / "out", os.rename, []
+    with files.writing_folder(folder) as unfinished:
+        files.write_text(unfinished / "a", "old")
+
+    def failing(source, target):
+        if Path(source).is_dir():
+            renames.append(target)
+            if len(renames) == number + 1:
+                raise error
+        return real(source, target)
+
+    monkeypatch.setattr("vqcli.files.folders._exchanged", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises((VqcliError, KeyboardInterrupt)), files.writing_folder(folder) as unfinished:
+        files.write_text(unfinished / "a", "new")
+    assert (folder / "a").read_text() == "old"
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_a_copy_that_cannot_be_read_is_told_so(tmp_path, monkeypatch):
+    files.write_text(tmp_path / "a", "x")
+    with open(tmp_path / "a", "rb") as file:
+        source = io.BufferedReader(Refusing(file.fileno(), closefd=False))
+        source.raw.name = str(tmp_path / "a")
+        with pytest.raises(VqcliError, match=r"cannot read .*a: Input/output error"):
+            files.write_copy(tmp_path / "b", source)
+    assert names_in(tmp_path) == ["a"]
+
+
+class Refusing(io.FileIO):
+    """A file on a disk that does not answer."""
+
+    def readinto(self, buffer):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE])

@@ -60,8 +60,13 @@ def _put(temporary: Path, path: Path) -> None:
         temporary.rename(path)
     elif not _exchanged(temporary, path):
         discarded = beside(path)
-        path.rename(discarded)
-        temporary.rename(path)
+        try:
+            path.rename(discarded)
+            temporary.rename(path)
+        except BaseException:  # of a signal, too
+            with suppress(OSError):
+                discarded.rename(path)
+            raise
         discarded.rename(temporary)
     sync_folder(path.parent)
 
