@@ -250,6 +250,8 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
     first = files.hash_of(path)
     assert not list((tmp_path / "cache").rglob("*.json"))  # it has just changed: its times do not tell
     monkeypatch.setattr("vqcli.files.hashes.STILL", -10.0)
+    (tmp_path / "cache" / "hashes-1").mkdir(parents=True)
+    (tmp_path / "cache" / "hashes-1" / ".tmp-0123abcd-of-a-killed.json").touch()
     assert files.hash_of(path) == first
     (memory,) = (tmp_path / "cache").rglob("*.json")
     files.write_sealed(memory, files.read_sealed(memory) | {"sha256": "remembered"})

@@ -6,10 +6,9 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
 from vqcli.bounds import LISTS
+from vqcli.files.cleaning import clean, clean_beside
 from vqcli.files.folders import (
     check_free,
-    clean,
-    clean_beside,
     damaged_file,
     manifest,
     remove_folder,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import glob
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.errors import VqcliError
+from vqcli.files.cleaning import remove
 from vqcli.files.hashes import MANIFEST, hash_of
-from vqcli.files.refused import patiently, unwritten
+from vqcli.files.refused import unwritten
 from vqcli.files.seals import read_sealed, write_sealed
 from vqcli.files.there import below, children, exists, is_folder
-from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder
+from vqcli.files.writing import beside, hold, sync_folder
 
 AT_FDCWD, EXCHANGE = -100, 2
 """Of ``renameat2`` (Linux); ``renamex_np`` (macOS) has the same flag."""
@@ -140,37 +139,3 @@ def remove_folder(path: Path) -> None:
     except OSError as e:
         raise unwritten(path, e) from e
     remove(discarded)
-
-
-def remove(path: Path) -> None:
-    """Delete a temporary, of whatever kind, as far as that can be done."""
-    if path.is_dir() and not path.is_symlink():
-        with suppress(OSError):
-            patiently(lambda: shutil.rmtree(path))
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            patiently(lambda: path.unlink(missing_ok=True))
-
-
-def clean_beside(path: Path) -> None:
-    """Remove what killed makers of a file or folder left beside its name; for the one that makes it now."""
-    clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
-
-
-def clean(folder: Path, pattern: str = f"{TEMPORARY}*") -> None:
-    """Remove what killed writers left unfinished in a folder, and nothing that a living one is at."""
-    for path in folder.glob(pattern):
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            if e.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):  # no right to read it, or a link
-                remove(path)
-            continue
-        try:
-            if hold(handle):
-                remove(path)
-        finally:
-            os.close(handle)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.errors import VqcliError
+from vqcli.files.cleaning import clean
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
@@ -66,6 +67,7 @@ def hash_of(path: Path, *, again: bool = False) -> str:
             later = path.stat()
             if [later.st_size, later.st_mtime_ns, later.st_ctime_ns] == state:
                 write_sealed(memory, {"state": state, "sha256": digest})
+                clean(memory.parent)
     return digest
 
 

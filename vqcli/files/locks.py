@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from vqcli.errors import VqcliError
-from vqcli.files.folders import clean_beside
+from vqcli.files.cleaning import clean_beside
 from vqcli.files.refused import is_absent, patiently, unread, unwritten
 from vqcli.files.there import is_folder
 
