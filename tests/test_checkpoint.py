@@ -232,7 +232,7 @@ HARM = {
     "odd size": (lambda f: edit(f, image_size=3), "damaged", "config.json is damaged"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "input-missing", "model.* does not exist"),
     "edited config": (lambda f: (f / "config.json").write_text("{}"), "damaged", "config.json is not what"),
-    "no codes": (lambda f: (f / "codebook.safetensors").unlink(), "damaged", "quantizer.codebook.weight"),
+    "no codes": (lambda f: (f / "codebook.safetensors").unlink(), "input-missing", "codebook.* does not"),
     "one bit": (lambda f: damage(f / "model.safetensors"), "damaged", "is not what manifest.json says"),
     "one bit of codes": (lambda f: damage(f / "codebook.safetensors"), "damaged", "codebook.* is not what"),
     "half": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:999]),

@@ -1,7 +1,9 @@
 import errno
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -248,6 +250,8 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
     first = files.hash_of(path)
     assert not list((tmp_path / "cache").rglob("*.json"))  # it has just changed: its times do not tell
     monkeypatch.setattr("vqcli.files.hashes.STILL", -10.0)
+    (tmp_path / "cache" / "hashes-1").mkdir(parents=True)
+    (tmp_path / "cache" / "hashes-1" / ".tmp-0123abcd-of-a-killed.json").touch()
     assert files.hash_of(path) == first
     (memory,) = (tmp_path / "cache").rglob("*.json")
     files.write_sealed(memory, files.read_sealed(memory) | {"sha256": "remembered"})
@@ -276,6 +280,25 @@ def test_one_process_makes_a_file(tmp_path):
         assert names_in(tmp_path) == [".lock-out", ".tmp-0123abcd-other"]
     assert other() == "made"
     assert names_in(tmp_path) == [".tmp-0123abcd-other"]
+
+
+@pytest.mark.parametrize("hold", ["locked", "claimed"])
+def test_a_process_that_looks_at_its_own_lock_keeps_it(tmp_path, hold):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom vqcli import files\nfrom vqcli.errors import VqcliError\n"
+        f"try:\n    with files.{hold}(Path(sys.argv[1])): print('made')\n"
+        "except VqcliError as e: print(e.reason)"
+    )
+    with getattr(files, hold)(folder):
+        with getattr(files, hold)(folder):
+            pass
+        assert hold == "claimed" or files.held(folder)
+        told = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True).stdout
+        assert told == "locked\n"
+    told = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True).stdout
+    assert told == "made\n"
 
 
 def test_cleaning_leaves_what_a_living_writer_is_at(tmp_path):
@@ -317,3 +340,77 @@ def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
         path.write_bytes(changed)
         read = list(files.read_lines(path, bad=lambda number: None))
         assert not read or {name: read[0].get(name) for name in value} == value, bit
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("number", range(2))
+def test_without_exchange_a_folder_that_is_not_replaced_stays(tmp_path, monkeypatch, error, number):
+    folder, real, renames = tmp_path / "out", os.rename, []
+    with files.writing_folder(folder) as unfinished:
+        files.write_text(unfinished / "a", "old")
+
+    def failing(source, target):
+        if Path(source).is_dir():
+            renames.append(target)
+            if len(renames) == number + 1:
+                raise error
+        return real(source, target)
+
+    monkeypatch.setattr("vqcli.files.folders._exchanged", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises((VqcliError, KeyboardInterrupt)), files.writing_folder(folder) as unfinished:
+        files.write_text(unfinished / "a", "new")
+    assert (folder / "a").read_text() == "old"
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_a_copy_that_cannot_be_read_is_told_so(tmp_path, monkeypatch):
+    files.write_text(tmp_path / "a", "x")
+    with open(tmp_path / "a", "rb") as file:
+        source = io.BufferedReader(Refusing(file.fileno(), closefd=False))
+        source.raw.name = str(tmp_path / "a")
+        with pytest.raises(VqcliError, match=r"cannot read .*a: Input/output error"):
+            files.write_copy(tmp_path / "b", source)
+    assert names_in(tmp_path) == ["a"]
+
+
+class Refusing(io.FileIO):
+    """A file on a disk that does not answer."""
+
+    def readinto(self, buffer):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE])
+@pytest.mark.parametrize("call", ["exists", "is_file", "is_folder", "children", "below"])
+def test_what_the_machine_does_not_tell_is_not_absent(tmp_path, monkeypatch, call, number):
+    def refused(path, *arguments, **options):
+        raise OSError(number, os.strerror(number), str(path))
+
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr("vqcli.files.refused.WAITS", (0, 0))
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refused)
+    with pytest.raises(VqcliError) as told:
+        getattr(files, call)(tmp_path)
+    assert told.value.reason == "os"
+
+
+def test_what_lies_in_a_folder(tmp_path):
+    for name in (".hidden", "a.png", "b.txt", "below/c.png", "below/deep/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "below")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    pictures = [tmp_path / name for name in ("a.png", "below/c.png", "below/deep/d.png")]
+    assert files.below(tmp_path, "*.png") == pictures
+    assert [path.name for path in files.children(tmp_path, "[!.]*.png")] == ["a.png", "loop.png", "pipe.png"]
+    for nothing in (tmp_path / "none", tmp_path / "a.png" / "x", tmp_path / "loop.png", tmp_path / "a\0b"):
+        assert not files.exists(nothing)
+        assert not files.is_file(nothing)
+        assert not files.is_folder(nothing)
+        assert files.children(tmp_path / "none") == files.below(tmp_path / "none") == []
+    assert files.exists(tmp_path / "pipe.png")
+    assert not files.is_file(tmp_path / "pipe.png")
+    assert files.is_folder(tmp_path / "link")

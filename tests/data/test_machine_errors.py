@@ -184,3 +184,14 @@ def test_what_the_name_itself_decides_stays_a_rejection(tmp_path: Path) -> None:
         except BadImage as e:
             reasons.append(e.reason)
     assert reasons == ["", "missing", "not-a-file", "missing", "not-a-file", "missing", "missing"]
+
+
+def test_links_that_lead_back_have_an_end(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "x.png").touch()
+    for name in ("a", "b"):
+        (tmp_path / "below" / name).symlink_to(tmp_path)
+        (tmp_path / name).symlink_to(tmp_path / "below")
+    found = matches(f"{tmp_path}/**/*.png")
+    assert f"{tmp_path}/below/x.png" in found
+    assert len(found) < 20

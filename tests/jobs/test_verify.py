@@ -1,6 +1,9 @@
 """``vqcli verify``: what is damaged, missing, edited or unfinished is told, with what makes it again."""
 
+import errno
 import json
+import os
+from contextlib import suppress
 
 import pytest
 from PIL import Image
@@ -8,11 +11,17 @@ from typer.testing import CliRunner
 
 from tests.models import make_generator, make_model
 from vqcli import files
+from vqcli.checkpoint.card import record_measured
+from vqcli.checkpoint.classes import read_classes
+from vqcli.checkpoint.tokenizer import read_tokenizer
+from vqcli.checkpoint.weights import weights_file
 from vqcli.cli.app import app
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.verify import verify
+from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.metrics.usage.record import UsageRecord
 
 
 @pytest.fixture
@@ -96,6 +105,84 @@ def test_what_was_edited_is_taken_as_it_is(tmp_path, model):
     assert verify(model).state == "whole"
     flip(model / "model.safetensors")
     assert verify(model, seal=True).state == "damaged"  # weights are no text
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_a_seal_that_the_machine_interrupts_forgets_no_file(model, monkeypatch, number):
+    """Of all opens of the manifest one fails, whichever that is."""
+    (model / "config.json").write_text((model / "config.json").read_text() + " ")
+    names, real, left = listed_in(model), os.open, [number]
+
+    def refusing(path, *rest, **named):
+        if str(path).endswith("manifest.json"):
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr("vqcli.files.refused.WAITS", ())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        with suppress(VqcliError):
+            verify(model, seal=True)
+    assert listed_in(model) == names
+    assert verify(model, seal=True).state == "whole"
+
+
+def listed_in(model):
+    return sorted(files.read_sealed(model / "manifest.json")["files"])
+
+
+def test_shards_that_several_processes_make_are_looked_at_by_their_numbers(tmp_path):
+    files.write_sealed(tmp_path / "plan.json", {})
+    for k in (0, 2):
+        (tmp_path / f"vectors-{k:05d}.npy").write_bytes(bytes([k]))
+        digest = files.sha256(tmp_path / f"vectors-{k:05d}.npy")
+        files.write_sealed(tmp_path / f"images-{k:05d}.json", {"sha256": digest})
+    (tmp_path / "vectors-of-mine.npy").touch()
+    assert verify(tmp_path).state == "unfinished"
+    flip(tmp_path / "vectors-00002.npy")
+    assert verify(tmp_path).state == "damaged"
+
+
+def test_a_folder_that_cannot_be_listed_is_not_whole(tmp_path, monkeypatch):
+    real = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("checkpoints"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    files.write_sealed_text(tmp_path / "run" / "recipe.yaml", "task: tokenizer\n")
+    assert verify(tmp_path / "run").state == "unfinished"
+    monkeypatch.setattr("vqcli.files.refused.WAITS", ())
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(VqcliError, match=r"cannot read .*checkpoints: Permission denied"):
+        verify(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "name", ["classes.json", "usage.json", "codebook.safetensors", "average.safetensors"]
+)
+def test_what_a_manifest_lists_is_not_absent(tmp_path, model, name):
+    uses = {
+        "classes.json": read_classes,
+        "usage.json": UsageRecord.read,
+        "codebook.safetensors": read_tokenizer,
+        "average.safetensors": weights_file,
+    }
+    (model / name).touch()
+    listed(model)
+    (model / name).unlink()
+    with pytest.raises(VqcliError, match=f"{name} does not exist"):
+        uses[name](model)
+
+
+def test_numbers_that_are_recorded_hide_no_damage(model):
+    flip(model / "model.safetensors")
+    record_measured(model, UsageRecord.of(UsageCounts(4).report(), "11 images"))
+    assert [each.file.name for each in verify(model).findings] == ["model.safetensors"]
 
 
 def test_every_bit_of_a_picture_counts(tmp_path):

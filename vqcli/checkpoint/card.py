@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vqcli import files
-from vqcli.checkpoint.contents import CARD, MANIFEST
+from vqcli.checkpoint.contents import CARD, relist
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS
 from vqcli.errors import VqcliError
 from vqcli.escapes import markdown
@@ -87,17 +87,18 @@ def quality_lines(
 def record_measured(folder: Path, usage: UsageRecord) -> None:
     """Put other numbers into a model folder and its card, the rest of which stays as it is.
 
-    Raises VqcliError where the folder is a training checkpoint.
+    Raises VqcliError where the folder is a training checkpoint, or another process is at it.
     """
-    if (folder / "state.json").exists():
+    if files.exists(folder / "state.json"):
         message = f"{folder} is a training checkpoint, which keeps no such numbers"
         raise VqcliError(message, hint="finish the run: its export does", reason="wrong-kind")
-    files.write_json(folder / USAGE, usage.to_json())
     card = folder / CARD
-    if card.is_file():
-        files.write_text(card, _renewed(card.read_text("utf-8", "surrogateescape"), measured_lines(usage)))
-    if (folder / MANIFEST).is_file():
-        files.write_sealed(folder / MANIFEST, {"files": files.manifest(folder)})
+    with files.claimed(folder):
+        files.write_json(folder / USAGE, usage.to_json())
+        if files.is_file(card):
+            text = files.read_bytes(card).decode("utf-8", "surrogateescape")
+            files.write_text(card, _renewed(text, measured_lines(usage)))
+        relist(folder, [USAGE, *([CARD] if files.is_file(card) else [])])
 
 
 def _renewed(text: str, measured: list[str]) -> str:

@@ -20,7 +20,7 @@ def write_classes(folder: Path, names: Sequence[str]) -> None:
 def read_classes(folder: Path) -> list[str]:
     """Names of a generator's classes; empty where nobody told them. Raises VqcliError if they are damaged."""
     path = folder / CLASSES
-    names = files.read_listed(path) if path.exists() else []
+    names = files.read_listed(path) if files.is_there(path) else []
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise VqcliError(f"{path} holds no list of names", hint="copy the folder again", reason="damaged")
     return names

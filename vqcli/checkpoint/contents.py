@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def check_whole(folder: Path) -> None:
     """Raises VqcliError if a file is not what the folder's manifest says; the card may have been edited."""
     for name, facts in (_listed(folder) or {}).items():
         there, digest = folder / name, facts.get("sha256") if isinstance(facts, dict) else None
-        if OURS.fullmatch(name) and name != CARD and not (there.is_file() and files.hash_of(there) == digest):
+        if not OURS.fullmatch(name) or name == CARD:
+            continue
+        if not (files.is_file(there) and files.hash_of(there) == digest):
             message = f"{there} is missing or is not what {MANIFEST} says"
             raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
 
@@ -31,7 +34,7 @@ def check_whole(folder: Path) -> None:
 def _listed(folder: Path) -> dict[str, Any] | None:
     """What a folder's manifest says of its files, by name; None without one. Raises VqcliError."""
     path = folder / MANIFEST
-    if not path.is_file():
+    if not files.is_file(path):
         return None
     listed = files.read_sealed(path).get("files")
     if not isinstance(listed, dict):
@@ -40,15 +43,29 @@ def _listed(folder: Path) -> dict[str, Any] | None:
     return listed
 
 
+def relist(folder: Path, names: Iterable[str]) -> None:
+    """Put what some files are now into a folder's manifest, if it has one; of others it tells what it told.
+
+    Raises VqcliError where ``check_whole`` may.
+    """
+    listed = _listed(folder)
+    if listed is None:
+        return
+    for path in (folder / name for name in names):
+        facts = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+        listed[path.relative_to(folder).as_posix()] = facts
+    files.write_sealed(folder / MANIFEST, {"files": dict(sorted(listed.items()))})
+
+
 def model_files(folder: Path) -> list[str]:
     """Names in a model folder that belong to it, below it too: its card, its manifest and what that lists.
 
     Without a manifest, all of our names. Raises VqcliError if the manifest is damaged.
     """
     listed = _listed(folder)
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in files.below(folder))
     if listed is not None:
-        names = (name for name in (*listed, CARD, MANIFEST) if (folder / name).is_file())
+        names = (name for name in (*listed, CARD, MANIFEST) if files.is_file(folder / name))
     return sorted({name for name in names if OURS.fullmatch(name)})
 
 

@@ -78,7 +78,7 @@ def read_config(folder: Path, kind: str = "tokenizer") -> dict[str, Any]:
     found = kind_of(folder)
     if found != kind:
         hint = f"it is for vqcli {row_of(folder).commands}; give a {kind}'s folder"
-        if KINDS[found].on_tokens and (folder / TOKENIZER).is_dir():
+        if KINDS[found].on_tokens and files.is_folder(folder / TOKENIZER):
             hint = f"its tokenizer is {folder / TOKENIZER}"
         raise VqcliError(f"{folder} holds a {found}, not a {kind}", hint=hint, reason="wrong-kind")
     config: dict[str, Any] = files.read_listed(folder / "config.json")

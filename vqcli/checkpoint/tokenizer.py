@@ -94,7 +94,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     tokenizer = build_tokenizer(read_config(folder), folder)
     state = read_tensors(weights_file(folder), tokenizer.fingerprint)
     codebook = folder / "codebook.safetensors"
-    if codebook.exists():
+    if files.is_there(codebook):
         state[CODES] = read_tensors(codebook, tokenizer.fingerprint).pop("codes", torch.empty(0))
     load_state(tokenizer, state, folder)
     return tokenizer

@@ -16,7 +16,7 @@ from vqcli.errors import VqcliError
 def weights_file(folder: Path) -> Path:
     """The network's weights; in a training checkpoint their running average, where there is one."""
     average = folder / "average.safetensors"
-    return average if average.exists() else folder / "model.safetensors"
+    return average if files.is_there(average) else folder / "model.safetensors"
 
 
 def hash_of(tensors: dict[str, Tensor], fields: str = "") -> str:

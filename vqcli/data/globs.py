@@ -6,6 +6,8 @@ import fnmatch
 import glob
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from vqcli import files
 from vqcli.data.location import location
@@ -35,13 +37,18 @@ def _below(folder: str) -> Iterator[str]:
     for name in _names(folder):
         if name[0] != ".":
             yield (path := os.path.join(folder, name))  # noqa: PTH118
-            yield from _below(path)
+            if not _leads_back(Path(path)):
+                yield from _below(path)
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a link leads to a folder that it lies in; two of them would have no end in a lifetime."""
+    if path.is_symlink():
+        with suppress(OSError):  # which listing it tells
+            to = path.stat()
+            return any(os.path.samestat(to, above.stat()) for above in path.absolute().parents)
+    return False
 
 
 def _names(folder: str) -> list[str]:
-    try:
-        return files.patiently(lambda: os.listdir(folder or os.curdir))  # noqa: PTH208
-    except OSError as e:
-        if files.is_absent(e):
-            return []
-        raise files.unread(folder, e) from e
+    return [path.name for path in files.children(Path(folder or os.curdir))]

@@ -95,30 +95,16 @@ class Disk(Location):
         return Disk(self.path / name)
 
     def exists(self) -> bool:
-        return self._mode() is not None
+        return files.exists(self.path)
 
     def is_folder(self) -> bool:
-        return stat.S_ISDIR(self._mode() or 0)
-
-    def _mode(self) -> int | None:
-        """What lies there, as ``stat`` tells it; None where nothing does."""
-        try:
-            return self._stat().st_mode
-        except ValueError:  # no file can have this name
-            return None
-        except OSError as e:
-            if files.is_absent(e):
-                return None
-            raise files.unread(self.path, e) from e
-
-    def _stat(self) -> os.stat_result:
-        return files.patiently(lambda: os.stat(self.path))  # noqa: PTH116 (faster)
+        return files.is_folder(self.path)
 
     def open(self) -> BinaryIO:
         return files.open_regular(self.path)
 
     def size(self) -> int:
-        found = self._stat()
+        found = files.patiently(self.path.stat)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
         if not stat.S_ISREG(found.st_mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from vqcli import files
 from vqcli.data.tokens.kinds import encoded_kind
 
 Kind = Literal["tokens", "latents", "images", "model"]
@@ -25,10 +26,11 @@ def named(text: str) -> Kind:
     encoded = encoded_kind(path)
     if encoded:
         return encoded
-    if path.is_dir():
-        here = any((path / name).exists() for name in MODEL_FILES) or any(path.glob("*.index.json"))
+    if files.is_folder(path):
+        indices = files.children(path, "*.index.json")
+        here = bool(indices) or any(files.exists(path / name) for name in MODEL_FILES)
     else:
-        here = not WEIGHTS.isdisjoint(map(str.lower, path.suffixes)) and path.is_file()
+        here = not WEIGHTS.isdisjoint(map(str.lower, path.suffixes)) and files.is_file(path)
     if here:
         return "model"
     from vqcli.data.images.open import claimant  # imports numpy, which what tells of a model needs not

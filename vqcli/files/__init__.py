@@ -6,18 +6,16 @@ writer died. Folders are replaced by exchange: there is no moment without one.
 """
 
 from vqcli.bounds import LISTS
+from vqcli.files.cleaning import clean, clean_beside
 from vqcli.files.folders import (
     check_free,
-    children,
-    clean,
-    clean_beside,
     damaged_file,
     manifest,
     remove_folder,
     verified,
     writing_folder,
 )
-from vqcli.files.hashes import cache_folder, hash_of, read_listed, sha256, verify_listed
+from vqcli.files.hashes import cache_folder, hash_of, is_there, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
 from vqcli.files.pictures import whole_image, write_image
@@ -30,7 +28,7 @@ from vqcli.files.reading import (
     read_lines,
     read_text,
 )
-from vqcli.files.refused import is_absent, os_error, patiently, unread, unwritten
+from vqcli.files.refused import is_absent, os_error, passing_over, patiently, unread, unwritten
 from vqcli.files.seals import (
     parse_sealed,
     read_sealed,
@@ -41,6 +39,7 @@ from vqcli.files.seals import (
     write_sealed,
     write_sealed_text,
 )
+from vqcli.files.there import below, children, exists, is_file, is_folder
 from vqcli.files.weights import (
     check_seal,
     load_sealed,
@@ -65,6 +64,7 @@ __all__ = [
     "LISTS",
     "TEMPORARY",
     "append_line",
+    "below",
     "cache_folder",
     "check_free",
     "check_seal",
@@ -73,9 +73,13 @@ __all__ = [
     "clean",
     "clean_beside",
     "damaged_file",
+    "exists",
     "hash_of",
     "held",
     "is_absent",
+    "is_file",
+    "is_folder",
+    "is_there",
     "line_of",
     "load_sealed",
     "load_tensors",
@@ -86,6 +90,7 @@ __all__ = [
     "os_error",
     "parse_json",
     "parse_sealed",
+    "passing_over",
     "patiently",
     "read_bytes",
     "read_header",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import glob
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from vqcli.errors import VqcliError
+from vqcli.files.cleaning import remove
 from vqcli.files.hashes import MANIFEST, hash_of
-from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.refused import unwritten
 from vqcli.files.seals import read_sealed, write_sealed
-from vqcli.files.writing import TEMPORARY, beside, hold, sync_folder
+from vqcli.files.there import below, children, exists, is_folder
+from vqcli.files.writing import beside, hold, sync_folder
 
 AT_FDCWD, EXCHANGE = -100, 2
 """Of ``renameat2`` (Linux); ``renamex_np`` (macOS) has the same flag."""
@@ -59,8 +59,13 @@ def _put(temporary: Path, path: Path) -> None:
         temporary.rename(path)
     elif not _exchanged(temporary, path):
         discarded = beside(path)
-        path.rename(discarded)
-        temporary.rename(path)
+        try:
+            path.rename(discarded)
+            temporary.rename(path)
+        except BaseException:  # of a signal, too
+            with suppress(OSError):
+                discarded.rename(path)
+            raise
         discarded.rename(temporary)
     sync_folder(path.parent)
 
@@ -87,30 +92,7 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _found(folder: Path, *, again: bool) -> dict[str, dict[str, Any]]:
-    return {str(p.relative_to(folder)): _entry(p, again=again) for p in _below(folder) if p.name != MANIFEST}
-
-
-def _below(folder: Path) -> list[Path]:
-    """Every file below a folder, in order. Raises VqcliError where the machine refuses to list it."""
-    try:
-        listed = [Path(where, name) for where, _, names in os.walk(folder, onerror=_raise) for name in names]
-        return sorted(path for path in listed if path.is_file())
-    except OSError as e:
-        raise unread(e.filename or folder, e) from e
-
-
-def _raise(e: OSError) -> NoReturn:
-    raise e
-
-
-def children(folder: Path) -> list[Path]:
-    """What lies in a folder, in order; nothing if there is none. Raises VqcliError if it cannot be read."""
-    try:
-        return sorted(patiently(lambda: list(folder.iterdir())))
-    except OSError as e:
-        if is_absent(e):
-            return []
-        raise unread(folder, e) from e
+    return {str(p.relative_to(folder)): _entry(p, again=again) for p in below(folder) if p.name != MANIFEST}
 
 
 def _entry(path: Path, *, again: bool) -> dict[str, Any]:
@@ -143,8 +125,8 @@ def damaged_file(folder: Path, *, again: bool = False) -> Path | None:
 
 def check_free(path: Path, *, ours: bool, force: bool) -> None:
     """Raises VqcliError if something is there already; ``force`` replaces only what is ``ours``."""
-    empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not empty and not (ours and force):
+    empty = is_folder(path) and not children(path)
+    if exists(path) and not empty and not (ours and force):
         hint = "--force replaces it" if ours else "move it away, or give another -o"
         raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
 
@@ -157,37 +139,3 @@ def remove_folder(path: Path) -> None:
     except OSError as e:
         raise unwritten(path, e) from e
     remove(discarded)
-
-
-def remove(path: Path) -> None:
-    """Delete a temporary, of whatever kind, as far as that can be done."""
-    if path.is_dir() and not path.is_symlink():
-        with suppress(OSError):
-            patiently(lambda: shutil.rmtree(path))
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            patiently(lambda: path.unlink(missing_ok=True))
-
-
-def clean_beside(path: Path) -> None:
-    """Remove what killed makers of a file or folder left beside its name; for the one that makes it now."""
-    clean(path.parent, f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name[-40:])}")
-
-
-def clean(folder: Path, pattern: str = f"{TEMPORARY}*") -> None:
-    """Remove what killed writers left unfinished in a folder, and nothing that a living one is at."""
-    for path in folder.glob(pattern):
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            if e.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):  # no right to read it, or a link
-                remove(path)
-            continue
-        try:
-            if hold(handle):
-                remove(path)
-        finally:
-            os.close(handle)

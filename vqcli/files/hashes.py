@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vqcli.errors import VqcliError
+from vqcli.files.cleaning import clean
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
+from vqcli.files.there import exists, is_file
 
 NESTED, MANIFEST = "tokenizer", "manifest.json"
 """In a folder: size and hash of every file of it, sealed."""
@@ -65,6 +67,7 @@ def hash_of(path: Path, *, again: bool = False) -> str:
             later = path.stat()
             if [later.st_size, later.st_mtime_ns, later.st_ctime_ns] == state:
                 write_sealed(memory, {"state": state, "sha256": digest})
+                clean(memory.parent)
     return digest
 
 
@@ -75,7 +78,7 @@ def verify_listed(path: Path, *, again: bool = False) -> bool:
     """
     for folder in path.parents[: 2 if path.parent.name == NESTED else 1]:
         manifest = folder / MANIFEST
-        if os.path.lexists(manifest):
+        if exists(manifest) or manifest.is_symlink():
             break
     else:
         return False
@@ -90,6 +93,11 @@ def verify_listed(path: Path, *, again: bool = False) -> bool:
         hint = f"copy or make the folder again; if you edited it yourself: vqcli verify --seal {folder}"
         raise VqcliError(message, hint=hint, reason="damaged")
     return listed is not None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there. Raises VqcliError where a manifest lists it and it is missing."""
+    return is_file(path) or verify_listed(path)
 
 
 def read_listed(path: Path) -> Any:

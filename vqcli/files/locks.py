@@ -10,23 +10,45 @@ from pathlib import Path
 from typing import IO
 
 from vqcli.errors import VqcliError
-from vqcli.files.folders import clean_beside
+from vqcli.files.cleaning import clean_beside
 from vqcli.files.refused import is_absent, patiently, unread, unwritten
+from vqcli.files.there import is_folder
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
+_own: set[tuple[int, Path]] = set()
+"""Locks that a process holds: it would lose them with the first file of that name that it closes."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one process. Raises VqcliError if another holds it; the lock dies with its holder."""
+    lock = folder / ".lock"
+    with _noted(lock) as is_held:
+        if is_held:
+            yield
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(lock, "a")  # noqa: SIM115 (closed below, where its errors are the caller's)
+        except OSError as e:
+            raise _no_lock(folder, e) from e
+        with file:
+            _hold(folder, file)
+            yield
+
+
+@contextmanager
+def _noted(lock: Path) -> Iterator[bool]:
+    """Whether this process holds a lock already; if not, it will."""
+    key = os.getpid(), lock.absolute()
+    if key in _own:
+        yield True
+        return
+    _own.add(key)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "a")  # noqa: SIM115 (closed below, where its errors are the caller's)
-    except OSError as e:
-        raise _no_lock(folder, e) from e
-    with file:
-        _hold(folder, file)
-        yield
+        yield False
+    finally:
+        _own.discard(key)
 
 
 @contextmanager
@@ -38,20 +60,24 @@ def claimed(path: Path) -> Iterator[None]:
     """
     path = path if path.name else path.resolve()
     lock = path.with_name(f".lock-{path.name[-40:]}")
-    if path.is_dir() and not os.access(path.parent, os.W_OK):
+    if is_folder(path) and not os.access(path.parent, os.W_OK):
         lock = path / ".lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = _current(lock, path)
-    except OSError as e:
-        raise unwritten(path, e) from e
-    with file:
-        try:
-            clean_beside(path)
+    with _noted(lock) as is_held:
+        if is_held:
             yield
-        finally:
-            with suppress(OSError):
-                patiently(lock.unlink)
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = _current(lock, path)
+        except OSError as e:
+            raise unwritten(path, e) from e
+        with file:
+            try:
+                clean_beside(path)
+                yield
+            finally:
+                with suppress(OSError):
+                    patiently(lock.unlink)
 
 
 def _current(lock: Path, path: Path) -> IO[str]:
@@ -73,6 +99,8 @@ def held(folder: Path) -> bool:
     """Whether a process holds a folder at this moment. Raises VqcliError where nobody can tell."""
     import fcntl
 
+    if (os.getpid(), (folder / ".lock").absolute()) in _own:
+        return True
     try:
         file = open(folder / ".lock")  # noqa: SIM115 (closed below, where its errors mean something else)
     except OSError as e:

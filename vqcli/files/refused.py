@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from vqcli.errors import VqcliError
@@ -39,6 +40,16 @@ def os_error(e: BaseException | None) -> OSError | None:
             return e
         e = e.__cause__ or e.__context__
     return None
+
+
+@contextmanager
+def passing_over() -> Iterator[None]:
+    """Pass over what is missing or not as it should be; what the machine refused may be neither."""
+    try:
+        yield
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import stat
 import zlib
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vqcli.errors import VqcliError
-from vqcli.files.refused import unwritten
+from vqcli.files.refused import unread, unwritten
 
 TEMPORARY = ".tmp-"
 """What the names of unfinished files and folders start with; their makers hold a lock on them."""
@@ -98,7 +97,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_copy(path: Path, source: IO[bytes]) -> None:
     """Write what another file holds, which is open."""
     with writing(path) as file:
-        shutil.copyfileobj(source, file, 1 << 20)
+        while data := _more(source):
+            file.write(data)
+
+
+def _more(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(1 << 20)
+    except OSError as e:
+        raise unread(source.name, e) from e
 
 
 def write_text(path: Path, text: str) -> None:

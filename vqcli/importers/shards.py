@@ -55,7 +55,7 @@ def parts(path: Path) -> list[Path]:
     if not is_index(path):
         return [path]
     found = [path.with_name(name) for name in sorted(read_index(path))]
-    if missing := [part.name for part in found if not part.is_file()]:
+    if missing := [part.name for part in found if not files.is_file(part)]:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         message = f"{path} names {', '.join(missing[:3])}{more}, which {path.parent} does not hold"
         hint = "bring all files that it names into one folder"

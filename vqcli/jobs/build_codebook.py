@@ -110,11 +110,11 @@ def check_out(out: Path, folder: Path, *, force: bool) -> None:
     if out.suffix != ".safetensors":
         hint = f"-o {out.with_suffix('.safetensors')}"
         raise VqcliError(f"{out} is no name of a safetensors file", hint=hint, reason="output")
-    if (folder / PLAN).is_file():
+    if files.is_file(folder / PLAN):
         return  # begin() tells whether it is this job
-    if folder.exists() and not (folder.is_dir() and vacant(folder)):
+    if files.exists(folder) and not (files.is_folder(folder) and vacant(folder)):
         raise VqcliError(f"{folder} exists and holds no features", hint="give another -o", reason="exists")
-    if out.is_dir() or (out.exists() and not force):
+    if files.is_folder(out) or (files.exists(out) and not force):
         hint = "give another -o, or --force to replace it"
         raise VqcliError(f"{out} exists already", hint=hint, reason="exists")
 

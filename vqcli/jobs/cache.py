@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -63,10 +62,8 @@ class CacheRemoved:
 def list_cache() -> CacheList:
     """What lies in the cache, that used last first."""
     folder = cache_folder()
-    below = (
-        [p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(".")] if folder.is_dir() else []
-    )
-    parts = [(kind, p) for kind in below for p in kind.glob("*") if p.is_dir() and not p.name.startswith(".")]
+    below = [p for p in files.children(folder, "[!.]*") if files.is_folder(p)]
+    parts = [(kind, p) for kind in below for p in files.children(kind, "[!.]*") if files.is_folder(p)]
     found = sorted((_entry(kind, part) for kind, part in parts), key=lambda e: e.used, reverse=True)
     often = Counter(entry.name for entry in found)
     return CacheList(
@@ -107,7 +104,7 @@ def remove_entries(entries: Sequence[CacheEntry], progress: Progress = silent) -
 
 
 def _entry(kind: Path, folder: Path) -> CacheEntry:
-    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    found = [path.stat() for path in files.below(folder)]
     heaviest = max(found, key=lambda each: each.st_size, default=folder.stat())
     used = max(heaviest.st_atime, heaviest.st_mtime)  # small files are read for lists such as this one
     what = KINDS.get(kind.name.partition("-")[0], "other")
@@ -137,7 +134,7 @@ def _told(what: str, folder: Path) -> tuple[str, str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    with suppress(VqcliError):
+    with files.passing_over():
         found = files.read_json(path)
         return found if isinstance(found, dict) else {}
     return {}

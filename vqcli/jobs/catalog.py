@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqcli import files
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
 from vqcli.library.aliases import ALIASES, Published
@@ -109,7 +110,7 @@ def read_recipe(name: str) -> Recipe:
 def copy_recipe(name: str, path: Path, force: bool = False) -> CopiedRecipe:
     """Write a shipped recipe to a file. Raises VqcliError on an unknown name, and if the file exists."""
     text = recipe_text(name)
-    if path.exists() and not force:
+    if files.exists(path) and not force:
         raise VqcliError(f"{path} exists", hint="another --out, or --force to replace it", reason="exists")
     write_text(path, text)
     return CopiedRecipe(name, path)
@@ -165,7 +166,7 @@ def _model(name: str, published: Published) -> Model:
 
 
 def _is_here(published: Published) -> bool:
-    known = published.sha256 and (cache_folder() / KIND / published.sha256).is_dir()
+    known = published.sha256 and files.is_folder(cache_folder() / KIND / published.sha256)
     return bool(known or _weights(published))
 
 
@@ -174,9 +175,9 @@ def _weights(published: Published) -> list[Path]:
     from huggingface_hub import constants
 
     kept = Path(constants.HF_HUB_CACHE) / f"models--{published.repository.replace('/', '--')}" / "snapshots"
-    for commit in sorted(kept.glob("*")):
+    for commit in files.children(kept):
         place = commit / published.file
-        found = [place] if place.is_file() else list(place.rglob("*"))
-        if heavy := [path for path in found if path.is_file() and path.name.endswith(HEAVY)]:
+        found = [place] if files.is_file(place) else files.below(place)
+        if heavy := [path for path in found if files.is_file(path) and path.name.endswith(HEAVY)]:
             return heavy
     return []

@@ -32,7 +32,7 @@ def find_causes(
 def run_of(folder: Path) -> Path | None:
     """The run that a model folder or a checkpoint is part of."""
     above = folder.resolve().parents
-    return next((run for run in above[:2] if (run / "recipe.yaml").is_file()), None)
+    return next((run for run in above[:2] if files.is_file(run / "recipe.yaml")), None)
 
 
 def trained_as(folder: Path) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ def trained_as(folder: Path) -> Mapping[str, Any]:
     if run := run_of(folder):
         section = read_yaml(run / "recipe.yaml").get("tokenizer")
     else:
-        baked = (folder / "codebook.safetensors").is_file()
+        baked = files.is_file(folder / "codebook.safetensors")
         section = None if baked else files.read_listed(folder / "config.json").get("tokenizer")
     return section if isinstance(section, dict) else {}
 

@@ -42,7 +42,7 @@ class Clustering(Work[Solved]):
 
     def done(self, k: int) -> bool:
         path = state_file(self.store.folder, k)
-        return path.is_file() and "squares" in files.load_sealed(path)[0]
+        return files.is_file(path) and "squares" in files.load_sealed(path)[0]
 
     def kmeans(self, vectors: Vectors, size: int) -> KMeans:
         """A k-means with ``size`` centres."""
@@ -136,7 +136,7 @@ def state_file(folder: Path, number: int) -> Path:
 
 def remove_states(folder: Path) -> None:
     """Delete all that is stored of k-means."""
-    for path in folder.glob("kmeans-*.safetensors"):
+    for path in files.children(folder, "kmeans-*.safetensors"):
         path.unlink()
 
 
@@ -151,7 +151,7 @@ def save_state(path: Path, clusters: Clusters, squares: float | None = None) -> 
 
 def load_state(path: Path) -> Clusters | None:
     """A stored k-means; None where there is none, or it is damaged."""
-    if not path.is_file():
+    if not files.is_file(path):
         return None
     try:
         found, _ = files.load_sealed(path)

@@ -109,7 +109,7 @@ def usable(path: Path, progress: Progress) -> bool:
 def check_out(out: Path, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no folder, or holds other files than a job's, unless ``force``."""
     check_folder(out)
-    if out.is_dir() and not (force or (out / MARK).is_file() or vacant(out)):
+    if files.is_folder(out) and not (force or files.is_file(out / MARK) or vacant(out)):
         raise _taken(out, "other files")
 
 
@@ -137,7 +137,7 @@ def begin(out: Path, mark: dict[str, str], *, force: bool) -> bool:
 
 def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
     """What a mark says of the job, None where there is none; a damaged one that is forced says nothing."""
-    if not path.is_file():
+    if not files.is_file(path):
         return None
     try:
         found = files.read_sealed(path)
@@ -152,7 +152,7 @@ def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
 def remove_others(out: Path, names: set[str]) -> None:
     """All images are there; those of another job, over which they were made, are not of this one."""
     try:
-        for path in out.rglob("*.png") if files.read_sealed(out / MARK)[OVER] else ():
+        for path in files.below(out, "*.png") if files.read_sealed(out / MARK)[OVER] else ():
             if path.relative_to(out).as_posix() not in names:
                 path.unlink()
     except OSError as e:
@@ -161,13 +161,13 @@ def remove_others(out: Path, names: set[str]) -> None:
 
 def make_mark(tokens: Path, model: Path, options: DecodeOptions) -> dict[str, str]:
     """What decides the images. The decoder is hashed too: a fingerprint is of the encoder's side alone."""
-    own = [tokens / INDEX] if tokens.is_dir() else [tokens, tokens.with_suffix(".json")]
+    own = [tokens / INDEX] if files.is_folder(tokens) else [tokens, tokens.with_suffix(".json")]
     weights = [model / f"{name}.safetensors" for name in ("average", "model", "codebook")]
     return {"tokens": _hash(own), "model": _hash(weights), "precision": options.precision}
 
 
 def _hash(paths: list[Path]) -> str:
-    return hashlib.sha256("".join(files.sha256(p) for p in paths if p.exists()).encode()).hexdigest()
+    return hashlib.sha256("".join(files.sha256(p) for p in paths if files.exists(p)).encode()).hexdigest()
 
 
 @torch.inference_mode()

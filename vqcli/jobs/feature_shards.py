@@ -131,7 +131,7 @@ def check_vectors(folder: Path, k: int) -> None:
 
 def remove_shards(folder: Path) -> None:
     """Delete all shards."""
-    for path in (*folder.glob("vectors-*.npy"), *folder.glob("images-*.json")):
+    for path in (*files.children(folder, "vectors-*.npy"), *files.children(folder, "images-*.json")):
         path.unlink(missing_ok=True)
 
 
@@ -185,7 +185,7 @@ class FeatureShards(Work[FeatureStore]):
         return len(self.extractor.shard(k))
 
     def done(self, k: int) -> bool:
-        if not shard_files(self.folder, k)[1].is_file():
+        if not files.is_file(shard_files(self.folder, k)[1]):
             return False
         check_vectors(self.folder, k)
         return True

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vqcli import files
 from vqcli.checkpoint.tokenizer import read_tokenizer_outline
 from vqcli.errors import VqcliError
 from vqcli.library.downloads.web import check_online, size
@@ -47,7 +48,7 @@ class Finder:
         """What a tokenizer is, for images of ``size`` or else its own. Raises VqcliError."""
         folder = self.folder(reference)
         tokenizer = read_tokenizer_outline(folder)
-        if (folder / "state.json").exists():
+        if files.exists(folder / "state.json"):
             raise VqcliError(
                 f"{folder} is a training checkpoint: its tokens are still to change",
                 hint=f"finish it: vqcli train --resume {reference}",

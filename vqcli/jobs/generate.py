@@ -100,11 +100,11 @@ def _generate(
 
 def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no name of a folder, or ``npz`` is taken."""
-    if out.suffix.lower() in IMAGE_SUFFIXES | {".npy", ".npz"} and not out.is_dir():
+    if out.suffix.lower() in IMAGE_SUFFIXES | {".npy", ".npz"} and not files.is_folder(out):
         hint = "give a folder; --npz also makes one file of all images, --tokens-only one of their tokens"
         raise VqcliError(f"{out} is no name of a folder for images", hint=hint, reason="output")
     check_folder(out)
-    if npz and (npz.is_dir() or (npz.exists() and not force)):
+    if npz and (files.is_folder(npz) or (files.exists(npz) and not force)):
         raise VqcliError(
             f"{npz} exists already", hint="give another --npz, or --force to replace it", reason="exists"
         )
@@ -124,7 +124,7 @@ def make_plan(sampler: Sampler, tokenizer: Path) -> Plan:
     hint = "give another -o, or --force to make these images instead"
     return Plan(
         settings | {"tokenizer": weights_hash(tokenizer)},
-        clear=lambda out: remove(out, list(out.iterdir())),
+        clear=lambda out: remove(out, files.children(out)),
         holds="images of another job",
         hint=hint,
         reason="exists",
@@ -134,7 +134,7 @@ def make_plan(sampler: Sampler, tokenizer: Path) -> Plan:
 
 def check_free(out: Path, paths: Sequence[Path], *, force: bool) -> None:
     """Raises VqcliError if a folder holds other files than a job's; ``force`` removes images at ``paths``."""
-    if (out / MARK).is_file() or vacant(out):
+    if files.is_file(out / MARK) or vacant(out):
         return
     if not force:
         hint = "give another -o, or --force to make these images instead"
@@ -196,7 +196,7 @@ class Imaging(Work[float]):
 
 def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path) -> None:
     """Write what made the images of a folder, those of earlier commands too: enough to make each again."""
-    matches = [m for m in map(IMAGE.fullmatch, _names(out)) if m]
+    matches = [m for path in files.children(out) if (m := IMAGE.fullmatch(path.name))]
     found = sorted((int(m[2]), int(m[3]), int(m[1]), m[0]) for m in matches)
     labels, options = sorted({label for _, _, label, _ in found}), sampler.options
     record = {
@@ -220,12 +220,8 @@ def describe(sampler: Sampler, tokenizer: Path, mark: dict[str, Any], out: Path)
 
 def earlier_batches(path: Path) -> dict[str, int]:
     """Of the images of earlier commands, how many were made at a time, by name: rounding depends on it."""
-    listed = files.read_sealed(path, files.LISTS)["images"] if path.is_file() else []
+    listed = files.read_sealed(path, files.LISTS)["images"] if files.is_file(path) else []
     return {image["file"]: image["batch_size"] for image in listed}
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
 
 
 def write_sheet(sampler: Sampler, paths: dict[Picture, Path], path: Path) -> None:

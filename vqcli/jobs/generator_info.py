@@ -104,7 +104,7 @@ def describe_generator(folder: Path, reference: str) -> GeneratorInfo:
         image_size=spec.image_size,
         grid=spec.grid or (),
         fingerprint=spec.fingerprint,
-        tokenizer=str(inside) if inside.is_dir() else (source.tokenizer if source else "") or None,
+        tokenizer=str(inside) if files.is_folder(inside) else (source.tokenizer if source else "") or None,
         generator=generator,
         makes=config.get("makes"),
         plugins=config.get("plugins", {}),

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from vqcli import files
 from vqcli.checkpoint.folder import row_of
 from vqcli.checkpoint.told import Row
 from vqcli.data.names import named
@@ -65,7 +66,7 @@ def describe(text: str | None, progress: Progress = silent) -> Info:
     try:
         return describe_images(text, progress)
     except VqcliError as e:
-        if e.reason != "input-empty" or not Path(text).is_dir():
+        if e.reason != "input-empty" or not files.is_folder(Path(text)):
             raise
         hint = "give a model folder, a run such as runs/demo, tokens, images, or a recipe"
         raise VqcliError(f"{text} holds no model, no tokens and no images", hint=hint, reason=e.reason) from e
@@ -75,7 +76,7 @@ def is_recipe(text: str) -> bool:
     """Whether a text names a recipe: a YAML file, or a shipped one that nothing else is called."""
     if text.lower().endswith((".yaml", ".yml")):
         return True
-    return text in recipe_names() and text not in ALIASES and not Path(text).exists()
+    return text in recipe_names() and text not in ALIASES and not files.exists(Path(text))
 
 
 def describe_model(reference: str | None, progress: Progress = silent) -> ModelInfo:

@@ -16,13 +16,13 @@ NEW = ".new-results"
 
 def check_folder(out: Path) -> None:
     """Raises VqcliError if what is at ``out`` is no folder."""
-    if out.exists() and not out.is_dir():
+    if files.exists(out) and not files.is_folder(out):
         raise VqcliError(f"{out} is no folder", hint="give another -o", reason="exists")
 
 
 def made(path: Path) -> bool:
     """Whether an image is there already. Raises VqcliError if it is damaged."""
-    if not path.exists():
+    if not files.exists(path):
         return False
     if not files.whole_image(path):
         hint = "the same command makes it again"
@@ -32,7 +32,8 @@ def made(path: Path) -> bool:
 
 def vacant(folder: Path) -> bool:
     """Whether a folder holds nothing but a lock and what a killed job left unfinished."""
-    return all(path.name == ".lock" or path.name.startswith(files.TEMPORARY) for path in folder.iterdir())
+    names = (path.name for path in files.children(folder))
+    return all(name == ".lock" or name.startswith(files.TEMPORARY) for name in names)
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def together(out: Path, names: Collection[str]) -> Iterator[Path]:
     What else is in ``out`` stays there. Raises VqcliError if the disk refuses.
     """
     place = out.resolve()
-    alone = not place.exists() or _replaceable(place, names)
+    alone = not files.exists(place) or _replaceable(place, names)
     with files.writing_folder(place if alone else place / NEW, listed=not alone) as folder:
         yield folder
     settle(place, names)
@@ -51,14 +52,14 @@ def together(out: Path, names: Collection[str]) -> Iterator[Path]:
 def settle(out: Path, names: Collection[str]) -> None:
     """Put results in their places that are whole, and whose maker was killed just then."""
     new = out / NEW
-    if not new.is_dir():
+    if not files.is_folder(new):
         return
     listed = files.read_sealed(new / "manifest.json")["files"]
     try:
         for name in names:
             if name not in listed:
                 (out / name).unlink(missing_ok=True)
-            elif (new / name).exists():
+            elif files.exists(new / name):
                 (new / name).replace(out / name)
     except OSError as e:
         raise files.unwritten(out, e) from e
@@ -69,5 +70,5 @@ def _replaceable(place: Path, names: Collection[str]) -> bool:
     """Whether a folder holds these files alone, and can be exchanged for another."""
     if place == Path.cwd() or os.path.ismount(place):
         return False
-    found = {path.name for path in place.iterdir()}
+    found = {path.name for path in files.children(place)}
     return bool(found) and found <= set(names)

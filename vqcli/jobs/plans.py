@@ -36,7 +36,7 @@ def begin(folder: Path, plan: Plan, *, force: bool = False) -> None:
     """Write a plan into a folder, or find it there. Raises VqcliError if another one is, unless ``force``."""
     files.clean(folder)
     path = folder / plan.file
-    if path.is_file():
+    if files.is_file(path):
         found = _planned(path, plan, force=force)
         if found == plan.values:
             return

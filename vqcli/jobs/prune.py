@@ -147,7 +147,7 @@ def check_options(options: PruneOptions) -> None:
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
     """Raises VqcliError if something is where a result goes; ``renumber`` tells if tokens are the same."""
-    files.check_free(out, ours=(out / "config.json").is_file(), force=force)
+    files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
     for tokens in found:
         check_place(tokens)
 

@@ -35,7 +35,7 @@ def pull(
         folder = model_folder(reference, progress)
     else:
         with files.claimed(out):
-            files.check_free(out, ours=(out / "config.json").is_file(), force=force)
+            files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
             _copy(reference, out, progress)
         folder = out
     return PullResult(reference, folder, sum((folder / name).stat().st_size for name in model_files(folder)))

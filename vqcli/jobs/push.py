@@ -80,7 +80,7 @@ def pack(
         raise VqcliError(message, hint=hint, reason="unsafe")
     kind = kind_of(folder)
     config = read_config(folder, kind)
-    if (folder / "state.json").exists():
+    if files.exists(folder / "state.json"):
         raise VqcliError(
             f"{folder} is a training checkpoint", hint="push the run's exported model", reason="wrong-kind"
         )
@@ -151,13 +151,13 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
     """
     path, kind = folder / CARD, kind_of(folder)
     text = f"# A {kind}\n"
-    if path.is_file():
+    if files.is_file(path):
         with open_file(folder, CARD) as file:
             text = _text(file, path)
     text = _licensed(text, licence, _known_licence(folder))
     text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
-        apart = "" if (folder / TOKENIZER).is_dir() else " --tokenizer TOKENIZER"
+        apart = "" if files.is_folder(folder / TOKENIZER) else " --tokenizer TOKENIZER"
         text += "\n" + row_of(folder).card.format(repository=repository, apart=apart)
     if "## Recipe" not in text:
         text += f"\n## Recipe\n\n{fenced(yaml.safe_dump(_recipe(folder, model), sort_keys=False), 'yaml')}"
@@ -188,7 +188,7 @@ def _licensed(text: str, given: str | None, known: str) -> str:
 def _known_licence(folder: Path) -> str:
     """Of the weights of a published file whose hash is known; empty otherwise. That of code is not theirs."""
     path = folder / "import.json"
-    found = files.read_json(path) if path.is_file() else {}
+    found = files.read_json(path) if files.is_file(path) else {}
     digest = found.get("sha256") if isinstance(found, dict) else None
     known = (each.licence for each in ALIASES.values() if each.sha256 and each.sha256 == digest)
     return next((licence for licence in known if licence != ABOUT), "")
@@ -197,7 +197,7 @@ def _known_licence(folder: Path) -> str:
 def _recipe(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
     """The run's recipe without the places of this machine; of a model without a run its configuration."""
     path = folder.parent / "recipe.yaml"
-    if folder.name != "model" or not path.is_file():
+    if folder.name != "model" or not files.is_file(path):
         return model
     with files.open_inside(folder.parent, path.name) as file:  # a link's would be told to everyone
         recipe = parse_yaml(_text(file, path), str(path))

@@ -40,8 +40,8 @@ from vqcli.types import Progress, silent
 
 ALONE, BESIDE, SHEET = "reconstructions", "side-by-side", "sheet.png"
 """Folders of reconstructions, and of originals with these to their right; a picture of some of the latter."""
-MARK = ".reconstruct.json"
-"""What decides the images, so that two settings never mix."""
+MARK, NOTES = ".reconstruct.json", ".rejected-*.json"
+"""What decides the images, so that two settings never mix; and lists of what could not be used."""
 SHOWN, ACROSS, APART, LARGEST = 24, 3, 8, (1024, 512)
 """Pairs on the sheet at most, and in a row; pixels between these; width and height of one at most."""
 
@@ -97,11 +97,11 @@ def reconstruct(
 
 def check_free(out: Path, paths: Sequence[str], *, force: bool) -> None:
     """Raises VqcliError if ``out`` holds other files than a job's; ``force`` removes images at ``paths``."""
-    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+    if out.suffix.lower() in IMAGE_SUFFIXES and not files.is_folder(out):
         message = f"{out} is no name of a folder for images"
         raise VqcliError(message, hint="give a folder: -o reconstructed", reason="output")
     check_folder(out)
-    if not out.exists() or (out / MARK).is_file() or vacant(out):
+    if not files.exists(out) or files.is_file(out / MARK) or vacant(out):
         return
     if not force:
         hint = "give another -o, or --force to write there"
@@ -113,8 +113,8 @@ def check_free(out: Path, paths: Sequence[str], *, force: bool) -> None:
 
 def remove_images(out: Path) -> None:
     """Delete what a job with other settings has left."""
-    made = (path for folder in (ALONE, BESIDE) for path in (out / folder).rglob("*.png"))
-    for path in [*made, *out.glob(".rejected-*.json")]:
+    made = (path for folder in (ALONE, BESIDE) for path in files.below(out / folder, "*.png"))
+    for path in [*made, *files.children(out, NOTES)]:
         path.unlink()
 
 
@@ -165,7 +165,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
 
     def made(self, i: int) -> bool:
         """Whether both files of an image are there, whole."""
-        return all(path.is_file() and files.whole_image(path) for path in self.files(i))
+        return all(files.is_file(path) and files.whole_image(path) for path in self.files(i))
 
     def files(self, i: int) -> list[Path]:
         """Of an image: alone, and beside its original."""
@@ -210,7 +210,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
             path.unlink(missing_ok=True)
 
     def finish(self) -> list[dict[str, str]]:
-        noted = (files.read_sealed(found, files.LISTS) for found in sorted(self.out.glob(".rejected-*.json")))
+        noted = (files.read_sealed(found, files.LISTS) for found in files.children(self.out, NOTES))
         rejected = [bad for each in noted for bad in each["rejected"]]
         if len(rejected) == self.count:
             message = f"none of {self.count:,} images could be used ({rejected[0]['reason']})"

@@ -49,12 +49,11 @@ def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
 
     ``say`` is told of damaged lines of their logs, in sentences.
     """
-    if not folder.is_dir():
+    if not files.is_folder(folder):
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} is no folder with runs", hint=hint, reason="input-missing")
-    found = (
-        [folder] if (folder / "recipe.yaml").is_file() else [p.parent for p in folder.glob("*/recipe.yaml")]
-    )
+    places = [folder] if files.is_file(folder / "recipe.yaml") else files.children(folder)
+    found = [place for place in places if files.is_file(place / "recipe.yaml")]
     if not found:
         hint = "vqcli train makes runs/; or name another folder"
         raise VqcliError(f"{folder} holds no runs", hint=hint, reason="input-empty")
@@ -63,7 +62,7 @@ def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
 
 def _row(run: Path, say: Say) -> RunRow:
     recipe: Mapping[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         recipe = read_yaml(run / "recipe.yaml")
     last = _logged(run, say)
     newest = checkpoints(run)
@@ -85,16 +84,16 @@ def _row(run: Path, say: Say) -> RunRow:
 
 def _stats(run: Path) -> Iterator[os.stat_result]:
     """Of every file below, but the lock; one that is training may lose some meanwhile."""
-    for path in run.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and path.name != ".lock":
+    for path in files.below(run):
+        with suppress(FileNotFoundError):
+            if path.name != ".lock":
                 yield path.stat()
 
 
 def _state(run: Path, readable: bool) -> State:
     if files.held(run):
         return "running"
-    if (run / "model" / "config.json").is_file():
+    if files.is_file(run / "model" / "config.json"):
         return "finished"
     return "stopped" if readable else "damaged"
 
@@ -102,7 +101,7 @@ def _state(run: Path, readable: bool) -> State:
 def _logged(run: Path, say: Say) -> dict[str, float]:
     """The last value of every number of a run's log; what cannot be read is passed over."""
     last: dict[str, float] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         for line in logged(run, say):
             last |= line
     return last
@@ -110,7 +109,7 @@ def _logged(run: Path, say: Say) -> dict[str, float]:
 
 def _measured(model: Path, logged: Mapping[str, float]) -> dict[str, float]:
     told: dict[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         if record := UsageRecord.read(model):
             told = {"utilization": record.utilization, **record.quality}
     last = {

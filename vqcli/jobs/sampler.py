@@ -217,5 +217,5 @@ def check_pair(sampler: Sampler, folder: Path) -> None:
 def weights_hash(folder: Path) -> str:
     """Identity of a model as it lies in its folder."""
     paths = [folder / f"{name}.safetensors" for name in ("average", "model", "codebook")]
-    paths = [folder / "config.json", *(path for path in paths if path.exists())]
+    paths = [folder / "config.json", *(path for path in paths if files.exists(path))]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()

@@ -233,7 +233,7 @@ class _Watching:
         self.progress.start(what, total, unit, done)
 
     def advance(self, n: int = 1) -> None:
-        if self.failed.exists():
+        if files.exists(self.failed):
             raise _Stopped
         self.progress.advance(n)
 

@@ -31,12 +31,12 @@ class Place:
     def check(self, *, force: bool) -> None:
         """Raises VqcliError if the place is taken by something that is not a job of ours."""
         out, folder = self.out, self.folder
-        if (folder / store.PLAN).is_file():
+        if files.is_file(folder / store.PLAN):
             return  # begin() tells whether it is this job
-        if folder.exists() and not (folder.is_dir() and vacant(folder)):
+        if files.exists(folder) and not (files.is_folder(folder) and vacant(folder)):
             raise VqcliError(f"{folder} exists and holds no tokens", hint="give another -o", reason="exists")
         for path in (out, out.with_suffix(".json")) if out != folder else ():
-            if path.is_dir() or (path.exists() and not force):
+            if files.is_folder(path) or (files.exists(path) and not force):
                 hint = "give another -o, or --force to replace it"
                 raise VqcliError(f"{path} exists already", hint=hint, reason="exists")
 

@@ -64,7 +64,7 @@ def describe_tokenizer(folder: Path, _reference: str) -> TokenizerInfo:
     if not files.verify_listed(folder / "config.json"):  # what vqcli wrote is not checked: that takes torch
         check_part(TokenizerConfig, config, "tokenizer", folder)
     names = ("model.safetensors", "codebook.safetensors")
-    there = [folder / name for name in names if (folder / name).is_file()]
+    there = [folder / name for name in names if files.is_file(folder / name)]
     return TokenizerInfo(
         folder=folder,
         parameters=sum(map(count_numbers, there)),

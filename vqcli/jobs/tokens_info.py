@@ -82,7 +82,7 @@ class EncodedInfo:
 
 def describe_tokens(path: Path, of: Of) -> EncodedInfo:
     """What tokens or latents tell; of shards, their lines are read. Raises VqcliError if they are damaged."""
-    if not path.is_dir():
+    if not files.is_folder(path):
         return _file(TokensFile(path))
     info: Any = read_info(path, LatentsInfo if of == "latents" else TokensInfo)
     index = read_index(path)
@@ -102,7 +102,7 @@ def describe_tokens(path: Path, of: Of) -> EncodedInfo:
         *_counted(labels, info.classes, info.views),
         {name: count // info.views for name, count in index.get("extras", {}).items()},
         len(index.get("rejected", [])),
-        sum(each.stat().st_size for each in path.iterdir() if each.is_file()),
+        sum(each.stat().st_size for each in files.children(path) if files.is_file(each)),
     )
 
 
@@ -110,7 +110,7 @@ def _file(found: TokensFile) -> EncodedInfo:
     side, views = found.side, found.side.get("views", 1)
     kept = {name: sum(name in own for own in side.get("extras", [])) for name in side.get("keep", [])}
     beside = found.path.with_suffix(".json")
-    size = found.path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+    size = found.path.stat().st_size + (beside.stat().st_size if files.exists(beside) else 0)
     labels = Counter(side.get("labels", [None] * len(found)))
     return EncodedInfo(
         found.path,

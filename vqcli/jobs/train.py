@@ -64,8 +64,8 @@ class TrainResult:
     @property
     def pictures(self) -> list[Path]:
         """What there is to look at: the last samples, and the curves."""
-        samples = sorted((self.run / "samples").glob("step-*.png"))
-        return [path for path in (*samples[-1:], self.run / "curves.svg") if path.is_file()]
+        samples = files.children(self.run / "samples", "step-*.png")
+        return [path for path in (*samples[-1:], self.run / "curves.svg") if files.is_file(path)]
 
     @property
     def use(self) -> str:
@@ -174,13 +174,13 @@ def prepare_run(options: TrainOptions, progress: Progress = silent) -> tuple[Run
 
 def check_free(run: Run) -> None:
     """Raises VqcliError if the folder holds a run, or anything else."""
-    if run.exists():
+    if run.started():
         raise VqcliError(
             f"{run.folder} already holds a run",
             hint=f"continue it with --resume {run.folder}, or give another --out",
             reason="exists",
         )
-    if run.folder.is_dir() and any(not path.name.startswith(".") for path in run.folder.iterdir()):
+    if files.children(run.folder, "[!.]*"):
         raise VqcliError(
             f"{run.folder} is not empty and holds no run", hint="give another --out", reason="exists"
         )
@@ -219,7 +219,7 @@ def make_trainer(
     set_seed(recipe.seed)
     task = kind(recipe, accelerator.device, models=models, data=data, empty=checkpoint is not None)
     if recipe.init and not checkpoint:
-        local = Path(recipe.init).is_dir()  # a run's checkpoint is better than its export: not baked
+        local = files.is_folder(Path(recipe.init))  # a run's checkpoint is better than its export: not baked
         task.start_from(recipe.init if local else str(models.folder(recipe.init)), progress)
     set_seed((recipe.seed + rank) % (1 << 32))  # equal weights everywhere, different noise
     return Trainer(recipe, task, data, run, accelerator, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcli import files
 from vqcli.config import override
 from vqcli.data.images.open import claimant
 from vqcli.data.names import named
@@ -37,7 +38,7 @@ def default_recipe(settings: Sequence[str]) -> str:
     if source is None or resolve("sources", "demo").claims(str(source)):
         return "demo"
     kind = named(str(source))
-    if kind in ("tokens", "latents") and Path(str(source)).exists():
+    if kind in ("tokens", "latents") and files.exists(Path(str(source))):
         raise VqcliError(
             f"{source} holds {kind}, which a generator learns: name its recipe",
             hint=f"vqcli train gpt-cifar10 --data {source} --tokenizer MODEL; vqcli list recipes",
@@ -48,7 +49,7 @@ def default_recipe(settings: Sequence[str]) -> str:
 
 def check_is_recipe(name: str) -> None:
     """Raises VqcliError if what stands for a recipe is a run, or images."""
-    if Path(name).is_dir() and Run(Path(name)).exists():
+    if files.is_folder(Path(name)) and Run(Path(name)).started():
         raise VqcliError(
             f"{name} is a run, not a recipe",
             hint=f"continue it: vqcli train --resume {name}; or train {name}/recipe.yaml anew, with --out",

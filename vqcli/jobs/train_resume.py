@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.options import TrainOptions
 from vqcli.library.references import newest_checkpoint, step_of
@@ -20,13 +21,13 @@ def find_run(options: TrainOptions) -> Run:
     if options.out or options.recipe:
         folder = options.out or Path(options.recipe or "")
         candidates = [folder] if folder.is_absolute() else [folder, RUNS / folder]
-        found = next((Run(c) for c in candidates if Run(c).exists()), None)
+        found = next((Run(c) for c in candidates if Run(c).started()), None)
         if found is None:
             raise VqcliError(
                 f"{folder} holds no run to resume", hint="start one: vqcli train", reason="input-missing"
             )
         return found
-    runs = [Run(p.parent) for p in RUNS.glob("*/recipe.yaml")]
+    runs = [run for run in map(Run, files.children(RUNS)) if run.started()]
     unfinished = [run for run in runs if not run.finished()]
     if not unfinished:
         raise VqcliError(

@@ -63,7 +63,7 @@ def measure_usage(
     ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
-    if page and page.is_dir():
+    if page and files.is_folder(page):
         raise VqcliError(f"{page} is a folder", hint="give the page a name: -o usage.html", reason="exists")
     with files.claimed(page) if page else nullcontext():
         return _measure(target, options, codebook_size, page, progress)
@@ -210,7 +210,7 @@ def _stored(reference: str, progress: Progress) -> UsageResult:
 def _geometry(folder: Path) -> CodeGeometry | None:
     """Geometry of a model folder's codes, or of a checkpoint's, baked; None where a rule makes them."""
     path = folder / "codebook.safetensors"
-    if path.is_file():
+    if files.is_there(path):
         return measure_geometry(read_codes(path))
     from vqcli.checkpoint.tokenizer import load_tokenizer
 

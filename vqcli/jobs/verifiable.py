@@ -22,6 +22,7 @@ COPY = "copy it again"
 SAME = "give the same command again: it makes what is damaged or missing anew"
 DEPTH = 4
 """Folders below the one that was named in which things are looked for."""
+SHARDS: tuple[store.Of, ...] = ("tokens", "latents")
 EDITED = "changed"
 """Reason of what people may edit, which is told and is no damage."""
 
@@ -39,7 +40,7 @@ class Check:
 
 def checks_of(path: Path, depth: int = DEPTH) -> Iterator[tuple[str, Check]]:
     """Every check of what lies at a path, with the kind of thing that it is part of."""
-    if path.is_file():
+    if files.is_file(path):
         yield from _file(path)
         return
     for what, holds, checks in KINDS:
@@ -47,10 +48,10 @@ def checks_of(path: Path, depth: int = DEPTH) -> Iterator[tuple[str, Check]]:
             yield from ((what, check) for check in checks(path))
             return
     if depth:
-        for below in sorted(path.iterdir()):
+        for below in files.children(path):
             if below.is_symlink() or below.name.startswith("."):
                 continue
-            if below.is_dir() or below.suffix in (".npy", ".safetensors"):
+            if files.is_folder(below) or below.suffix in (".npy", ".safetensors"):
                 yield from checks_of(below, depth - 1)
 
 
@@ -100,7 +101,9 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
     yield Check(manifest, partial(files.read_sealed, manifest), again)
     try:
         listed = files.read_sealed(manifest).get("files")
-    except VqcliError:
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         return
     for name in listed if isinstance(listed, dict) else ():
         path = folder / name
@@ -122,10 +125,10 @@ def _card(path: Path) -> None:
 
 def _model_again(folder: Path) -> str:
     """How a model folder is made again: as it was made."""
-    if (folder.parent / "recipe.yaml").is_file():
+    if files.is_file(folder.parent / "recipe.yaml"):
         return f"move {folder} away, and export it again: vqcli train --resume {folder.parent}"
     record: Any = {}
-    if (folder / "import.json").is_file():
+    if files.is_file(folder / "import.json"):
         try:
             record = files.read_json(folder / "import.json")
         except VqcliError:
@@ -138,11 +141,11 @@ def _model_again(folder: Path) -> str:
 def _run(folder: Path) -> Iterator[Check]:
     run, resume = Run(folder), f"vqcli train --resume {folder}"
     yield Check(run.recipe_file, partial(_recipe, run.recipe_file))
-    if run.metrics_file.exists():
+    if files.exists(run.metrics_file):
         yield Check(run.metrics_file, partial(_log, run.metrics_file), "nothing makes it again")
-    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+    for checkpoint in files.children(folder / "checkpoints", "step-*"):
         yield from _listed(checkpoint, f"{resume} goes on from the newest whole one")
-    for picture in sorted((folder / "samples").glob("*.png")):
+    for picture in files.children(folder / "samples", "*.png"):
         yield Check(picture, partial(_picture, picture), "nothing makes it again")
     if run.finished():
         yield from _listed(run.model)
@@ -163,31 +166,38 @@ def _job(folder: Path) -> Iterator[Check]:
     """Shards of any job, finished or not."""
     plan = folder / store.PLAN
     yield Check(plan, partial(files.read_sealed, plan, files.LISTS), "give the same command with --force")
-    vectors = sorted(folder.glob("vectors-*.npy"))
-    for k, array in enumerate(vectors):
+    for k, array in _numbered(folder, "vectors-*.npy"):
         yield Check(array, partial(check_vectors, folder, k), SAME)
-    parts = [*folder.glob("kmeans-*.safetensors"), *folder.glob("part-*.safetensors")]
-    for part in sorted(parts):
-        yield Check(part, partial(files.load_sealed, part), SAME)
-    if not (folder / store.INDEX).is_file():
-        of: store.Of
-        for of in ("tokens", "latents"):
-            for path in sorted(folder.glob(f"{of}-*.safetensors")):
-                k = int(path.stem.rpartition("-")[2])
-                yield Check(path, partial(store.read_shard, folder, k, of), SAME)
+    for of in ("kmeans", "part"):
+        for part in files.children(folder, f"{of}-*.safetensors"):
+            yield Check(part, partial(files.load_sealed, part), SAME)
+    if not files.is_file(folder / store.INDEX):
+        for made in SHARDS:
+            for k, path in _numbered(folder, f"{made}-*.safetensors"):
+                yield Check(path, partial(store.read_shard, folder, k, made), SAME)
         yield Check(folder, partial(_unfinished, f"{folder} is of a job that has not finished", SAME), SAME)
         return
     try:
-        of = "latents" if "latents" in files.read_sealed(plan, files.LISTS) else "tokens"
+        made = "latents" if "latents" in files.read_sealed(plan, files.LISTS) else "tokens"
         index = store.read_index(folder)
-    except VqcliError:
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
         yield Check(folder / store.INDEX, partial(store.read_index, folder), SAME)
         return
     for k in range(index["shards"]):
-        for path in store.shard_files(folder, k, of):
+        for path in store.shard_files(folder, k, made):
             yield Check(path, partial(_hashed, path, index.get("sha256", {}).get(path.name)), SAME)
-        yield Check(store.shard_files(folder, k, of)[1], partial(store.read_shard, folder, k, of), SAME)
-    yield Check(folder / store.INDEX, partial(_counted, folder, index, of), SAME)
+        yield Check(store.shard_files(folder, k, made)[1], partial(store.read_shard, folder, k, made), SAME)
+    yield Check(folder / store.INDEX, partial(_counted, folder, index, made), SAME)
+
+
+def _numbered(folder: Path, pattern: str) -> Iterator[tuple[int, Path]]:
+    """Shards in a folder, each with its number: of a job that several processes do, any may be missing."""
+    for path in files.children(folder, pattern):
+        number = path.stem.rpartition("-")[2]
+        if number.isdecimal():
+            yield int(number), path
 
 
 def _hashed(path: Path, digest: str | None) -> None:
@@ -206,24 +216,25 @@ def _counted(folder: Path, index: dict[str, Any], of: store.Of) -> None:
 
 def _images(folder: Path) -> Iterator[Check]:
     """What decode, generate or reconstruct wrote."""
-    mark = next(folder / name for name in MARKS if (folder / name).is_file())
+    mark = next(folder / name for name in MARKS if files.is_file(folder / name))
     yield Check(mark, partial(files.read_sealed, mark, files.LISTS), "give the same command with --force")
-    for picture in sorted(folder.rglob("*.png")):
+    for picture in files.below(folder, "*.png"):
         if not picture.name.startswith("."):
             yield Check(picture, partial(_picture, picture), SAME)
     if mark.name == decode.MARK:
         yield Check(mark, partial(_all_decoded, mark), SAME)
     else:
         last = folder / (generate.SAMPLES if mark.name == generate.MARK else reconstruct.SHEET)
-        if not last.is_file():
+        if not files.is_file(last):
             yield Check(last, partial(_unfinished, f"{folder} is of a job that has not finished", SAME), SAME)
         elif last.name == generate.SAMPLES:
+            yield Check(last, partial(files.read_sealed, last, files.LISTS), f"delete it, and {SAME}")
             yield Check(last, partial(_all_listed, last), SAME)
 
 
 def _all_decoded(mark: Path) -> None:
     wanted = files.read_sealed(mark).get(decode.IMAGES)
-    found = sum(1 for path in mark.parent.rglob("*.png") if not path.name.startswith("."))
+    found = sum(1 for path in files.below(mark.parent, "*.png") if not path.name.startswith("."))
     if not isinstance(wanted, int):
         _unfinished(f"{mark.parent} is of a job that has not finished", SAME)
     elif found < wanted:
@@ -232,8 +243,11 @@ def _all_decoded(mark: Path) -> None:
 
 
 def _all_listed(path: Path) -> None:
-    for image in files.read_sealed(path, files.LISTS)["images"]:
-        if not (path.parent / image["file"]).is_file():
+    listed: list[dict[str, Any]] = []
+    with files.passing_over():  # another check tells that it is damaged
+        listed = files.read_sealed(path, files.LISTS)["images"]
+    for image in listed:
+        if not files.is_file(path.parent / image["file"]):
             message = f"{path.parent / image['file']} is missing"
             raise VqcliError(message, hint=SAME, reason="input-missing")
 
@@ -241,19 +255,19 @@ def _all_listed(path: Path) -> None:
 def _results(folder: Path) -> Iterator[Check]:
     path, again = folder / RESULTS, f"vqcli evaluate with -o {folder} --force"
     yield Check(path, partial(files.read_sealed, path, files.LISTS), again)
-    if (folder / MANIFEST).is_file():
+    if files.is_file(folder / MANIFEST):
         yield from _listed(folder, again)
     else:
-        for picture in sorted(folder.glob("*.png")):
+        for picture in files.children(folder, "*.png"):
             yield Check(picture, partial(_picture, picture), again)
 
 
 MARKS = (decode.MARK, generate.MARK, reconstruct.MARK)
 KINDS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path], Iterator[Check]]], ...] = (
-    ("run", lambda p: (p / "recipe.yaml").is_file(), _run),
-    ("evaluation", lambda p: (p / RESULTS).is_file(), _results),
-    ("model", lambda p: (p / "config.json").is_file() or (p / MANIFEST).is_file(), _listed),
-    ("job", lambda p: (p / store.PLAN).is_file(), _job),
-    ("images", lambda p: any((p / name).is_file() for name in MARKS), _images),
+    ("run", lambda p: files.is_file(p / "recipe.yaml"), _run),
+    ("evaluation", lambda p: files.is_file(p / RESULTS), _results),
+    ("model", lambda p: files.is_file(p / "config.json") or files.is_file(p / MANIFEST), _listed),
+    ("job", lambda p: files.is_file(p / store.PLAN), _job),
+    ("images", lambda p: any(files.is_file(p / name) for name in MARKS), _images),
 )
 """What a folder may be, how that is seen, and its checks; the first that holds."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vqcli import files
-from vqcli.checkpoint.contents import CARD, MANIFEST
+from vqcli.checkpoint.contents import CARD, MANIFEST, relist
 from vqcli.errors import VqcliError
 from vqcli.files.hashes import ANEW
 from vqcli.jobs.verifiable import EDITED, Check, checks_of
@@ -57,7 +57,7 @@ def verify(path: Path, *, seal: bool = False, progress: Progress = silent) -> Ve
 
     ``seal`` takes edited text as it is, before that. Raises VqcliError if nothing of ours is there.
     """
-    if not path.exists():
+    if not files.exists(path):
         raise VqcliError(f"{path} does not exist", hint="check the path", reason="input-missing")
     sealed = take_as_it_is(path) if seal else []
     with hashing_anew():
@@ -111,10 +111,10 @@ def take_as_it_is(path: Path) -> list[Path]:
 
     Raises VqcliError if it is no JSON.
     """
-    if path.is_file():
+    if files.is_file(path):
         folder = next((f for f in path.parents[:2] if path.name in listed(f) or nested(path, f)), None)
         if folder:
-            return relist(folder, [path.relative_to(folder).as_posix()])
+            return [taken(path, folder)]
         if path.suffix not in TEXT or not files.seal(path):
             hint = "it is for tokens.json and other JSON files, recipes, and what a manifest.json lists"
             raise VqcliError(f"{path} carries no seal", hint=hint, reason="wrong-kind")
@@ -122,11 +122,11 @@ def take_as_it_is(path: Path) -> list[Path]:
     sealed = []
     for _, check in list(checks_of(path)):
         each = check.path
-        if each.suffix not in TEXT or not each.is_file() or judged(check) is None:
+        if each.suffix not in TEXT or not files.is_file(each) or judged(check) is None:
             continue
         folder = next((f for f in each.parents[:2] if each.name in listed(f) or nested(each, f)), None)
         if folder:
-            sealed += relist(folder, [each.relative_to(folder).as_posix()])
+            sealed.append(taken(each, folder))
         elif files.seal(each):
             sealed.append(each)
     return sealed
@@ -139,22 +139,17 @@ def nested(path: Path, folder: Path) -> bool:
 
 def listed(folder: Path) -> dict[str, object]:
     """What a folder's manifest lists; nothing where there is none."""
-    try:
+    found: object = None
+    with files.passing_over(), suppress(KeyError, TypeError):
         found = files.parse_json(files.read_bytes(folder / MANIFEST), folder / MANIFEST)["files"]
-    except (VqcliError, KeyError, TypeError):
-        return {}
     return found if isinstance(found, dict) else {}
 
 
-def relist(folder: Path, names: list[str]) -> list[Path]:
-    """Put what files are now into a folder's manifest. Raises VqcliError if one is no JSON."""
-    now = listed(folder)
-    for name in names:
-        path = folder / name
-        if path.suffix == ".json":
-            files.read_json(path, files.LISTS)
-        elif name != CARD and path.suffix not in TEXT:
-            raise VqcliError(f"{path} is no text", hint="copy it again", reason="wrong-kind")
-        now[name] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
-    files.write_sealed(folder / MANIFEST, {"files": now})
-    return [folder / name for name in names]
+def taken(path: Path, folder: Path) -> Path:
+    """Let a folder's manifest tell of a text as it is now. Raises VqcliError if that is none, or no JSON."""
+    if path.suffix == ".json":
+        files.read_json(path, files.LISTS)
+    elif path.name != CARD and path.suffix not in TEXT:
+        raise VqcliError(f"{path} is no text", hint="copy it again", reason="wrong-kind")
+    relist(folder, [path.relative_to(folder).as_posix()])
+    return path

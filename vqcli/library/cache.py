@@ -23,7 +23,7 @@ def kept(folder: Path, make: Callable[[], None], progress: Progress = silent) ->
             with files.locked(folder.parent):
                 files.clean(folder.parent)
                 if not files.verified(folder):
-                    if folder.exists():
+                    if files.exists(folder):
                         progress.say(f"{folder} is damaged: it is made again")
                         files.remove_folder(folder)
                     make()
@@ -49,9 +49,6 @@ def kept_folder(path: Path, name: str) -> Path:
     """Where the import of a file of this name is kept; a ``config.json`` beside it makes another of it."""
     beside = path.with_name("config.json")
     settings = ""
-    try:
+    with files.passing_over():
         settings = f"-{files.sha256(beside)[:16]}"
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
     return cache_folder() / KIND / f"{name}{settings}"

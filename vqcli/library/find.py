@@ -36,11 +36,7 @@ def model_folder(reference: str | None, progress: Progress = silent) -> Path:
     Raises VqcliError where there is no model, and where ``import_model`` and ``downloads`` do.
     """
     named = reference or os.environ.get(ENVIRONMENT)
-    try:
-        foreign = named and (Path(named).is_file() or is_foreign(Path(named)))
-    except OSError as e:  # a name that no file can have, a folder that may not be read
-        raise files.unread(named or "", e) from e
-    if named and foreign:
+    if named and (files.is_file(Path(named)) or is_foreign(Path(named))):
         return imported(weights_file(Path(named)), progress)
     source = published(named) if named else None
     if source is None:
@@ -84,11 +80,11 @@ def import_file(
     """``import_model``, with a generator's tokenizer as a user names it. Raises VqcliError as that does."""
     from vqcli.library.importing import import_model  # torch is imported here
 
-    if not path.exists():
+    if not files.exists(path):
         hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
         raise VqcliError(f"{path} does not exist", hint=hint, reason="input-missing")
     weights_file(path)  # before a tokenizer is fetched for a folder without weights
-    files.check_free(out, ours=(out / "config.json").is_file(), force=force)
+    files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
     return import_model(path, out, options, force=force, progress=progress)
@@ -129,10 +125,10 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
 
 def is_foreign(folder: Path) -> bool:
     """Whether a folder holds weights of others, and none of ours: a model's, even damaged, or a run's."""
-    if not holds_weights(folder) or any((folder / name).is_file() for name in ("recipe.yaml", CODES)):
+    if not holds_weights(folder) or any(files.is_file(folder / name) for name in ("recipe.yaml", CODES)):
         return False
     config = folder / "config.json"
-    return not (config.is_file() and is_ours(config))
+    return not (files.is_file(config) and is_ours(config))
 
 
 def memory() -> Path:
@@ -142,12 +138,9 @@ def memory() -> Path:
 
 def is_ours(config: Path) -> bool:
     """Whether a ``config.json`` is of a model folder; others' need not even be JSON."""
-    try:
+    found = None
+    with files.passing_over():
         found = files.read_json(config)
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
-        return False
     return isinstance(found, dict) and found.get("kind") in KINDS and "format" in found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vqcli import files
 from vqcli.checkpoint.contents import copy_tokenizer
 from vqcli.checkpoint.folder import TOKENIZER, read_config
 from vqcli.checkpoint.generator import save_generator
@@ -158,7 +159,7 @@ def own_tokenizer(importer: GeneratorImporter, inside: State) -> Tokenizer:
 def named_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a folder, without weights. Raises VqcliError if it is none, or not exported."""
     config = read_config(folder)
-    if (folder / "state.json").exists():
+    if files.exists(folder / "state.json"):
         hint = "give the run's exported model"
         raise VqcliError(f"{folder} is a training checkpoint", hint=hint, reason="wrong-kind")
     return build_tokenizer(config, folder)

@@ -148,5 +148,5 @@ def convert_tokenizer(
 def settings_beside(path: Path) -> dict[str, Any]:
     """``config.json`` that lies beside a file, as diffusers' models have it; empty if there is none."""
     beside = path.with_name("config.json")
-    found = files.read_json(beside) if beside.is_file() else {}
+    found = files.read_json(beside) if files.is_file(beside) else {}
     return found if isinstance(found, dict) else {}

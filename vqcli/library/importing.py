@@ -78,7 +78,7 @@ def import_model(
     shape, if weights are not finite, and if ``out`` is taken.
     """
     with files.claimed(out):
-        files.check_free(out, ours=(out / "config.json").is_file(), force=force)
+        files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
         return _import_model(path, out, options or ImportOptions(), expected, progress)
 
 
@@ -136,13 +136,10 @@ def read_hashed(path: Path, expected: str | None) -> tuple[Path, str, list[Check
 
 def check_unchanged(path: Path, digest: str) -> None:
     """Raises VqcliError if a file is no longer what it was: weights are copied by now, and may be of both."""
-    try:
-        changed = shards.digest(path) != digest
-    except VqcliError as e:
-        if e.reason == "os":
-            raise
-        changed = True
-    if changed:
+    now = ""
+    with files.passing_over():
+        now = shards.digest(path)
+    if now != digest:
         raise VqcliError(
             f"{path} changed while it was read",
             hint="give the same command again when nothing writes to it",

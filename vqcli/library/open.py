@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from vqcli import files
 from vqcli.checkpoint.folder import TOKENIZER, row_of
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
@@ -61,10 +62,10 @@ def generator_tokenizer(
     """
     if named:
         return model_folder(named, progress)
-    if (folder / TOKENIZER / "config.json").is_file():
+    if files.is_file(folder / TOKENIZER / "config.json"):
         return folder / TOKENIZER
     recipe = folder.parent.parent / "recipe.yaml"
-    if (folder / "state.json").is_file() and recipe.is_file():  # a checkpoint: its run knows
+    if files.is_file(folder / "state.json") and files.is_file(recipe):  # a checkpoint: its run knows
         return model_folder(read_yaml(recipe)["tokenizer"], progress)
     source = published(reference or os.environ.get(ENVIRONMENT) or GENERATOR)
     return published_folder(ALIASES[source.tokenizer], progress) if source and source.tokenizer else None

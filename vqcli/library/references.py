@@ -29,13 +29,13 @@ def published(reference: str) -> Published | None:
     """
     if reference.startswith(SCHEME):
         return parse(reference.removeprefix(SCHEME))
-    if Path(reference).exists():
+    if files.exists(Path(reference)):
         return None
     if reference in ALIASES:
         return ALIASES[reference]
     owner, slash, name = reference.partition("/")
     named = slash and NAME.fullmatch(owner) and NAME.fullmatch(name.partition("@")[0])
-    return parse(reference) if named and owner != "runs" and not Path(owner).exists() else None
+    return parse(reference) if named and owner != "runs" and not files.exists(Path(owner)) else None
 
 
 def parse(text: str) -> Published:
@@ -77,7 +77,7 @@ def check_named(reference: str | None) -> None:
     Asks nobody and reads nothing: for commands that look at all they were given before they fetch a model.
     """
     named = reference or os.environ.get(ENVIRONMENT)
-    if named and not Path(named).exists() and published(named) is None:
+    if named and not files.exists(Path(named)) and published(named) is None:
         locate(named)
 
 
@@ -121,7 +121,7 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
             reason="input-missing",
         )
     path = Path(reference)
-    if not path.is_dir():
+    if not files.is_folder(path):
         near = difflib.get_close_matches(reference, ALIASES, n=1)
         hint = (
             "give a model folder, a run such as runs/demo, or owner/name on the Hub "
@@ -132,9 +132,9 @@ def locate(reference: str | None, *, unbaked: bool = False) -> Path:
             hint=f"did you mean '{near[0]}'?" if near else f"{hint}; vqcli list models shows short names",
             reason="input-missing",
         )
-    if (path / "recipe.yaml").is_file():
+    if files.is_file(path / "recipe.yaml"):
         return _of_run(path, unbaked)
-    if not (path / "config.json").is_file():
+    if not files.is_file(path / "config.json"):
         raise VqcliError(
             f"{path} is no model folder: it has no config.json",
             hint="vqcli train makes one",
@@ -152,7 +152,7 @@ def _refused(folder: Path, file: Path) -> None:
 
 
 def _of_run(run: Path, unbaked: bool) -> Path:
-    exported = run / "model" if (run / "model" / "config.json").is_file() else None
+    exported = run / "model" if files.is_file(run / "model" / "config.json") else None
     newest = newest_checkpoint(run, _refused) if unbaked or not exported else None
     found = newest or exported
     if found is None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.importers.shards import INDEX
 from vqcli.library.downloads.fetch import HEAVY
@@ -47,17 +48,21 @@ def _model(name: str) -> str:
 def weights_file(path: Path) -> Path:
     """The file or index of weights that a path names: itself, or the one in a folder.
 
-    Raises VqcliError where a folder holds none or several, and OSError where it cannot be listed.
+    Raises VqcliError where a folder holds none or several, or cannot be listed.
     """
-    if not path.is_dir():
+    if not files.is_folder(path):
         return path
-    found = usable(sorted(entry.name for entry in path.iterdir() if entry.is_file()))
+    found = usable(_files(path))
     return path / only(found, str(path), f"{path}/")
 
 
 def holds_weights(folder: Path) -> bool:
     """Whether there are weights of others right in a folder."""
-    return folder.is_dir() and bool(usable(entry.name for entry in folder.iterdir() if entry.is_file()))
+    return files.is_folder(folder) and bool(usable(_files(folder)))
+
+
+def _files(folder: Path) -> list[str]:
+    return [path.name for path in files.children(folder) if files.is_file(path)]
 
 
 def only(found: Sequence[str], holder: str, before: str) -> str:

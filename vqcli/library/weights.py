@@ -86,14 +86,14 @@ def _chosen(network: Network, given: str | None) -> dict[NetworkFile, Path]:
     whole = f"{network.name}.safetensors"
     if not given:
         named = _named_folder()
-        return dict.fromkeys(network.files, named / whole) if named and (named / whole).is_file() else {}
+        return dict.fromkeys(network.files, named / whole) if named and files.is_file(named / whole) else {}
     path = Path(given).expanduser()
-    if not path.exists():
+    if not files.exists(path):
         message = f"{path}, which should hold the weights of {network.name}, does not exist"
         raise VqcliError(message, hint=f"check {network.option}", reason="input-missing")
-    if path.is_file():
+    if files.is_file(path):
         return dict.fromkeys(network.files, path)
-    if (path / whole).is_file():
+    if files.is_file(path / whole):
         return dict.fromkeys(network.files, path / whole)
     copies = {file: _copies(file, [path]) for file in network.files}
     if missing := [" or ".join(file.names) for file, found in copies.items() if not found]:
@@ -106,7 +106,7 @@ def _chosen(network: Network, given: str | None) -> dict[NetworkFile, Path]:
 def _named_folder() -> Path | None:
     if not (named := os.environ.get(FOLDER)):
         return None
-    if not Path(named).is_dir():
+    if not files.is_folder(Path(named)):
         raise VqcliError(
             f"${FOLDER} is {named}, which is no folder", hint="correct or unset it", reason="input-missing"
         )
@@ -115,7 +115,7 @@ def _named_folder() -> Path | None:
 
 def _copies(file: NetworkFile, folders: Sequence[Path]) -> list[Path]:
     """Files in ``folders`` that are called as the published one, under any of its names."""
-    return [path for folder in folders for name in file.names if (path := folder / name).is_file()]
+    return [path for folder in folders for name in file.names if files.is_file(path := folder / name)]
 
 
 def _places() -> list[Path]:

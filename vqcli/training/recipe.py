@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vqcli import files
 from vqcli.config import MOST, PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
@@ -174,7 +175,7 @@ def _of_weight(assignment: str) -> str:
 def _keys(reference: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The keys of a recipe, over those of the one it ``extends``: a shipped name, or a file beside it."""
     path = Path(reference)
-    is_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    is_file = path.suffix in (".yaml", ".yml") or files.is_file(path)
     raw = dict(read_yaml(path) if is_file else parse_yaml(recipe_text(reference), reference))
     if isinstance(raw.get("losses"), dict):  # a weight alone is short for a section, which --set may enter
         weights = {name: {"weight": x} for name, x in raw["losses"].items() if not isinstance(x, dict)}

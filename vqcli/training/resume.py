@@ -115,7 +115,7 @@ def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
     seconds = state.get("seconds")  # older ones do not tell
     trainer.before, trainer.sittings = math.nan if seconds is None else seconds, state.get("sittings", 1)
     for part, module in trainer.modules.items():
-        if not (folder / f"{part}.safetensors").exists():
+        if not files.exists(folder / f"{part}.safetensors"):
             raise VqcliError(
                 f"{folder} has no {part}, which the recipe now asks for",
                 hint=f"start a new run from its weights: --init {trainer.run.folder}",

@@ -38,13 +38,13 @@ class Run:
         """One JSON object a line."""
         return self.folder / LOG
 
-    def exists(self) -> bool:
+    def started(self) -> bool:
         """Whether the folder holds a run."""
-        return self.recipe_file.is_file()
+        return files.is_file(self.recipe_file)
 
     def finished(self) -> bool:
         """Whether the run has exported its model."""
-        return (self.model / "config.json").is_file()
+        return files.is_file(self.model / "config.json")
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the resolved recipe, with the plugins it needs, if any."""

@@ -173,7 +173,7 @@ class TokenizerTask(Task):
 
     def missing(self) -> list[str]:
         table = getattr(self.recipe.tokenizer.codebook, "file", None)  # type: ignore[attr-defined]
-        there = table is None or table.is_file()
+        there = table is None or files.is_file(table)
         return [] if there else [f"codebook.base: {table} does not exist"]
 
     def example(self, images: int) -> tuple[Tensor, ...]:

@@ -131,7 +131,7 @@ def _as_npy(path: Path) -> str:
 def _no_tokens(folder: Path) -> VqcliError:
     """What else a folder is; one of arrays is as LlamaGen's scripts write it: (1, crops, tokens) each."""
     message, hint = f"{folder} holds no tokens: it has no {PLAN}", OURS
-    if arrays := [path for path in folder.glob("*.npy") if path.is_file()]:
+    if arrays := [path for path in files.children(folder, "*.npy") if files.is_file(path)]:
         message += f", but {len(arrays):,} .npy"
         hint = (
             "name one of them; or make rows of one array of all, in an order that you keep: "
@@ -142,7 +142,7 @@ def _no_tokens(folder: Path) -> VqcliError:
 
 def _read_side(path: Path, rows: int) -> dict[str, Any]:
     """What stands beside an array of ``rows``, if anything. Raises VqcliError where it is of another."""
-    data = files.read_bytes(path, files.LISTS) if path.exists() else b"{}"
+    data = files.read_bytes(path, files.LISTS) if files.exists(path) else b"{}"
     side = files.parse_sealed(data, path)
     if b'"seal"' not in data[-90:] and _contradicts(side):
         message = f"{path} was edited or damaged: labels are not the classes that its keys begin with"
@@ -190,7 +190,7 @@ class TokensFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not (path / PLAN).is_file():
+        if not files.is_file(path / PLAN):
             raise _no_tokens(path)
         if encoded_kind(path) == "latents":
             hint = "vqcli train takes them, for a generator of latents"
@@ -232,4 +232,4 @@ def check_range(path: Path, block: np.ndarray, start: int, codebook_size: int, h
 
 def open_tokens(path: Path) -> TokensFile | TokensFolder:
     """A tokens file or folder. Raises VqcliError if it is neither, or damaged."""
-    return TokensFolder(path) if path.is_dir() else TokensFile(path)
+    return TokensFolder(path) if files.is_folder(path) else TokensFile(path)

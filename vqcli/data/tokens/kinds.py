@@ -14,6 +14,6 @@ def encoded_kind(path: Path) -> Literal["tokens", "latents"] | None:
     """Which of the two a path is, a file or folder that ``vqcli encode`` wrote; None for all else."""
     if path.suffix == ".npy":
         return "tokens"
-    if not (path / PLAN).is_file():
+    if not files.is_file(path / PLAN):
         return None
     return "latents" if "latents" in files.read_sealed(path / PLAN, files.LISTS) else "tokens"

@@ -44,10 +44,10 @@ def check_place(found: TokensFile | TokensFolder) -> None:
     """Raises VqcliError if something else than tokens is where the new ones go."""
     path = pruned_path(found)
     if isinstance(found, TokensFolder):
-        files.check_free(path, ours=(path / store.PLAN).is_file(), force=True)
+        files.check_free(path, ours=files.is_file(path / store.PLAN), force=True)
     else:
         for part in (path, path.with_suffix(".json")):
-            files.check_free(part, ours=part.is_file(), force=True)
+            files.check_free(part, ours=files.is_file(part), force=True)
 
 
 def renumber(
@@ -67,11 +67,12 @@ def renumber(
     if isinstance(found, TokensFolder):
         folder = pending.enter_context(files.writing_folder(out, listed=False))
         _renumber_folder(found, folder, new, progress)
-        places, same = [out], not force and out.is_dir() and files.manifest(out) == files.manifest(folder)
+        there = not force and files.is_folder(out)
+        places, same = [out], there and files.manifest(out) == files.manifest(folder)
     else:
         side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
         places = [out, beside]
-        same = not force and beside.is_file() and files.read_sealed(beside, files.LISTS) == side
+        same = not force and files.is_file(beside) and files.read_sealed(beside, files.LISTS) == side
     for place in () if same else places:
         files.check_free(place, ours=True, force=force)
 

@@ -113,7 +113,7 @@ def read_info(folder: Path, kind: type[Info]) -> Info:
 def read_index(folder: Path) -> dict[str, Any]:
     """``index.json`` of a finished folder of shards. Raises VqcliError if it is missing or damaged."""
     path = folder / INDEX
-    if not path.is_file():
+    if not files.is_file(path):
         raise VqcliError(f"{folder} is not finished", hint=AGAIN, reason="unfinished")
     told = files.read_sealed(path, files.LISTS)
     grid, counts = told.get("grid"), [told.get(name) for name in ("shards", "encoded")]
@@ -206,7 +206,7 @@ def _grids(lines: Iterable[Mapping[str, Any]]) -> Iterator[Grid]:
 
 def shard_done(folder: Path, shard: int, of: Of = "tokens") -> bool:
     """Whether a shard was written. Raises VqcliError if it is not as it was."""
-    return shard_files(folder, shard, of)[1].is_file() and bool(read_shard(folder, shard, of))
+    return files.is_file(shard_files(folder, shard, of)[1]) and bool(read_shard(folder, shard, of))
 
 
 def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
@@ -223,7 +223,7 @@ def shard_rows(folder: Path, shard: int) -> Iterator[Row]:
 
 def remove_shards(folder: Path) -> None:
     """Delete the results of a job, and nothing else in its folder."""
-    made = [path for of in ("tokens", "latents") for path in folder.glob(f"{of}-*")]
+    made = [path for of in ("tokens", "latents") for path in files.children(folder, f"{of}-*")]
     for path in (folder / INDEX, *(path for path in made if path.suffix in (".safetensors", ".jsonl"))):
         path.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcli import files
 from vqcli.data.names import named
 from vqcli.errors import VqcliError
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring, check_known
@@ -21,7 +22,7 @@ def check_given(options: EvaluateOptions) -> None:
     check_known(options.metrics)
     weights = {"--lpips-weights": options.lpips_weights, "--inception-weights": options.inception_weights}
     for flag, path in weights.items():
-        if path and not path.expanduser().exists():
+        if path and not files.exists(path.expanduser()):
             message = f"{path}, which should hold weights, does not exist"
             raise VqcliError(message, hint=f"check {flag}", reason="input-missing")
     if options.tokenizer:
@@ -56,7 +57,7 @@ def check_record(options: EvaluateOptions, target: Target, names: Sequence[str])
             f"{options.target} lies in the cache, not in a folder of yours",
             "vqcli pull or import it",
         )
-    elif (target.folder or Path()).joinpath("state.json").exists():
+    elif files.exists((target.folder or Path()).joinpath("state.json")):
         wrong, hint = f"{target.folder} is a training checkpoint", "finish the run: record in its export"
     elif not target.codebook_size:
         wrong = f"{target.folder} has no codebook, and --record keeps the usage of one"
@@ -81,7 +82,7 @@ def check_out(out: Path, *, force: bool) -> None:
     """Raises VqcliError if ``out`` is no folder, or holds files that results would replace."""
     check_folder(out)
     settle(out, FILES)
-    taken = [name for name in FILES if (out / name).exists()]
+    taken = [name for name in FILES if files.exists(out / name)]
     if taken and not force:
         hint = "give another -o, or --force to replace them"
         raise VqcliError(f"{out} holds {', '.join(taken)}", hint=hint, reason="exists")
@@ -91,7 +92,7 @@ def check_statistics(path: Path, *, force: bool) -> None:
     """Raises VqcliError if ``path`` is no place for statistics: ``--images`` knows them by their name."""
     if path.suffix.lower() != ".npz":
         raise VqcliError(f"--statistics {path} is not named .npz", hint=f"{path}.npz", reason="option")
-    if path.exists() and not force:
+    if files.exists(path) and not force:
         raise VqcliError(
             f"{path} exists", hint="give another name, or --force to replace it", reason="exists"
         )

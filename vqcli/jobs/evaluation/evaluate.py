@@ -125,13 +125,13 @@ def end(
         if e.reason not in ("os", "memory"):  # nothing here is worth keeping, and images may be mended
             files.remove_folder(folder)
         raise
-    if out:
-        with together(out, FILES) as new:
-            write_results(new, result, prepared.stretches[0], total)
-    if options.statistics:
-        write_statistics(options.statistics, total, prepared.protocol)
     if options.record and prepared.target.folder:
         record_measured(prepared.target.folder, usage_record(result))
+    if options.statistics:
+        write_statistics(options.statistics, total, prepared.protocol)
+    if out:  # last: where they are, all is done
+        with together(out, FILES) as new:
+            write_results(new, result, prepared.stretches[0], total)
     files.remove_folder(folder)
     return result
 

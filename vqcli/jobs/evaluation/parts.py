@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -91,12 +90,4 @@ class Part:
 
 
 def _parts(folder: Path) -> list[Path]:
-    try:
-        names = files.patiently(lambda: os.listdir(folder))  # noqa: PTH208
-    except OSError as e:
-        if files.is_absent(e):
-            return []
-        raise files.unread(folder, e) from e
-    return sorted(
-        folder / name for name in names if name.startswith("part-") and name.endswith(".safetensors")
-    )
+    return files.children(folder, "part-*.safetensors")

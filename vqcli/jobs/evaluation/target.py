@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vqcli import files
 from vqcli.checkpoint.folder import kind_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import load_tokenizer
@@ -173,7 +174,7 @@ def paired_target(asked: Asked) -> Target:
 def place(text: str) -> list[Any]:
     """Where images lie, and size and time of their file or folder: other images may have the same keys."""
     path = Path(text)
-    if not path.exists():
+    if not files.exists(path):
         return [str(path.absolute()) if glob.has_magic(text) else text]
     found = path.stat()
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]

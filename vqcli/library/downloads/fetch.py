@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,7 +185,7 @@ def _known(source: Published, away: Away, progress: Progress) -> Listing:
     except Exception:
         raise away from None
     folder = Path(place)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files.below(folder)]
     told = listings.recall(source.repository, folder.name)
     if told is None and not {"config.json", "manifest.json"} <= set(names):
         heavy = next((name for name in names if name.endswith(HEAVY)), "FILE")
@@ -203,7 +202,7 @@ def _check_room(source: Published, size: int) -> None:
     from huggingface_hub import constants
 
     place = Path(constants.HF_HUB_CACHE)
-    while not place.exists():
+    while not files.exists(place):
         place = place.parent
     free = shutil.disk_usage(place).free
     if size > free:
@@ -221,7 +220,7 @@ def check(path: Path, source: Published, memory: Path, told: str = "") -> str:
     file, where it is not what that, its name or ``source`` says.
     """
     linked = path.is_symlink()
-    digest, before = remembered(path, memory, told) if path.is_file() else ("", "")
+    digest, before = remembered(path, memory, told) if files.is_file(path) else ("", "")
     name = path.readlink().name if linked else told or before
     if not digest or (len(name) == 64 and name != digest) or (len(name) == 40 and name != git_hash(path)):
         problem = damaged(source)
@@ -230,7 +229,7 @@ def check(path: Path, source: Published, memory: Path, told: str = "") -> str:
     else:
         return digest
     for place in (path.parent / path.readlink() if linked else path, path):  # where they lead is another's
-        if place.is_dir() and not place.is_symlink():
+        if files.is_folder(place) and not place.is_symlink():
             shutil.rmtree(place, ignore_errors=True)
         else:
             place.unlink(missing_ok=True)
@@ -245,7 +244,7 @@ def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
     facts = path.stat()
     state = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
     kept: dict[str, Any] = {}
-    with suppress(VqcliError):
+    with files.passing_over():
         kept = files.read_sealed(memory, files.LISTS)
     key = str(path.resolve())
     entry: Any = kept.get(key)
@@ -256,7 +255,7 @@ def remembered(path: Path, memory: Path, told: str = "") -> tuple[str, str]:
     else:
         digest = files.sha256(path)
     if entry != [*state, digest, told]:
-        here = {name: value for name, value in kept.items() if Path(name).exists()}
+        here = {name: value for name, value in kept.items() if files.exists(Path(name))}
         files.write_sealed(memory, here | {key: [*state, digest, told]})
     return digest, told
 

@@ -13,7 +13,7 @@ def remember(repository: str, commit: str, names: list[str]) -> None:
     """Keep all usable names of a commit, where the disk lets us: they never change."""
     with suppress(OSError, ValueError, VqcliError):
         path = _path(repository, commit)
-        if not path.exists():
+        if not files.exists(path):
             files.write_sealed(path, {"names": names})
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from vqcli import files
+
 ENDING = ".incomplete"
 
 
 def clean(repository: Path) -> None:
     """Remove unfinished files of a repository's folder in the cache whose locks nobody holds."""
-    for path in (repository / "blobs").glob(f"*{ENDING}"):
+    for path in files.children(repository / "blobs", f"*{ENDING}"):
         from filelock import FileLock, Timeout
 
         etag = path.name.partition(".")[0]

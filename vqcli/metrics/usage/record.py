@@ -66,7 +66,7 @@ class UsageRecord(BaseModel):
     def read(cls, folder: Path) -> UsageRecord | None:
         """What a model folder says; None where nothing was measured. Raises VqcliError if it is damaged."""
         path = folder / USAGE
-        return cls.from_json(files.read_listed(path), str(path)) if path.is_file() else None
+        return cls.from_json(files.read_listed(path), str(path)) if files.is_there(path) else None
 
     @property
     def quality(self) -> Mapping[str, Any]:
