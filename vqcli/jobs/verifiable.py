@@ -74,12 +74,12 @@ def _array(path: Path) -> None:
 
 def _tensors(path: Path) -> None:
     if not files.check_seal(path):
-        files.verify_listed(path, again=True)
+        files.verify_listed(path)
         files.load_tensors(path, "numpy")
 
 
 def _json(path: Path) -> None:
-    files.verify_listed(path, again=True)
+    files.verify_listed(path)
     files.read_sealed(path, files.LISTS)
 
 
@@ -111,7 +111,7 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
 
 
 def _entry(path: Path) -> None:
-    files.verify_listed(path, again=True)
+    files.verify_listed(path)
 
 
 def _card(path: Path) -> None:
@@ -201,7 +201,7 @@ def _numbered(folder: Path, pattern: str) -> Iterator[tuple[int, Path]]:
 
 
 def _hashed(path: Path, digest: str | None) -> None:
-    if files.hash_of(path, again=True) != digest:
+    if files.hash_of(path) != digest:
         raise VqcliError(f"{path} is not what {store.INDEX} says", hint=SAME, reason="damaged")
 
 
