@@ -94,8 +94,8 @@ def _log(path: Path) -> None:
         pass
 
 
-def _listed(folder: Path, again: str = "") -> Iterator[Check]:
-    """A folder with a manifest, or one that should have one."""
+def _listed(folder: Path, again: str = "", *, alone: bool = False) -> Iterator[Check]:
+    """A folder with a manifest, or one that should have one; ``alone``: nothing else may lie there."""
     again = again or _model_again(folder)
     manifest = folder / MANIFEST
     yield Check(manifest, partial(files.read_sealed, manifest), again)
@@ -105,9 +105,18 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
         if e.reason == "os":
             raise
         return
-    for name in listed if isinstance(listed, dict) else ():
+    if not isinstance(listed, dict):
+        return
+    for name in listed:
         path = folder / name
         yield Check(path, partial(_card if path.name == CARD else _entry, path), again)
+    for path in files.below(folder) if alone else ():
+        if path.relative_to(folder).as_posix() not in (*listed, MANIFEST):
+            yield Check(path, partial(_stray, path), f"take it away; or {again}")
+
+
+def _stray(path: Path) -> None:
+    raise VqcliError(f"{path} is no file of its checkpoint", hint="take it away", reason="damaged")
 
 
 def _entry(path: Path) -> None:
@@ -144,7 +153,7 @@ def _run(folder: Path) -> Iterator[Check]:
     if files.exists(run.metrics_file):
         yield Check(run.metrics_file, partial(_log, run.metrics_file), "nothing makes it again")
     for checkpoint in files.children(folder / "checkpoints", "step-*"):
-        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one")
+        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one", alone=True)
     for picture in files.children(folder / "samples", "*.png"):
         yield Check(picture, partial(_picture, picture), "nothing makes it again")
     if run.finished():
