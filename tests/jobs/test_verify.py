@@ -20,6 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.verify import verify
+from vqcli.library.references import newest_checkpoint
 from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.record import UsageRecord
 
@@ -177,6 +178,19 @@ def test_what_a_manifest_lists_is_not_absent(tmp_path, model, name):
     (model / name).unlink()
     with pytest.raises(VqcliError, match=f"{name} does not exist"):
         uses[name](model)
+
+
+def test_what_keeps_a_checkpoint_from_being_whole_is_told(tmp_path):
+    run = tmp_path / "run"
+    files.write_sealed_text(run / "recipe.yaml", "task: tokenizer\n")
+    for step in (5, 10):
+        with files.writing_folder(run / "checkpoints" / f"step-{step:08}") as checkpoint:
+            files.write_text(checkpoint / "state.json", "{}")
+    assert verify(run).state == "unfinished"
+    stray = run / "checkpoints" / "step-00000010" / ".DS_Store"
+    stray.touch()
+    assert newest_checkpoint(run).name == "step-00000005"
+    assert [each.file for each in verify(run).findings if each.state == "damaged"] == [stray]
 
 
 def test_numbers_that_are_recorded_hide_no_damage(model):

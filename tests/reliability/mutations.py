@@ -202,7 +202,7 @@ MUTANTS = (
         "what-is-listed-not-hashed",
         "part flips --only gen-tokens/gen/ --number 24",
         "files/hashes.py",
-        'listed["sha256"] == hash_of(path, again=again)',
+        'listed["sha256"] == hash_of(path)',
         'bool(listed["sha256"])',
     ),
     _mutant(

@@ -71,7 +71,7 @@ def hash_of(path: Path, *, again: bool = False) -> str:
     return digest
 
 
-def verify_listed(path: Path, *, again: bool = False) -> bool:
+def verify_listed(path: Path) -> bool:
     """Whether the manifest of a file's folder, or of the model whose ``tokenizer`` that is, lists it.
 
     Raises VqcliError if it does, and the file is another; one that it does not list is as it is.
@@ -85,7 +85,7 @@ def verify_listed(path: Path, *, again: bool = False) -> bool:
     listed = None
     try:
         listed = read_sealed(manifest)["files"].get(path.relative_to(folder).as_posix())
-        right = listed is None or listed["sha256"] == hash_of(path, again=again)
+        right = listed is None or listed["sha256"] == hash_of(path)
     except (KeyError, TypeError, AttributeError):
         right = False
     if not right:

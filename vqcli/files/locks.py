@@ -111,7 +111,9 @@ def held(folder: Path) -> bool:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as e:
-            return e.errno in BUSY
+            if e.errno in (*BUSY, errno.ENOLCK):  # a share without locks, on which nobody holds any
+                return e.errno in BUSY
+            raise unread(folder / ".lock", e) from e
     return False
 
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import DecodeOptions
-from vqcli.jobs.places import check_folder, made, vacant
+from vqcli.jobs.places import check_folder, made, vacant, whole
 from vqcli.library.aliases import ALIASES, DEFAULT
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import ENVIRONMENT
@@ -81,7 +82,9 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
         for batch in _batches(_named(rows), options.batch_size):
             names |= {name for name, _ in batch}
             places = [(out / name, row) for name, row in batch]
-            todo = [(path, row) for path, row in places if not (keep and usable(path, progress))]
+            todo = [
+                (path, row) for path, row in places if not (keep and whole(partial(made, path), progress))
+            ]
             kept += len(batch) - len(todo)
             if todo:
                 images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
@@ -93,17 +96,6 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
             remove_others(out, names)
         files.write_sealed(out / MARK, mark | {IMAGES: written + kept})
     return DecodeResult(out, folder, written, kept, time.monotonic() - start)
-
-
-def usable(path: Path, progress: Progress) -> bool:
-    """Whether an image is there already; one that is damaged is not, and that is said."""
-    try:
-        return made(path)
-    except VqcliError as e:
-        if e.reason != "damaged":
-            raise
-        progress.say(f"{e}: it is made again")
-        return False
 
 
 def check_out(out: Path, *, force: bool) -> None:

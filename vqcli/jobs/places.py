@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.types import Progress, silent
 
 NEW = ".new-results"
 """In a folder: results that are whole, and take the places of older ones among other files."""
@@ -28,6 +29,17 @@ def made(path: Path) -> bool:
         hint = "the same command makes it again"
         raise VqcliError(f"{path} is damaged", hint=hint, reason="damaged")
     return True
+
+
+def whole(is_made: Callable[[], bool], progress: Progress = silent) -> bool:
+    """Whether something is there already; what is damaged is not, and that is said."""
+    try:
+        return is_made()
+    except VqcliError as e:
+        if e.reason != "damaged":
+            raise
+        progress.say(f"{e}: it is made again")
+        return False
 
 
 def vacant(folder: Path) -> bool:

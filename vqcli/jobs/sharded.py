@@ -20,6 +20,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from vqcli import files
 from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs import places
 from vqcli.jobs.plans import Plan, begin
 from vqcli.jobs.processes import meet
 from vqcli.training.accelerator import starting
@@ -71,13 +72,7 @@ class Work(ABC, Generic[T]):
 
 def whole(work: Work[Any], k: int, progress: Progress = silent) -> bool:
     """Whether a shard is done; one that is damaged is not, and that is said."""
-    try:
-        return work.done(k)
-    except VqcliError as e:
-        if e.reason != "damaged":
-            raise
-        progress.say(f"{e}: it is made again")
-        return False
+    return places.whole(partial(work.done, k), progress)
 
 
 class Engine:

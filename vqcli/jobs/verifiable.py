@@ -74,12 +74,12 @@ def _array(path: Path) -> None:
 
 def _tensors(path: Path) -> None:
     if not files.check_seal(path):
-        files.verify_listed(path, again=True)
+        files.verify_listed(path)
         files.load_tensors(path, "numpy")
 
 
 def _json(path: Path) -> None:
-    files.verify_listed(path, again=True)
+    files.verify_listed(path)
     files.read_sealed(path, files.LISTS)
 
 
@@ -94,8 +94,8 @@ def _log(path: Path) -> None:
         pass
 
 
-def _listed(folder: Path, again: str = "") -> Iterator[Check]:
-    """A folder with a manifest, or one that should have one."""
+def _listed(folder: Path, again: str = "", *, alone: bool = False) -> Iterator[Check]:
+    """A folder with a manifest, or one that should have one; ``alone``: nothing else may lie there."""
     again = again or _model_again(folder)
     manifest = folder / MANIFEST
     yield Check(manifest, partial(files.read_sealed, manifest), again)
@@ -105,13 +105,22 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
         if e.reason == "os":
             raise
         return
-    for name in listed if isinstance(listed, dict) else ():
+    if not isinstance(listed, dict):
+        return
+    for name in listed:
         path = folder / name
         yield Check(path, partial(_card if path.name == CARD else _entry, path), again)
+    for path in files.below(folder) if alone else ():
+        if path.relative_to(folder).as_posix() not in (*listed, MANIFEST):
+            yield Check(path, partial(_stray, path), f"take it away; or {again}")
+
+
+def _stray(path: Path) -> None:
+    raise VqcliError(f"{path} is no file of its checkpoint", hint="take it away", reason="damaged")
 
 
 def _entry(path: Path) -> None:
-    files.verify_listed(path, again=True)
+    files.verify_listed(path)
 
 
 def _card(path: Path) -> None:
@@ -144,7 +153,7 @@ def _run(folder: Path) -> Iterator[Check]:
     if files.exists(run.metrics_file):
         yield Check(run.metrics_file, partial(_log, run.metrics_file), "nothing makes it again")
     for checkpoint in files.children(folder / "checkpoints", "step-*"):
-        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one")
+        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one", alone=True)
     for picture in files.children(folder / "samples", "*.png"):
         yield Check(picture, partial(_picture, picture), "nothing makes it again")
     if run.finished():
@@ -201,7 +210,7 @@ def _numbered(folder: Path, pattern: str) -> Iterator[tuple[int, Path]]:
 
 
 def _hashed(path: Path, digest: str | None) -> None:
-    if files.hash_of(path, again=True) != digest:
+    if files.hash_of(path) != digest:
         raise VqcliError(f"{path} is not what {store.INDEX} says", hint=SAME, reason="damaged")
 
 

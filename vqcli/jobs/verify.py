@@ -59,8 +59,8 @@ def verify(path: Path, *, seal: bool = False, progress: Progress = silent) -> Ve
     """
     if not files.exists(path):
         raise VqcliError(f"{path} does not exist", hint="check the path", reason="input-missing")
-    sealed = take_as_it_is(path) if seal else []
     with hashing_anew():
+        sealed = take_as_it_is(path) if seal else []
         found = list(checks_of(path))
         if not found:
             hint = "give a run, a model, tokens, a codebook, an evaluation, a cache, or images that it made"
