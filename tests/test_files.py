@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -317,3 +318,20 @@ def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
         path.write_bytes(changed)
         read = list(files.read_lines(path, bad=lambda number: None))
         assert not read or {name: read[0].get(name) for name in value} == value, bit
+
+
+def test_places_without_a_name_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to("loop")
+    with files.writing_folder(tmp_path / "loop") as folder:
+        (folder / "x").touch()
+    assert (tmp_path / "loop" / "x").exists()
+    monkeypatch.chdir(tmp_path / "loop")
+    for text in (".", "..", "", "../loop/."):
+        with files.claimed(Path(text)):
+            assert not (Path(text) / ".lock").exists()
+    with files.writing_folder(Path()) as folder:
+        (folder / "y").touch()
+    assert names_in(tmp_path / "loop") == ["manifest.json", "y"]
+    for make in (files.writing, files.writing_folder, files.claimed):
+        with pytest.raises(VqcliError, match="/ is no place for a result"), make(Path("/")):
+            pass

@@ -12,6 +12,7 @@ from typing import IO
 from vqcli.errors import VqcliError
 from vqcli.files.folders import clean_beside
 from vqcli.files.refused import is_absent, unread, unwritten
+from vqcli.files.writing import placed
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
@@ -33,10 +34,10 @@ def locked(folder: Path) -> Iterator[None]:
 def claimed(path: Path) -> Iterator[None]:
     """Be the one process that makes a file or folder; what killed makers of it left unfinished is removed.
 
-    Raises VqcliError if another process is at it. Its lock lies beside it, or in a folder whose parent is not
-    to be written, and goes when this ends.
+    Raises VqcliError if another process is at it, or it is ``/``. Its lock lies beside it, or in a folder
+    whose parent is not to be written, and goes when this ends.
     """
-    path = path if path.name else path.resolve()
+    path = placed(path)
     lock = path.with_name(f".lock-{path.name[-40:]}")
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         lock = path / ".lock"
