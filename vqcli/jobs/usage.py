@@ -235,4 +235,7 @@ def read_codes(path: Path) -> np.ndarray:
     files.verify_listed(path)
     with files.tensors(path, "numpy") as file:
         codes: np.ndarray = file.get_tensor("codes")
+    if codes.ndim != 2 or codes.dtype.kind != "f" or not codes.size:
+        message = f"{path} holds no codes (K, D), but {codes.dtype} {codes.shape}"
+        raise VqcliError(message, hint="copy the folder again", reason="damaged")
     return codes
