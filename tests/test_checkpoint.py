@@ -217,6 +217,10 @@ def rewrite(folder, name, change, metadata=None):
     (folder / "manifest.json").unlink()
 
 
+def cast(tensors, kind):
+    tensors.update({name: tensor.to(kind) for name, tensor in tensors.items()})
+
+
 def poison(tensors):
     next(iter(tensors.values())).view(-1)[0] = torch.nan
 
@@ -247,6 +251,12 @@ HARM = {
                     "damaged", "do not fit: .*quantizer.codebook.weight"),
     "other name": (lambda f: rewrite(f, "codebook.safetensors", lambda t: t.update(table=t.pop("codes"))),
                    "damaged", "do not fit"),
+    "complex": (lambda f: rewrite(f, "model.safetensors", lambda t: cast(t, torch.complex64)),
+                "damaged", "do not fit: .* is complex64, not float32"),
+    "integers": (lambda f: rewrite(f, "codebook.safetensors", lambda t: cast(t, torch.int32)),
+                 "damaged", "do not fit: .* is int32, not float32"),
+    "8 bits": (lambda f: rewrite(f, "model.safetensors", lambda t: cast(t, torch.float8_e4m3fn)),
+               "damaged", "do not fit: .* is float8_e4m3fn, not float32"),
     "nan": (lambda f: rewrite(f, "model.safetensors", poison), "not-finite", "holds NaN or Inf"),
     "nan codes": (lambda f: rewrite(f, "codebook.safetensors", poison), "not-finite", "holds NaN or Inf"),
     "another's": (lambda f: rewrite(f, "codebook.safetensors", lambda t: None, {"fingerprint": "0" * 64}),

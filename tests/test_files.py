@@ -414,3 +414,20 @@ def test_what_lies_in_a_folder(tmp_path):
     assert files.exists(tmp_path / "pipe.png")
     assert not files.is_file(tmp_path / "pipe.png")
     assert files.is_folder(tmp_path / "link")
+
+
+def test_places_without_a_name_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to("loop")
+    with files.writing_folder(tmp_path / "loop") as folder:
+        (folder / "x").touch()
+    assert (tmp_path / "loop" / "x").exists()
+    monkeypatch.chdir(tmp_path / "loop")
+    for text in (".", "..", "", "../loop/."):
+        with files.claimed(Path(text)):
+            assert not (Path(text) / ".lock").exists()
+    with files.writing_folder(Path()) as folder:
+        (folder / "y").touch()
+    assert names_in(tmp_path / "loop") == ["manifest.json", "y"]
+    for make in (files.writing, files.writing_folder, files.claimed):
+        with pytest.raises(VqcliError, match="/ is no place for a result"), make(Path("/")):
+            pass

@@ -98,6 +98,13 @@ def test_page(tmp_path, tokens, model):
     done = vqcli("usage-report", tokens, "--codebook-size", 10, "-o", page)
     assert f"wrote {page}" in done.stderr
     assert page.read_text().startswith("<!")
+    for older in (page.read_bytes(), b""):  # the latter as mktemp leaves it
+        page.write_bytes(older)
+        assert vqcli("usage-report", tokens, "--codebook-size", 10, "-o", page).exit_code == 0
+    before = tokens.read_bytes()
+    taken = vqcli("usage-report", tokens, "--codebook-size", 10, "-o", tokens)
+    assert (taken.exit_code, tokens.read_bytes()) == (1, before)
+    assert "exists already, and is no page of vqcli" in taken.stderr
     none = vqcli("usage-report", model, "-o", tmp_path / "none.html")
     assert (none.exit_code, none.stdout) == (1, "")
     assert "hint: name --images" in none.stderr

@@ -29,7 +29,9 @@ from vqcli.data.tokens import store
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs import encode as encode_job
 from vqcli.jobs import encoder
+from vqcli.jobs.decode import decode
 from vqcli.jobs.encode import encode
+from vqcli.jobs.options import DecodeOptions
 from vqcli.pixels import to_tensor
 
 
@@ -376,3 +378,20 @@ def test_two_processes_write_what_one_does(tmp_path, model, small_shards, form):
     arguments = ["encode", "demo:23", "-m", model, "-o", two, "-b", 4, "--num-workers", 0, "--device", "cpu"]
     assert two_processes(SLOW_START, *arguments).count("23 images") == 1
     assert contents(one) == contents(two)
+
+
+def test_what_is_no_number_is_no_token(tmp_path):
+    folder = make_model(tmp_path / "m")
+    files.write_tensors(
+        folder / "model.safetensors",
+        {
+            name: torch.full_like(x, 3e38)
+            for name, x in files.load_tensors(folder / "model.safetensors").items()
+        },
+    )
+    with pytest.raises(VqcliError, match="what the encoder makes holds NaN or Inf"):
+        encode(options("demo:2", folder), tmp_path / "t.npy")
+    np.save(tmp_path / "u.npy", np.zeros((1, 4, 4), np.uint8))
+    with pytest.raises(VqcliError, match="what the decoder makes holds NaN or Inf"):
+        decode(tmp_path / "u.npy", tmp_path / "images", DecodeOptions(str(folder), device="cpu"))
+    assert not list((tmp_path / "images").glob("*.png"))

@@ -335,6 +335,9 @@ def test_places_that_are_taken(tmp_path, model):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.txt").write_text("mine")
     assert refused(model, tmp_path / "photos", "exists", "photos exists already", force=True)
+    (tmp_path / "photos" / "config.json").write_text("{}")  # of whatever
+    assert refused(model, tmp_path / "photos", "exists", "photos exists already", force=True)
+    assert (tmp_path / "photos" / "mine.txt").read_text() == "mine"
     (tmp_path / "t-pruned").mkdir()
     (tmp_path / "t-pruned" / "mine.txt").write_text("mine")
     assert refused(model, out, "exists", "t-pruned exists already", tokens=forms, force=True)

@@ -1,5 +1,6 @@
 """Usage of tokens, of a model on images, and as stored: the numbers, against a slow count."""
 
+import json
 import math
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.models import make_model
 from tests.seals import put
@@ -147,3 +149,33 @@ def test_counts_are_those_of_the_model(model):
             image = to_tensor(source[i].image)[None] / 127.5 - 1
             counts.add(tokenizer.encode(image).ids.numpy())
     assert measure_usage(str(model), images(model)).usage == counts.report()
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (torch.zeros(4, 8, dtype=torch.bfloat16), "codes is BF16 of 2 dimensions"),
+        (torch.zeros(4, 8, dtype=torch.float8_e4m3fn), "codes is F8_E4M3 of 2 dimensions"),
+        (torch.zeros(32), r"no codes \(K, D\), but float32 \(32,\)"),
+        (torch.zeros(4, 0), r"no codes \(K, D\), but float32 \(4, 0\)"),
+        (torch.zeros(4, 8, dtype=torch.int64), "no codes"),
+        (torch.zeros(4, 8, *[1] * 70), "codes is F32 of 72 dimensions"),
+    ],
+)
+def test_a_table_that_is_none(tmp_path, codes, said):
+    folder = make_model(tmp_path / "m", usage=STORED)
+    write_codes(folder / "codebook.safetensors", codes)
+    with pytest.raises(VqcliError, match=said) as caught:
+        measure_usage(str(folder))
+    assert caught.value.reason == "damaged"
+
+
+def write_codes(path, codes):
+    """A file that the library would refuse to write, too."""
+    save_file({"codes": codes.flatten()}, path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    told = json.loads(data[8 : 8 + length])
+    told["codes"]["shape"] = list(codes.shape)
+    header = json.dumps(told).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])

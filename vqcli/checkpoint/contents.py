@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from vqcli import files
+from vqcli.checkpoint.folder import TOKENIZER, kind_of
 from vqcli.errors import VqcliError
 
 CARD, MANIFEST = "README.md", "manifest.json"
 PART = r"(?:config|usage|manifest|classes|import)\.json|README\.md|[\w.-]+\.safetensors"
 OURS = re.compile(rf"(?:tokenizer/)?(?:{PART})")
 """What a model folder on the Hub may hold; nothing else is fetched or sent."""
+NAMES = frozenset({"config.json", "usage.json", "classes.json", "import.json", "prune.json", CARD, MANIFEST})
+WEIGHTS = frozenset({"model.safetensors", "codebook.safetensors"})
+"""What vqcli itself writes into a model folder; ``tokenizer/`` holds the same."""
 BLOB = re.compile(r"(?:\.\./){2,3}blobs/([0-9a-f]{40}|[0-9a-f]{64})")
 """Where links of the Hub's client lead: it keeps the bytes of a snapshot's files beside all snapshots."""
 
@@ -29,6 +34,33 @@ def check_whole(folder: Path) -> None:
         if not (files.is_file(there) and files.hash_of(there) == digest):
             message = f"{there} is missing or is not what {MANIFEST} says"
             raise VqcliError(message, hint="export, import or pull the model again", reason="damaged")
+
+
+def replaceable(folder: Path) -> bool:
+    """Whether a folder is a model's, damaged or not, and holds nothing else, which would be lost with it.
+
+    Raises VqcliError where it cannot be listed.
+    """
+    found = {path.name: path for path in files.children(folder)}
+    known = {*NAMES, *WEIGHTS, *(name for name in found if name.startswith(files.TEMPORARY))}
+    with suppress(VqcliError):
+        known |= set(_listed(folder) or {})
+    tokenizer = found.pop(TOKENIZER, None)
+    nested = (
+        {path.name for path in files.children(tokenizer)}
+        if tokenizer and files.is_folder(tokenizer)
+        else set()
+    )
+    ours = bool({MANIFEST, "import.json"} & found.keys()) or _tells_kind(folder)
+    return ours and found.keys() <= known and nested <= {*NAMES, *WEIGHTS}
+
+
+def _tells_kind(folder: Path) -> bool:
+    try:
+        kind_of(folder)
+    except VqcliError:
+        return False
+    return True
 
 
 def _listed(folder: Path) -> dict[str, Any] | None:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from vqcli import files
 from vqcli.errors import VqcliError
 
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Types that weights are kept in; those of fewer bits mean nothing without a scale that goes with them."""
+
 
 def weights_file(folder: Path) -> Path:
     """The network's weights; in a training checkpoint their running average, where there is one."""
@@ -50,6 +53,8 @@ def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None
         said = f"no {min(missing)}" + _more(missing)
     elif unknown := state.keys() - wanted.keys():
         said = f"nothing is called {min(unknown)}" + _more(unknown)
+    elif odd := [name for name, x in state.items() if not _alike(x.dtype, wanted[name].dtype)]:
+        said = f"{odd[0]} is {_kind(state[odd[0]])}, not {_kind(wanted[odd[0]])}" + _more(odd)
     elif other := [name for name, x in state.items() if x.shape != wanted[name].shape]:
         said = f"{other[0]} is {_sides(state[other[0]])}, not {_sides(wanted[other[0]])}" + _more(other)
     if said:
@@ -64,6 +69,15 @@ def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None
         raise VqcliError(
             f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"
         )
+
+
+def _alike(found: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether numbers of one type are what a network means by another: of parts of numbers, few are."""
+    return found == wanted or (found in FLOATS and wanted in FLOATS)
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _more(names: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from vqcli.files.hashes import MANIFEST, hash_of
 from vqcli.files.refused import unwritten
 from vqcli.files.seals import read_sealed, write_sealed
 from vqcli.files.there import below, children, exists, is_folder
-from vqcli.files.writing import beside, hold, sync_folder
+from vqcli.files.writing import beside, hold, placed, resolved, sync_folder
 
 AT_FDCWD, EXCHANGE = -100, 2
 """Of ``renameat2`` (Linux); ``renamex_np`` (macOS) has the same flag."""
@@ -31,7 +31,7 @@ def writing_folder(path: Path, *, listed: bool = True) -> Iterator[Path]:
     ``listed`` adds a ``manifest.json`` of sizes and hashes; folders that hold their own need none.
     Raises VqcliError if the disk refuses.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = placed(resolved(path) if path.is_symlink() else path)
     temporary, handle = beside(path), None
     try:
         try:

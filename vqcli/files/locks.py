@@ -13,6 +13,7 @@ from vqcli.errors import VqcliError
 from vqcli.files.cleaning import clean_beside
 from vqcli.files.refused import is_absent, patiently, unread, unwritten
 from vqcli.files.there import is_folder
+from vqcli.files.writing import placed
 
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 _own: set[tuple[int, Path]] = set()
@@ -55,10 +56,10 @@ def _noted(lock: Path) -> Iterator[bool]:
 def claimed(path: Path) -> Iterator[None]:
     """Be the one process that makes a file or folder; what killed makers of it left unfinished is removed.
 
-    Raises VqcliError if another process is at it. Its lock lies beside it, or in a folder whose parent is not
-    to be written, and goes when this ends.
+    Raises VqcliError if another process is at it, or it is ``/``. Its lock lies beside it, or in a folder
+    whose parent is not to be written, and goes when this ends.
     """
-    path = path if path.name else path.resolve()
+    path = placed(path)
     lock = path.with_name(f".lock-{path.name[-40:]}")
     if is_folder(path) and not os.access(path.parent, os.W_OK):
         lock = path / ".lock"

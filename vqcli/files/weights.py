@@ -37,11 +37,30 @@ def tensors(path: Path, framework: str = "pt") -> Iterator[Any]:
     read_header(path)
     try:
         with patiently(lambda: _opened(path, framework)) as file:
-            yield file
+            yield _Arrays(file, path) if framework == "numpy" else file
     except SafetensorError as e:
         raise _damaged(path, str(e)) from e
     except OSError as e:
         raise unread(path, e) from e
+
+
+class _Arrays:
+    """An open safetensors file, all of whose tensors are such as numpy has, or damaged."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file, self._path = file, path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def get_tensor(self, name: str) -> Any:
+        """A tensor as an array. Raises VqcliError where numpy has none of its type, or of so many sides."""
+        try:
+            return self._file.get_tensor(name)
+        except (AttributeError, TypeError, ValueError) as e:
+            told = self._file.get_slice(name)
+            said = f"{name} is {told.get_dtype()} of {len(told.get_shape())} dimensions"
+            raise _damaged(self._path, said) from e
 
 
 def _opened(path: Path, framework: str) -> Any:

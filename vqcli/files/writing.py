@@ -23,9 +23,22 @@ UNSUPPORTED = frozenset(
 """What a share says that flushes files and no folders, or a folder that may be written and not read."""
 
 
+def resolved(path: Path) -> Path:
+    """A path without links; links that lead in a circle stay, for which ``Path.resolve`` has an error."""
+    return Path(os.path.realpath(path))
+
+
+def placed(path: Path) -> Path:
+    """The path of what is to be made, with a name of its own. Raises VqcliError for ``/``, which has none."""
+    path = resolved(path) if path.name in ("", "..") else path
+    if not path.name:
+        raise VqcliError(f"{path} is no place for a result", hint="give another -o", reason="exists")
+    return path
+
+
 def beside(path: Path) -> Path:
-    """A name for what will become ``path``, which no other process uses."""
-    return path.with_name(f"{TEMPORARY}{os.urandom(4).hex()}-{path.name[-40:]}")
+    """A name for what will become ``path``, which no other process uses. Raises VqcliError as ``placed``."""
+    return placed(path).with_name(f"{TEMPORARY}{os.urandom(4).hex()}-{path.name[-40:]}")
 
 
 def hold(handle: int) -> bool:

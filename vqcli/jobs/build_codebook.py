@@ -58,7 +58,7 @@ def build_codebook(
     Raises VqcliError where no such codebook can be made, or ``out`` holds something else.
     """
     engine = Engine(options.source.device, progress)
-    folder = out.with_name(f"{out.stem}.partial")
+    folder = files.placed(out).with_name(f"{out.stem}.partial")
     check = partial(check_out, out, folder, force=force)
     engine.free(folder, check)
     with engine.claiming([out], check):
@@ -108,7 +108,7 @@ def _build(
 def check_out(out: Path, folder: Path, *, force: bool) -> None:
     """Raises VqcliError if the place is taken by something that is not a job of ours."""
     if out.suffix != ".safetensors":
-        hint = f"-o {out.with_suffix('.safetensors')}"
+        hint = f"-o {files.placed(out).with_suffix('.safetensors')}"
         raise VqcliError(f"{out} is no name of a safetensors file", hint=hint, reason="output")
     if files.is_file(folder / PLAN):
         return  # begin() tells whether it is this job

@@ -29,7 +29,7 @@ from vqcli.jobs.places import check_folder, made, vacant, whole
 from vqcli.library.aliases import ALIASES, DEFAULT
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import ENVIRONMENT
-from vqcli.nn.precision import autocast
+from vqcli.nn.precision import DECODED, autocast, finite
 from vqcli.pixels import to_pil, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import decodable
@@ -164,11 +164,11 @@ def _hash(paths: list[Path]) -> str:
 
 @torch.inference_mode()
 def decode_rows(tokenizer: Tokenizer, rows: list[Row], precision: str, device: torch.device) -> torch.Tensor:
-    """8-bit images (B, 3, H, W) of rows that share a grid."""
+    """8-bit images (B, 3, H, W) of rows that share a grid. Raises VqcliError where they are NaN or Inf."""
     ids = torch.from_numpy(np.stack([row.ids for row in rows]).astype(np.int64)).to(device)
     with autocast(precision, device):
         images = tokenizer.decode(Tokens(ids, rows[0].grid))
-    return to_uint8(images.float()).cpu()
+    return to_uint8(finite(images.float(), DECODED)).cpu()
 
 
 def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokenizer, *, force: bool) -> None:

@@ -112,7 +112,7 @@ def check_out(out: Path, npz: Path | None, *, force: bool) -> None:
 
 def sheet_path(out: Path) -> Path:
     """Where the contact sheet lies: not among the images, which are for others to measure."""
-    place = out if out.name else out.resolve()
+    place = files.placed(out)
     return place.with_name(f"{place.name}-sheet.png")
 
 

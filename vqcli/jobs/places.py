@@ -54,7 +54,7 @@ def together(out: Path, names: Collection[str]) -> Iterator[Path]:
 
     What else is in ``out`` stays there. Raises VqcliError if the disk refuses.
     """
-    place = out.resolve()
+    place = files.placed(files.resolved(out))
     alone = not files.exists(place) or _replaceable(place, names)
     with files.writing_folder(place if alone else place / NEW, listed=not alone) as folder:
         yield folder

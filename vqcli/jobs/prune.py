@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from vqcli import files
+from vqcli.checkpoint.contents import replaceable
 from vqcli.checkpoint.tokenizer import fingerprint, save_tokenizer
 from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
 from vqcli.data.tokens.remap import Renumbering, check_place, pruned_path, renumber
@@ -99,7 +100,7 @@ def _prune(
         else open_tokenizer(model, torch.device("cpu"), progress)
     )
     tokenizer.quantizer.require_table()
-    if out.resolve() == folder.resolve():
+    if files.resolved(out) == files.resolved(folder):
         raise VqcliError(f"{out} is the model itself", hint="give another -o", reason="exists")
     for tokens in found:
         check_tokens(tokens, tokenizer, progress, force=options.force)
@@ -147,7 +148,7 @@ def check_options(options: PruneOptions) -> None:
 
 def check_places(out: Path, found: list[Found], *, force: bool) -> None:
     """Raises VqcliError if something is where a result goes; ``renumber`` tells if tokens are the same."""
-    files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
+    files.check_free(out, ours=replaceable(out), force=force)
     for tokens in found:
         check_place(tokens)
 
@@ -155,7 +156,7 @@ def check_places(out: Path, found: list[Found], *, force: bool) -> None:
 def places(out: Path, found: list[Found]) -> list[Path]:
     """Where results go. Raises VqcliError if two go to the same place."""
     all_places = [out, *map(pruned_path, found)]
-    if len({place.resolve() for place in all_places}) < len(all_places):
+    if len(set(map(files.resolved, all_places))) < len(all_places):
         raise VqcliError(
             "two results would go to the same place",
             hint="name all --tokens once, and another -o",

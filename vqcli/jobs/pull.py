@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqcli import files
-from vqcli.checkpoint.contents import MANIFEST, check_whole, copy_file, model_files, tokenizer_files
+from vqcli.checkpoint.contents import (
+    MANIFEST,
+    check_whole,
+    copy_file,
+    model_files,
+    replaceable,
+    tokenizer_files,
+)
 from vqcli.checkpoint.folder import row_of
 from vqcli.library.find import model_folder
 from vqcli.library.open import generator_tokenizer
@@ -35,7 +42,7 @@ def pull(
         folder = model_folder(reference, progress)
     else:
         with files.claimed(out):
-            files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
+            files.check_free(out, ours=replaceable(out), force=force)
             _copy(reference, out, progress)
         folder = out
     return PullResult(reference, folder, sum((folder / name).stat().st_size for name in model_files(folder)))

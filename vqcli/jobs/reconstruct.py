@@ -24,7 +24,6 @@ from vqcli.data.loader import eval_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
-from vqcli.jobs.evaluation.work import finite
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.places import check_folder, made, vacant
@@ -33,7 +32,7 @@ from vqcli.jobs.sampler import weights_hash
 from vqcli.jobs.sharded import Engine, Work
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import check_named
-from vqcli.nn.precision import autocast
+from vqcli.nn.precision import DECODED, autocast, finite
 from vqcli.pixels import CenterCrop, NativeCrop, contact_sheet, normalize, to_pil, to_tensor, to_uint8
 from vqcli.tokenizers.sizes import check_size, target_size
 from vqcli.types import Progress, silent
@@ -195,7 +194,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
             made, _ = self.tokenizer.roundtrip(normalize(images.to(self.device)))
-        for i, image, again in zip(indices.tolist(), images, to_uint8(finite(made.float())).cpu()):
+        for i, image, again in zip(indices.tolist(), images, to_uint8(finite(made.float(), DECODED)).cpu()):
             if not self.made(i):
                 files.write_image(self.out / ALONE / self.paths[i], to_pil(again))
                 pair = contact_sheet(torch.stack([image, again]), 2)

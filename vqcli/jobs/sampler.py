@@ -28,7 +28,7 @@ from vqcli.jobs.devices import pick_device
 from vqcli.jobs.options import GenerateOptions
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.library.references import check_named
-from vqcli.nn.precision import autocast
+from vqcli.nn.precision import DECODED, autocast, finite
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import decodable
 from vqcli.types import Made, Progress, silent
@@ -167,10 +167,13 @@ class Sampler:
 
     @torch.inference_mode()
     def decode(self, made: Made) -> Tensor:
-        """Images (B, 3, H, W), float32, [-1, 1] but for what the decoder overshoots; on the CPU."""
+        """Images (B, 3, H, W), float32, [-1, 1] but for what the decoder overshoots; on the CPU.
+
+        Raises VqcliError where they are NaN or Inf.
+        """
         with autocast(self.options.precision, self.device):
             images = self.tokenizer.render(made, self.options.quantize)
-        return images.float().cpu()
+        return finite(images.float(), DECODED).cpu()
 
 
 def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig:

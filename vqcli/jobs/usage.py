@@ -21,7 +21,7 @@ from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage.geometry import CodeGeometry, measure_geometry
 from vqcli.metrics.usage.record import UsageRecord
-from vqcli.report.usage import usage_page
+from vqcli.report.usage import OPENING, usage_page
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -63,10 +63,21 @@ def measure_usage(
     ``codebook_size`` is for tokens that do not tell it; ``page`` writes an HTML page of exact counts too.
     Raises VqcliError where there is nothing to count. Tokens are counted without torch.
     """
-    if page and files.is_folder(page):
-        raise VqcliError(f"{page} is a folder", hint="give the page a name: -o usage.html", reason="exists")
+    if page and files.exists(page):
+        check_page(page)
     with files.claimed(page) if page else nullcontext():
         return _measure(target, options, codebook_size, page, progress)
+
+
+def check_page(page: Path) -> None:
+    """Raises VqcliError if what is where a page goes is no older page, which alone may be replaced."""
+    if files.is_folder(page):
+        raise VqcliError(f"{page} is a folder", hint="give the page a name: -o usage.html", reason="exists")
+    with files.open_regular(page) as file:
+        found = file.read(len(OPENING))
+    if found not in (b"", OPENING.encode()):
+        message = f"{page} exists already, and is no page of vqcli"
+        raise VqcliError(message, hint="give another -o: usage.html", reason="exists")
 
 
 def _measure(
@@ -224,4 +235,7 @@ def read_codes(path: Path) -> np.ndarray:
     files.verify_listed(path)
     with files.tensors(path, "numpy") as file:
         codes: np.ndarray = file.get_tensor("codes")
+    if codes.ndim != 2 or codes.dtype.kind != "f" or not codes.size:
+        message = f"{path} holds no codes (K, D), but {codes.dtype} {codes.shape}"
+        raise VqcliError(message, hint="copy the folder again", reason="damaged")
     return codes

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from vqcli import files
-from vqcli.checkpoint.contents import OURS
+from vqcli.checkpoint.contents import OURS, replaceable
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.importers import shards
@@ -84,7 +84,7 @@ def import_file(
         hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
         raise VqcliError(f"{path} does not exist", hint=hint, reason="input-missing")
     weights_file(path)  # before a tokenizer is fetched for a folder without weights
-    files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
+    files.check_free(out, ours=replaceable(out), force=force)
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
     return import_model(path, out, options, force=force, progress=progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vqcli import files
+from vqcli.checkpoint.contents import replaceable
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row
 from vqcli.errors import VqcliError
@@ -78,7 +79,7 @@ def import_model(
     shape, if weights are not finite, and if ``out`` is taken.
     """
     with files.claimed(out):
-        files.check_free(out, ours=files.is_file(out / "config.json"), force=force)
+        files.check_free(out, ours=replaceable(out), force=force)
         return _import_model(path, out, options or ImportOptions(), expected, progress)
 
 

@@ -7,6 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from vqcli.errors import VqcliError
+
+DECODED = "what the decoder makes"
+
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """What runs the networks in ``precision`` (fp32, bf16, fp16)."""
@@ -19,3 +23,11 @@ def float32(like: Tensor) -> AbstractContextManager[object]:
     """No autocast for what runs inside, on the device of ``like``, whatever stands around it."""
     device = like.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def finite(made: Tensor, what: str) -> Tensor:
+    """What a network made. Raises VqcliError where it is NaN or Inf, which tokens and 8 bits would hide."""
+    if not made.is_meta and not made.isfinite().all():
+        hint = "--precision fp32 or bf16: fp16 reaches to 65,504; else its weights are damaged"
+        raise VqcliError(f"{what} holds NaN or Inf", hint=hint, reason="not-finite")
+    return made

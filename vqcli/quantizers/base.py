@@ -18,7 +18,7 @@ from vqcli.codebooks.base import Codebook
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
-from vqcli.nn.precision import float32
+from vqcli.nn.precision import finite, float32
 from vqcli.quantizers.compared import Compared
 from vqcli.quantizers.words import changes, first_misfit, no_codes, no_token, unpaired, untrained
 from vqcli.registry import resolve
@@ -109,9 +109,12 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def tokenize(self, latents: Tensor) -> Tokens:
-        """Tokens of latents (B, D, h, w): no losses, no statistics, never (N, K) at once."""
+        """Tokens of latents (B, D, h, w): no losses, no statistics, never (N, K) at once.
+
+        Raises VqcliError where they are NaN or Inf.
+        """
         with float32(latents):
-            ids = self.assign(self.codebook.prepare(latents.float()))
+            ids = self.assign(self.codebook.prepare(finite(latents, "what the encoder makes").float()))
         return Tokens(ids, self.grid(*sides(latents)))
 
     def lookup(self, tokens: Tokens) -> Tensor:

@@ -14,6 +14,8 @@ from vqcli.metrics.usage.facts import Diagnosis
 from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.report import svg
 
+OPENING = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+"""How each page begins: by it a page is known that may be replaced."""
 MOST_CELLS = 128
 """Cells along a side of the map; larger codebooks share cells."""
 
@@ -67,8 +69,7 @@ def usage_page(
     )
     counted = f"{report.tokens:,} tokens of {report.images:,} images of {protocol}"
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'{OPENING}<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{html(title)}</title><style>{svg.STYLE}{STYLE}</style></head>\n<body><main>"

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from vqcli.data.images.base import Source, identity
 from vqcli.data.loader import Batch, eval_batches
-from vqcli.errors import BadImage, VqcliError
+from vqcli.errors import BadImage
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.sampler import Picture, Sampler
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
-from vqcli.nn.precision import autocast
+from vqcli.nn.precision import DECODED, autocast, finite
 from vqcli.pixels import NativeCrop, Transform, jpeg, normalize, to_uint8
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import check_size
@@ -154,7 +154,7 @@ class Reconstructions(Pictures):
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
             made, tokens = self.tokenizer.roundtrip(original)
-        made = finite(made.float())
+        made = finite(made.float(), DECODED)
         if tokens:
             seen.tokens.append((tokens.ids.cpu().numpy(), tokens.grid))
         if size := self.options.eval_size:
@@ -187,7 +187,7 @@ class Samples(Stretch):
         chosen = [self.pictures[i] for i in items.tolist()]
         at = 0
         for some, made in self.sampler.batches(chosen):
-            images = finite(self.sampler.decode(made)[: len(some)])
+            images = self.sampler.decode(made)[: len(some)]
             saved = to_uint8(resized(images, self.size) if self.size else images, self.protocol.made)
             saved = jpeg(saved) if "sample" in self.protocol.jpeg else saved
             yield Seen(len(some), sets=[("sample", items[at : at + len(some)], saved)])
@@ -196,14 +196,6 @@ class Samples(Stretch):
     def plan(self) -> dict[str, Any]:
         own = {"samples": self.count, "labels": self.protocol.labels, "rows": self.sampler.rows}
         return own | self.sampler.settings
-
-
-def finite(images: Tensor) -> Tensor:
-    """The images. Raises VqcliError where they are no numbers: 8 bits would hide it."""
-    if not images.isfinite().all():
-        hint = "--precision fp32 or bf16: fp16 reaches to 65,504"
-        raise VqcliError("the decoder makes images of NaN or Inf", hint=hint, reason="not-finite")
-    return images
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
