@@ -149,17 +149,6 @@ def _prepare(top: Path, said: Path) -> None:
     os.chdir(top / "here")
 
 
-def command(arguments: list[str]) -> int:
-    """What ``vqcli ARGUMENTS`` does, in this process; its exit code."""
-    from vqcli.cli.app import app
-
-    try:
-        app(arguments, prog_name="vqcli")
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else int(bool(e.code))
-    return 0
-
-
 def verdict(top: Path, code: int, said: str, noticed: str) -> str:
     """How a promise was broken, or nothing."""
     if noticed:

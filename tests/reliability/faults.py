@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.reliability import oracle
+from tests.reliability import oracle, scenarios
 from tests.reliability.oracle import Tree
 from tests.reliability.scenarios import SCENARIOS, STOCK, STOPPED, Scenario
 from tests.reliability.server import FAIL, KILL, ROOT, SHORT, TORN, Fault, Server
@@ -57,7 +57,7 @@ class Faults(Part):
     name, figure, goal, share = "faults", "injected faults", 10_000, 8
 
     def __init__(self) -> None:
-        self.server: Server | None = None
+        self.server = Server()
         self.stock = Path()
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
@@ -69,26 +69,22 @@ class Faults(Part):
                     yield Trial(f"{one.name}/{name}", partial(self.run, one, fault))
 
     def close(self) -> None:
-        if self.server:
-            self.server.close()
-        self.server = None
+        self.server.close()
 
-    def serving(self, temporary: Path) -> Server:
-        """The server, started when it is first needed; what scenarios start from is made then, once."""
-        if not self.server:
-            self.server = Server(temporary)
-            if not (self.stock / "done").exists():
-                shutil.rmtree(self.stock, ignore_errors=True)
-                make_stock(self.server, self.stock)
+    def serving(self) -> Server:
+        """The server; what scenarios start from is made when it is first needed, once."""
+        if not (self.stock / "done").exists():
+            shutil.rmtree(self.stock, ignore_errors=True)
+            make_stock(self.server, self.stock)
         return self.server
 
     def undisturbed(self, one: Scenario) -> Undisturbed:
         """What a scenario comes to in the folder of this server, remembered in a file."""
-        server = self.serving(self.stock.parent)
+        server = self.serving()
         path = self.stock / f"{one.name}-{server.folder.name}.json"
         if not path.exists():
             before = self.begin(one)
-            ended = server.run(one.command.split(), processes=one.processes, learn=True)
+            ended = server.run(one.command.split(), processes=one.processes)
             if ended.code != one.code:
                 raise RuntimeError(f"{one.name} without a fault: exit {ended.codes}: {ended.said}")
             known = Undisturbed(ended.kinds, before, oracle.tree(server.place), ended.out)
@@ -98,10 +94,7 @@ class Faults(Part):
 
     def begin(self, one: Scenario) -> Tree:
         """Lay out what a scenario starts from; what is there then."""
-        assert self.server
-        place = self.server.place
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        place = self.server.fresh()
         for need in one.needs.split():
             source, _, name = need.partition("=")
             target = place / (name or source)
@@ -112,10 +105,10 @@ class Faults(Part):
                 shutil.copy2(self.stock / source, target)
         return oracle.tree(place)
 
-    def run(self, one: Scenario, fault: Fault, temporary: Path) -> str:
+    def run(self, one: Scenario, fault: Fault, _: Path) -> str:
         """Try a fault; how it does not hold."""
         known = self.undisturbed(one)
-        server = self.serving(temporary)
+        server = self.serving()
         before, makes = self.begin(one), one.makes.split()
         first = server.run(one.command.split(), fault=fault, processes=one.processes)
         now = oracle.tree(server.place)
@@ -145,7 +138,6 @@ class Faults(Part):
 
     def repeated(self, one: Scenario, now: Tree, known: Undisturbed) -> str:
         """Whether the command ends as if nothing had happened when it is given again."""
-        assert self.server
         server, started = self.server, any(oracle.below(name, one.makes.split()) for name in now)
         command = (
             one.again
@@ -177,15 +169,12 @@ def faults(known: Undisturbed) -> Iterator[tuple[str, Fault]]:
 
 def make_stock(server: Server, stock: Path) -> None:
     """Make what scenarios start from, undisturbed."""
-    shutil.rmtree(server.place, ignore_errors=True)
-    made = server.run([], call="tests.reliability.scenarios:make_stock", learn=True)
-    for command in STOCK if not made.code else ():
-        made = server.run(command.split(), learn=True)
+    scenarios.make_stock(server.fresh())
+    for command in STOCK:
+        made = server.run(command.split())
         if made.code:
-            break
-    if made.code:
-        raise RuntimeError(f"what trials start from cannot be made: {made.said}")
-    whole = server.run(STOPPED.split(), learn=True)
+            raise RuntimeError(f"what trials start from cannot be made: {made.said}")
+    whole = server.run(STOPPED.split())
     checkpoints = server.place / "stopped" / "checkpoints"
     for at in range(len(whole.kinds[0]) // 2, len(whole.kinds[0]), 5):
         shutil.rmtree(server.place / "stopped")

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.reliability.canaries import CANARY, SECRET, command, verdict, watched
+from tests.reliability.canaries import CANARY, SECRET, verdict, watched
 from tests.reliability.gadgets import WRAPPERS, gadgets, npy, pickles
 from tests.reliability.names import check_names
+from tests.reliability.server import command
 from tests.reliability.strangers import ARTEFACTS, PLANTED, plant
 from tests.reliability.trials import Part, Trial
 

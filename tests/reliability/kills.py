@@ -84,15 +84,17 @@ class Kills(Part):
     def close(self) -> None:
         self.faults.close()
 
-    def hit(self, one: Scenario, numbers: list[int], chance: random.Random, temporary: Path) -> str:
+    def hit(self, one: Scenario, numbers: list[int], chance: random.Random, _: Path) -> str:
         """Signals to one process of a command somewhere on its way."""
-        known, server = self.faults.undisturbed(one), self.faults.serving(temporary)
+        known, server = self.faults.undisturbed(one), self.faults.serving()
         if one.name not in self.seconds:
             self.faults.begin(one)
-            self.seconds[one.name] = server.run(one.command.split(), processes=one.processes).seconds
+            ended = server.run(one.command.split(), processes=one.processes)
+            self.seconds[one.name] = max(ended.seconds)
         before = self.faults.begin(one)
         rank, moments = chance.randrange(one.processes), [chance.random() * self.seconds[one.name]]
         moments += [chance.random() * 0.1 for _ in numbers[1:]]
+        assert server.process
         sender = Sender(server.process.pid, one.processes, rank, list(zip(moments, numbers)))
         sender.start()
         ended = server.run(one.command.split(), processes=one.processes)
@@ -100,19 +102,17 @@ class Kills(Part):
         sender.join()
         return self.judged(one, known.end, before, ended, sender.sent)
 
-    def hit_fresh(self, one: Scenario, numbers: list[int], chance: random.Random, temporary: Path) -> str:
+    def hit_fresh(self, one: Scenario, numbers: list[int], chance: random.Random, _: Path) -> str:
         """Signals to a command that was started a moment ago."""
-        known, server = self.faults.undisturbed(one), self.faults.serving(temporary)
+        known, server = self.faults.undisturbed(one), self.faults.serving()
         before = self.faults.begin(one)
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-        environment |= {"VQCLI_CACHE": str(server.place / "cache"), "HF_HUB_OFFLINE": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "vqcli", *one.command.split()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=server.environment,
             cwd=server.place,
         )
         time.sleep(chance.random() * EARLY)
@@ -124,7 +124,7 @@ class Kills(Part):
             time.sleep(chance.random() * 0.1)
         out, said = process.communicate(timeout=4 * ENDS)
         seconds = time.monotonic() - began
-        ended = Ended([process.returncode], [said], out, seconds=seconds)
+        ended = Ended([process.returncode], [said], out)
         if sent and seconds > ENDS:
             return f"it ended {seconds:.0f} s after it was sent {sent}"
         return self.judged(one, known.end, before, ended, [(0, number) for number in sent], early=True)
@@ -144,7 +144,7 @@ class Kills(Part):
         for _, number in sent:
             codes |= {-number} if number == signal.SIGKILL or early else set()
             codes |= {128 + number} if number != signal.SIGKILL else set()
-        now = oracle.tree(self.faults.serving(Path()).place)
+        now = oracle.tree(self.faults.server.place)
         if early and -signal.SIGINT in ended.codes and str(ROOT / "vqcli") not in ended.said[0]:
             ended = replace(ended, said=[""])  # Python was still loading what is its own
         wrong = (

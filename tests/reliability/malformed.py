@@ -9,9 +9,9 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from tests.reliability.corpus.base import prepared, surroundings
+from tests.reliability.corpus.base import prepared
 from tests.reliability.corpus.case import Case
-from tests.reliability.corpus.child import Ended, run
+from tests.reliability.server import HANGS, Ended, Server
 from tests.reliability.trials import Part, Trial
 
 FAMILIES = (
@@ -31,8 +31,9 @@ FAMILIES = (
     "tokens",
     "values",
 )
-MOST_MEMORY, LONGEST = 1 << 30, 300
-OUTPUTS = ("out", "out.npy", "out.json", "out.partial", "cache", "home")
+MOST_MEMORY, LONGEST, MOST_SAID = 1 << 30, 60, 300
+"""Bytes, seconds, and characters of an error."""
+OUTPUTS = ("out", "out.npy", "out.json", "out.partial", "cache")
 """What a command may leave in the folder it ran in."""
 
 
@@ -41,27 +42,34 @@ class Malformed(Part):
 
     name, figure, goal, share = "malformed", "malformed inputs", 800, 30
 
+    def __init__(self) -> None:
+        self.server = Server()
+
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
         ready = base / self.name
         for family in FAMILIES:
             for case in import_module(f"tests.reliability.corpus.{family}").cases(seed):
-                yield Trial(f"{family}/{case.name}", partial(tried, case, ready))
+                yield Trial(f"{family}/{case.name}", partial(tried, case, ready, self.server))
+
+    def close(self) -> None:
+        self.server.close()
 
 
-def tried(case: Case, base: Path, folder: Path) -> str:
+def tried(case: Case, base: Path, server: Server, _: Path) -> str:
     """``""`` if a case ends as it must, else how it does not."""
-    prepared(base)
+    prepared(base, server)
+    folder = server.fresh()
     (folder / ".base").write_text(str(base))
     case.make(folder)
     arguments = [word.replace("{base}", str(base)) for word in case.command]
     before = _there(folder)
-    ended = run(arguments, folder, surroundings(folder))
+    ended = server.run(arguments, limit=LONGEST)
     return "; ".join(_wrong(case, ended)) or _left(before, folder, ended.code)
 
 
 def _wrong(case: Case, ended: Ended) -> Iterator[str]:
-    if ended.code == -9 and ended.seconds > 50:
-        yield f"hangs: {ended.seconds:.0f} s"
+    if ended.code == HANGS:
+        yield f"hangs: {LONGEST} s"
         return
     said = ended.out + ended.err
     if "Traceback" in said or "internal error" in said:
@@ -96,7 +104,7 @@ def _told(case: Case, ended: Ended) -> Iterator[str]:
 
 
 def _sentence(case: Case, text: str) -> Iterator[str]:
-    if not text or (case.code == 1 and len(text) > LONGEST) or len(text) > 2000:
+    if not text or (case.code == 1 and len(text) > MOST_SAID) or len(text) > 2000:
         yield f"{len(text)} characters: {text[:100]}"
     if "\n" in text.strip() and case.code == 1:
         yield f"more than a line: {text!r}"

@@ -53,9 +53,9 @@ class Races(Faults):
             for delay in DELAYS:
                 yield Trial(f"{name}/{delay}", partial(self.collide, name, commands, delay / 1000))
 
-    def collide(self, name: str, commands: list[str], delay: float, temporary: Path) -> str:
+    def collide(self, name: str, commands: list[str], delay: float, _: Path) -> str:
         """Run both; what each comes to alone is found out first, once."""
-        server = self.serving(temporary)
+        server = self.serving()
         makes = MAKES + " other-pruned.npy other-pruned.json"
         scenarios = [Scenario(f"{name}-{n}", one, NEEDS, makes) for n, one in enumerate(commands)]
         ends = [self.undisturbed(one).end for one in scenarios]

@@ -4,29 +4,28 @@ Every kind of codebook, without and with a discriminator, as a tokenizer and as 
 one process and on two that are connected by gloo.
 """
 
-import hashlib
-import json
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from tests.reliability.sittings import SURVIVAL, End, Stop, prepare, sitting
+from tests.reliability import oracle
+from tests.reliability.server import KILL, STEP, TORN, Ended, Fault, Server
 from tests.reliability.trials import Part, Trial
-from vqcli import files
 from vqcli.config import merged
-from vqcli.jobs.options import TrainOptions
 
 STEPS = 6
 STOPS = (1, 2, 3, 5, 6)
 """Steps at which a signal comes: between checkpoints and at one, where is measured, and after the last."""
 KILLS = 3
+SURVIVAL = 30
+"""Seconds in which a process ends after another one of its job has died."""
 BOOKS: dict[str, dict[str, Any]] = {
     "learned": {"name": "learned", "size": 16, "width": 8, "init": "normal"},
     "ema": {"name": "ema", "size": 16, "width": 8, "kmeans": 2, "revive_below": 0.1},
@@ -90,54 +89,47 @@ class Resumes(Part):
 
     name, figure, goal, share = "resumes", "bit-equal resumes", 200, 4
 
+    def __init__(self) -> None:
+        self.server, self.base = Server(), Path()
+
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
-        whole = Whole(base / "resumes")
+        self.base = base / "resumes"
         for kind in random.Random(seed).sample(KINDS, len(KINDS)):  # of which a share has the first
             chance = random.Random(f"{seed} {named(kind)}")
             for step in STOPS:
-                stop = Stop(chance.randrange(kind[3]), step=step)
-                yield Trial(f"{named(kind)}/stop/{step}", partial(resumed, whole, kind, [stop]))
+                stop = Fault(step, STEP, signal.SIGTERM, rank=chance.randrange(kind[3]))
+                yield Trial(f"{named(kind)}/stop/{step}", partial(self.resumed, kind, [stop]))
             for n in range(KILLS):
                 rank, moments = chance.randrange(kind[3]) if n else 0, [chance.random(), chance.random()]
                 if rank:  # which writes nothing
-                    stop = Stop(rank, chance.randrange(1, STEPS), signal.SIGKILL)
-                    yield Trial(f"{named(kind)}/kill/{n}", partial(resumed, whole, kind, [stop]))
+                    stop = Fault(chance.randrange(1, STEPS), STEP, signal.SIGKILL, rank=rank)
+                    yield Trial(f"{named(kind)}/kill/{n}", partial(self.resumed, kind, [stop]))
                 else:
-                    kills = partial(killed, whole, kind, moments[: 1 + n % 2])
-                    yield Trial(f"{named(kind)}/kill/{n}", kills)
+                    yield Trial(f"{named(kind)}/kill/{n}", partial(self.killed, kind, moments[: 1 + n % 2]))
 
+    def close(self) -> None:
+        self.server.close()
 
-class Whole:
-    """Undisturbed runs, each made when it is first asked for."""
+    def train(self, kind: Kind, stop: Fault | None = None) -> Ended:
+        """Train a kind in ``run``, or go on with what is there."""
+        begun = (self.server.place / "run" / "recipe.yaml").exists()
+        words = ("--resume", "run") if begun else (str(self.recipe(kind)), "-o", "run")
+        return self.server.run(("train", *words, "--device", "cpu"), fault=stop, processes=kind[3])
 
-    def __init__(self, base: Path) -> None:
-        self.base, self.prepared = base, False
-
-    def run(self, kind: Kind) -> Path:
-        """The undisturbed run of a kind."""
+    def whole(self, kind: Kind) -> tuple[oracle.Tree, str]:
+        """What the undisturbed run of a kind leaves, and how its first process comes to that; made once."""
         folder = self.base / named(kind)
-        if not self.prepared:
-            self.prepare()
-        if not (folder / "done").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            ends = sitting(self.options(kind, folder / "run"), folder, kind[3])
-            assert [end.code for end in ends] == [0] * kind[3], ends
-            (folder / "done").touch()
-        return folder / "run"
+        if not (folder / "kinds").exists():
+            self.recipe(kind)
+            place = self.server.fresh()
+            ended = self.train(kind)
+            assert not any(ended.codes), ended
+            shutil.copytree(place / "run", folder / "run", dirs_exist_ok=True)
+            (folder / "kinds").write_text(ended.kinds[0])
+        return oracle.tree(folder / "run"), (folder / "kinds").read_text()
 
-    def prepare(self) -> None:
-        """Load what training loads."""
-        self.prepared = True
-        with TemporaryDirectory() as folder:
-            prepare(self.options(KINDS[4], Path(folder) / "run"), Path(folder))
-
-    def moments(self, kind: Kind) -> int:
-        """In how many moments of writing an undisturbed run of a kind can be killed."""
-        said = (self.run(kind).parent / "said-0").read_text()
-        return int(said.partition("\n")[0].removeprefix("moments "))
-
-    def options(self, kind: Kind, run: Path) -> TrainOptions:
-        """A new run of a kind; its recipe lies beside the undisturbed one."""
+    def recipe(self, kind: Kind) -> Path:
+        """The recipe of a kind; it lies beside the undisturbed run."""
         book, gan, task, _ = kind
         recipe = self.base / named(kind) / "recipe.yaml"
         if not recipe.exists():
@@ -146,73 +138,40 @@ class Whole:
                 TOKENIZER, {"tokenizer": {"codebook": BOOKS[book]}} | ({"adversarial": GAN} if gan else {})
             )
             if task == "generator":
-                keys = GENERATOR | {"tokenizer": str(self.run((book, gan, "tokenizer", 1)) / "model")}
+                first = (book, gan, "tokenizer", 1)
+                self.whole(first)
+                keys = GENERATOR | {"tokenizer": str(self.base / named(first) / "run" / "model")}
             recipe.write_text(yaml.safe_dump(keys))
-        return TrainOptions(str(recipe), run, device="cpu")
+        return recipe
+
+    def killed(self, kind: Kind, moments: list[float], folder: Path) -> str:
+        """Kill the process that writes at these shares of all that it writes, then go on."""
+        writes = [(n, k) for n, k in enumerate(self.whole(kind)[1], 1) if k in "cwsnum"]
+        chosen = [writes[int(share * len(writes))] for share in moments]
+        return self.resumed(kind, [Fault(n, TORN if k == "w" else KILL) for n, k in chosen], folder)
+
+    def resumed(self, kind: Kind, stops: list[Fault], _: Path) -> str:
+        """Stop a run, go on to its end, and compare it with one that nothing stopped."""
+        undisturbed = self.whole(kind)[0]
+        place = self.server.fresh()
+        for stop in stops:
+            if wrong := misbehaved(self.train(kind, stop), stop):
+                return wrong
+        ended = self.train(kind)
+        if any(ended.codes):
+            return f"it did not go on: {ended}"
+        wrong = oracle.differs(oracle.tree(place / "run"), undisturbed)
+        return f"not what the undisturbed run leaves: {wrong}" if wrong else ""
 
 
-def again(whole: Whole, kind: Kind, run: Path) -> TrainOptions:
-    """What goes on with a run: the same command where there is none yet."""
-    if (run / "recipe.yaml").exists():
-        return TrainOptions(None, run, resume=True, device="cpu")
-    return whole.options(kind, run)
-
-
-def killed(whole: Whole, kind: Kind, moments: list[float], folder: Path) -> str:
-    """Kill the process that writes at these shares of all its moments, then go on."""
-    stops = [Stop(moment=int(share * whole.moments(kind))) for share in moments]
-    return resumed(whole, kind, stops, folder)
-
-
-def resumed(whole: Whole, kind: Kind, stops: list[Stop], folder: Path) -> str:
-    """Stop a run, go on to its end, and compare it with one that nothing stopped."""
-    undisturbed, run = content(whole.run(kind)), folder / "run"
-    for stop in stops:
-        ends = sitting(again(whole, kind, run), folder, kind[3], stop)
-        if wrong := misbehaved(ends, stop):
-            return wrong
-    ends = sitting(again(whole, kind, run), folder, kind[3])
-    if [end.code for end in ends] != [0] * kind[3]:
-        return f"it did not go on: {ends}"
-    if left := [path.name for path in run.rglob(f"{files.TEMPORARY}*")]:
-        return f"left behind: {left}"
-    found = content(run)
-    other = sorted(name for name in {*found, *undisturbed} if found.get(name) != undisturbed.get(name))
-    return f"not the bytes of the undisturbed run: {', '.join(other)}" if other else ""
-
-
-def misbehaved(ends: list[End], stop: Stop) -> str:
+def misbehaved(ended: Ended, stop: Fault) -> str:
     """What is wrong with how processes ended of which one was stopped; two that were through may end well."""
-    kill = stop.moment is not None or stop.number == signal.SIGKILL
-    for rank, end in enumerate(ends):
+    kill = stop.action != STEP or stop.number == signal.SIGKILL
+    for rank, (code, said) in enumerate(zip(ended.codes, ended.said)):
         codes = {0, -signal.SIGKILL} if rank == stop.rank else {0, 1}
-        if end.code not in (codes if kill else {128 + stop.number}):
-            return f"process {rank} ended with {end.code}: {end.said}"
-        if end.said.startswith("internal") or "Traceback" in end.said:
-            return f"process {rank}: {end.said}"
-        if end.seconds > SURVIVAL:
-            return f"process {rank} ended {end.seconds:.0f} s after the other: {end.said}"
-    return ""
-
-
-TIMED = ("images_per_second", "seconds", "sittings", "seal", "crc32")
-"""What tells of the clock, or is made of what does."""
-
-
-def content(run: Path) -> dict[str, str]:
-    """Every file that a run leaves, by its name: its hash, without what the clock decides."""
-    paths = [path for path in run.rglob("*") if path.is_file() and path.name not in (".lock", "curves.svg")]
-    return {str(path.relative_to(run)): hashlib.sha256(_timeless(path)).hexdigest() for path in paths}
-
-
-def _timeless(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.name == "metrics.jsonl":
-        lines = [json.loads(line) for line in data.splitlines()]
-        return json.dumps([{k: v for k, v in line.items() if k not in TIMED} for line in lines]).encode()
-    if path.name == "state.json":
-        return json.dumps({k: v for k, v in json.loads(data).items() if k not in TIMED}).encode()
-    if path.name == "manifest.json" and path.parent.parent.name == "checkpoints":
-        listed = json.loads(data)["files"]
-        return json.dumps({k: v for k, v in listed.items() if k != "state.json"}).encode()
-    return data
+        if code not in (codes if kill else {128 + stop.number}):
+            return f"process {rank} ended with {code}: {said[-600:]}"
+        if (code == 1 or "Traceback" in said) and (wrong := oracle.told(said)):
+            return f"process {rank}: {wrong}"
+    late = max(ended.seconds) - min(ended.seconds)
+    return f"a process ended {late:.0f} s after the other: {ended.said}" if late > SURVIVAL else ""

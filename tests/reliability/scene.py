@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from tests.reliability.forks import KILLED, Forks
+from tests.reliability.server import KILL, Ended, Fault, Server
 
 TOKENIZER = """
 task: tokenizer
@@ -50,67 +51,68 @@ JOBS = {
                  "--batch-size", "2", *ON_CPU),
     "reconstruct": ("reconstruct", "images", "-o", "out", "-m", "model", *READING),
 }  # fmt: skip
-"""Jobs that go on where they were interrupted; all write into ``out``, or into the cache."""
+"""Jobs that go on where they were interrupted."""
+WRITTEN = ("out", "cache")
+"""What they write into."""
 
 
-def make(place: Path, forks: Forks) -> Path:
+def make(place: Path, server: Server) -> None:
     """A folder with all of it, made once."""
-    scene = place / "scene"
     if (place / "made").is_file():
-        return scene
+        return
     shutil.rmtree(place, ignore_errors=True)
-    scene.mkdir(parents=True)
+    scene = server.fresh()
     pictures(scene / "images", 12)
     (scene / "tiny.yaml").write_text(TOKENIZER)
     (scene / "gpt.yaml").write_text(GENERATOR)
-    do(forks, scene, "train", "tiny.yaml", "-o", "run", *ON_CPU)
+    do(server, "train", "tiny.yaml", "-o", "run", *ON_CPU)
     shutil.copytree(scene / "run/model", scene / "model")
     evaluate = ("evaluate", "model", "--images", "images", "--metrics", "psnr,usage", *READING)
-    do(forks, scene, *evaluate, "-o", "results", "--record")
-    do(forks, scene, "encode", "images", "-o", "tokens/tokens.npy", "-m", "model", *READING)
-    do(forks, scene, "encode", "images", "-o", "shards", "-m", "model", *READING)
-    do(forks, scene, "encode", "images", "-o", "latents", "-m", "model", "--latents", "float16", *READING)
-    do(forks, scene, "train", "gpt.yaml", "-o", "gptrun", *ON_CPU)
+    do(server, *evaluate, "-o", "results", "--record")
+    do(server, "encode", "images", "-o", "tokens/tokens.npy", "-m", "model", *READING)
+    do(server, "encode", "images", "-o", "shards", "-m", "model", *READING)
+    do(server, "encode", "images", "-o", "latents", "-m", "model", "--latents", "float16", *READING)
+    do(server, "train", "gpt.yaml", "-o", "gptrun", *ON_CPU)
     shutil.copytree(scene / "gptrun/model", scene / "gen")
     for recipe, name in (("tiny.yaml", "half"), ("gpt.yaml", "gpthalf")):
-        half(forks, scene, recipe, name)
-    do(forks, scene, *JOBS["codebook"])
+        half(server, recipe, name)
+    do(server, *JOBS["codebook"])
     shutil.copy(scene / "out/codes.safetensors", scene / "codes.safetensors")
     for name, out in (("decode", "decoded"), ("generate", "generated/made")):
-        do(forks, scene, *(out if word.startswith("out") else word for word in JOBS[name]))
+        do(server, *(out if word.startswith("out") else word for word in JOBS[name]))
     published(scene)
+    for part in WRITTEN:
+        shutil.rmtree(scene / part, ignore_errors=True)
+    shutil.copytree(scene, place / "scene", symlinks=True)
     for name, words in JOBS.items():
-        interrupted(forks, scene, place / name, words)
-    shutil.rmtree(scene / "out")
+        interrupted(server, place / name, words)
     (place / "made").touch()
-    return scene
 
 
-def half(forks: Forks, scene: Path, recipe: str, name: str) -> None:
+def half(server: Server, recipe: str, name: str) -> None:
     """A run of six steps that was stopped after it had logged the last, and before their checkpoint."""
-    do(forks, scene, "train", recipe, "-o", name, "--steps", "6", "--set", "training.keep=3", *ON_CPU)
-    shutil.rmtree(scene / name / "model")
-    shutil.rmtree(scene / name / "checkpoints/step-00000006")
+    do(server, "train", recipe, "-o", name, "--steps", "6", "--set", "training.keep=3", *ON_CPU)
+    shutil.rmtree(server.place / name / "model")
+    shutil.rmtree(server.place / name / "checkpoints/step-00000006")
 
 
-def do(forks: Forks, folder: Path, *words: str) -> None:
-    ended = forks.run(folder, *words, VQCLI_CACHE=str(folder / "cache"))
+def do(server: Server, *words: str) -> Ended:
+    ended = server.run(words)
     assert ended.code == 0, (words, ended)
+    return ended
 
 
-def interrupted(forks: Forks, scene: Path, place: Path, words: tuple[str, ...]) -> None:
-    """What a job leaves that is killed halfway: ``out`` and the cache of its work."""
-    shutil.copytree(scene, place, ignore=shutil.ignore_patterns("out", "cache"))
-    whole = forks.run(place, *words, VQCLI_CACHE=str(place / "cache"))
-    assert whole.code == 0, (words, whole)
-    for part in ("out", "cache"):
-        shutil.rmtree(place / part, ignore_errors=True)
-    stop = max(1, whole.renames * 2 // 3)
-    ended = forks.run(place, *words, stop=stop, VQCLI_CACHE=str(place / "cache"))
-    assert ended.code == KILLED, (words, ended)
-    for other in place.iterdir():
-        if other.name not in ("out", "cache"):
-            shutil.rmtree(other) if other.is_dir() else other.unlink()
+def interrupted(server: Server, place: Path, words: tuple[str, ...]) -> None:
+    """What a job leaves that is killed when it has given most of its files their names."""
+    renames = [n for n, kind in enumerate(do(server, *words).kinds[0], 1) if kind == "n"]
+    for part in WRITTEN:
+        shutil.rmtree(server.place / part, ignore_errors=True)
+    ended = server.run(words, fault=Fault(renames[max(0, len(renames) * 2 // 3 - 1)], KILL))
+    assert ended.code == -signal.SIGKILL, (words, ended)
+    place.mkdir()
+    for part in WRITTEN:
+        if (server.place / part).exists():
+            shutil.move(server.place / part, place / part)
 
 
 def pictures(folder: Path, count: int) -> None:

@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import json
 import os
+import pkgutil
+import resource
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
-NOTHING, FAIL, SHORT, TORN, KILL = range(5)
-"""As ``shim.c`` numbers them."""
-LIMIT = 120.0
-"""Seconds after which a command counts as hanging."""
+NOTHING, FAIL, SHORT, TORN, KILL, STEP = range(6)
+"""As ``shim.c`` numbers them; the last sends a signal when a step of training is done."""
+LIMIT, HANGS = 120.0, -signal.SIGALRM
+"""Seconds after which a command counts as hanging, and its exit code then."""
+ROOM = 6 << 30
+"""Bytes of address space beyond what the server has: a bomb ends itself, not the machine."""
+MOST_SAID = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,10 @@ class Fault:
     """What happens at an operation."""
 
     at: int
-    """Number of the operation, from 1."""
+    """Number of the operation, or of the step, from 1."""
     action: int
     number: int = 0
-    """An errno."""
+    """An errno, or a signal."""
     kinds: str = ""
     """Kinds of operations that fail from then on; none where the one alone does."""
     rank: int = 0
@@ -43,87 +57,109 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """How a command ended: in each of its processes, but for ``out``."""
 
     codes: list[int]
-    """Exit code of each process; negative where a signal ended it."""
+    """Exit codes; negative where a signal ended it."""
     said: list[str]
-    """What each wrote to stderr."""
+    """What was written to stderr."""
     out: str
     """What the first wrote to stdout."""
     kinds: list[str] = field(default_factory=list)
-    """Letters of the operations of each, as ``shim.c`` names them; empty where it was killed."""
+    """Letters of the operations, as ``shim.c`` names them; empty where it was killed."""
     failed: int = 0
     """How many operations the fault made fail; -1 where nobody is left to tell."""
-    seconds: float = 0.0
-    modules: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """Since the first began."""
+    grown: int = 0
+    """Bytes of memory at most, above those of the server."""
 
     @property
     def code(self) -> int:
         return max(self.codes, key=abs)
 
+    @property
+    def err(self) -> str:
+        return self.said[0]
+
 
 class Server:
     """Runs commands in a folder of its own in memory, where trials put what they start from."""
 
-    def __init__(self, temporary: Path) -> None:
-        memory = Path("/dev/shm")
-        self.folder, self.lock = own(memory if os.access(memory, os.W_OK) else temporary)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        self.place = self.folder / "w"
+    process: subprocess.Popen[str] | None = None
+    lock: IO[str] | None = None
+
+    @cached_property
+    def folder(self) -> Path:
+        """One that no other server has; results tell its name, so that there are few."""
+        memory = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+        for n in count():
+            self.lock = (memory / f".vqcli-trials-{n}").open("w")
+            with suppress(OSError):
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            self.lock.close()
+        return memory / f"vqcli-trials-{n}"
+
+    @property
+    def place(self) -> Path:
         """Commands run here: at the same path each time, since results may tell it."""
-        shim = built(self.folder / "shim.so")
-        environment = os.environ | {
-            "LD_PRELOAD": str(shim),
+        return self.folder / "w"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the commands: nothing of them reaches the user's own."""
+        found = os.environ | {
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "HOME": str(self.place / "cache" / "home"),
             "VQCLI_CACHE": str(self.place / "cache"),
             "HF_HOME": str(self.place / "cache" / "hf"),
+            "HF_HUB_CACHE": str(self.place / "hub"),
         }
         for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
-            environment.pop(name, None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-        )
+            found.pop(name, None)
+        return found
+
+    def fresh(self) -> Path:
+        """The place, empty."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir(parents=True)
+        return self.place
 
     def run(
         self,
-        argv: list[str],
+        argv: Sequence[str],
         *,
         fault: Fault | None = None,
         processes: int = 1,
-        other: list[str] | None = None,
+        other: Sequence[str] | None = None,
         delay: float = 0.0,
-        learn: bool = False,
-        call: str = "",
         limit: float = LIMIT,
     ) -> Ended:
-        """Run ``vqcli`` with these arguments, or a function ``module:name`` with the folder's path.
+        """Run ``vqcli`` with these arguments, in so many processes.
 
         An ``other`` command begins so many seconds later, and runs at the same time.
         """
+        if not self.process:
+            self.folder.mkdir(exist_ok=True)
+            shim = built(self.folder / "shim.so")
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.reliability.server", str(self.place)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=self.environment | {"LD_PRELOAD": str(shim)},
+                cwd=ROOT,
+            )
         assert self.process.stdin
         assert self.process.stdout
-        job = {
-            "argv": argv,
-            "call": call,
-            "folder": str(self.folder),
-            "fault": fault and asdict(fault),
-            "processes": processes,
-            "other": other,
-            "delay": delay,
-            "learn": learn,
-            "limit": limit,
-        }
-        self.process.stdin.write(json.dumps(job) + "\n")
+        commands = [argv, other] if other else [argv] * processes
+        job = {"commands": commands, "fault": fault and asdict(fault), "processes": processes}
+        self.process.stdin.write(json.dumps(job | {"delay": delay, "limit": limit}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
@@ -131,26 +167,12 @@ class Server:
         return Ended(**json.loads(line))
 
     def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.close()
-
-
-def own(place: Path) -> tuple[Path, IO[str]]:
-    """A folder that no other server has, and what holds it; results tell its name, so that there are few."""
-    for n in count():
-        lock = open(place / f".vqcli-trials-{n}", "w")  # noqa: SIM115 (closed with the server)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-        else:
-            return place / f"vqcli-trials-{n}", lock
-    raise AssertionError
+        if self.process:
+            self.process.communicate()
+        if self.lock:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.lock.close()
+        self.process, self.lock = None, None
 
 
 def built(shim: Path) -> Path:
@@ -163,120 +185,160 @@ def built(shim: Path) -> Path:
     return shim
 
 
-def main() -> None:
+def main(place: Path) -> None:
     """Answer jobs until stdin ends."""
-    import importlib
-    import pkgutil
-    from contextlib import suppress
+    import vqcli
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     library = ctypes.CDLL(None)
     library.faults_kinds.restype = ctypes.c_char_p
-    import vqcli
-
-    for module in pkgutil.walk_packages(vqcli.__path__, "vqcli."):
-        importlib.import_module(module.name)
-    known = set(sys.modules)
+    known: set[str] = set()
+    learn({module.name for module in pkgutil.walk_packages(vqcli.__path__, "vqcli.")}, known)
     for line in sys.stdin:
-        job = json.loads(line)
-        ended = serve(job, library)
-        for name in ended.pop("modules"):
-            if name not in known and job["learn"]:
-                with suppress(Exception):
-                    importlib.import_module(name)
-            known.add(name)
+        ended, new = serve(json.loads(line), place, library, known)
         answers.write(json.dumps(ended) + "\n")
         answers.flush()
+        learn(new, known)
 
 
-def serve(job: dict[str, Any], library: Any) -> dict[str, Any]:
-    """Fork the processes of a job, wait for them, and tell how they ended."""
-    folder, began = Path(job["folder"]), time.monotonic()
-    (folder / "w").mkdir(exist_ok=True)
-    port = 20000 + (os.getpid() * 7 + int(began * 1000)) % 20000
-    children = []
-    ranks = range(2 if job["other"] else job["processes"])
-    for rank in ranks:
-        (folder / f"report-{rank}").unlink(missing_ok=True)
+def learn(names: set[str], known: set[str]) -> None:
+    """Import what a command has imported on its way: the next ones find it there."""
+    for name in sorted(names - known):
+        with suppress(Exception):
+            import_module(name)
+    if not names <= known:
+        gc.collect()
+        gc.freeze()  # what children share is not looked through, and not copied
+    known |= names | set(sys.modules)
+
+
+def serve(job: dict[str, Any], place: Path, library: Any, known: set[str]) -> tuple[dict[str, Any], set[str]]:
+    """Fork the processes of a job, wait for them; how they ended, and what they have imported."""
+    before, children = resident(), []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        job["port"] = free.getsockname()[1]
+    began = time.monotonic()
+    for rank in range(len(job["commands"])):
         time.sleep(job["delay"] * rank)
-        child = os.fork()
-        if not child:
-            work(job, rank, port, library)
-        children.append(child)
-    codes = [wait(child, began + job["limit"]) for child in children]
-    reports = [folder / f"report-{rank}" for rank in ranks]
-    told = [json.loads(report.read_text()) if report.exists() else {} for report in reports]
-    hit = told[(job["fault"] or {"rank": 0})["rank"]]
-    return {
-        "codes": codes,
-        "said": [(folder / f"err-{rank}").read_text(errors="replace") for rank in ranks],
-        "out": (folder / "out-0").read_text(errors="replace"),
+        pipes = [os.pipe() for _ in range(3)]
+        pid = os.fork()
+        if not pid:
+            work(job, rank, [writer for _, writer in pipes], place, library, known)
+        for _, writer in pipes:
+            os.close(writer)
+        children.append(Child(pid, [reader for reader, _ in pipes], [b"", b"", b""]))
+    listen(children, began + job["limit"])
+    told = [json.loads(child.said[2]) if child.said[2].endswith(b"}") else {} for child in children]
+    ends = [os.wait4(child.pid, 0) for child in children]
+    ended = {
+        "codes": [HANGS if c.hangs else os.waitstatus_to_exitcode(end[1]) for c, end in zip(children, ends)],
+        "said": [child.said[1].decode(errors="replace") for child in children],
+        "out": children[0].said[0].decode(errors="replace"),
         "kinds": [one.get("kinds", "") for one in told],
-        "failed": hit.get("failed", -1),
-        "seconds": round(time.monotonic() - began, 3),
-        "modules": told[0].get("modules", []),
+        "failed": told[(job["fault"] or {"rank": 0})["rank"]].get("failed", -1),
+        "seconds": [round(child.ended - began, 3) for child in children],
+        "grown": max(usage.ru_maxrss for _, _, usage in ends) * 1024 - before,
     }
+    return ended, {name for one in told for name in one.get("modules", [])}
 
 
-def wait(child: int, until: float) -> int:
-    """A child's exit code; it is killed, and the code is -14, where it takes too long."""
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -signal.SIGALRM
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def work(job: dict[str, Any], rank: int, port: int, library: Any) -> None:
+@dataclass
+class Child:
+    """A process of a job."""
+
+    pid: int
+    pipes: list[int]
+    """Of its stdout, its stderr and its report."""
+    said: list[bytes]
+    ended: float = 0.0
+    hangs: bool = False
+
+
+def listen(children: list[Child], until: float) -> None:
+    """Read what children say until they have ended; those that take too long are killed."""
+    heard = {pipe: (child, n) for child in children for n, pipe in enumerate(child.pipes)}
+    while heard:
+        ready, _, _ = select.select(list(heard), [], [], max(0.0, until - time.monotonic()))
+        if time.monotonic() >= until:
+            until += LIMIT
+            for child, _ in heard.values():
+                child.hangs = True
+                os.killpg(child.pid, signal.SIGKILL)
+        for pipe in ready:
+            child, n = heard[pipe]
+            if data := os.read(pipe, 1 << 16):
+                child.said[n] += data[: MOST_SAID - len(child.said[n])]
+            else:
+                del heard[pipe]
+                os.close(pipe)
+                child.ended = time.monotonic()
+
+
+def work(
+    job: dict[str, Any], rank: int, pipes: list[int], place: Path, library: Any, known: set[str]
+) -> None:
     """Be a process of a job, to its end."""
-    import traceback
-
-    folder, code = Path(job["folder"]), 1
+    code, fault = 70, job["fault"]
     try:
         os.setpgid(0, 0)
-        os.chdir(folder / "w")
-        for number, name in enumerate((os.devnull, folder / f"out-{rank}", folder / f"err-{rank}")):
-            file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.chdir(place)
+        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *pipes[:2])):
             os.dup2(file, number)
             os.close(file)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + ROOM,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if job["processes"] > 1:
-            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["processes"]}
-            place |= {"LOCAL_WORLD_SIZE": job["processes"], "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            os.environ |= {name: str(value) for name, value in place.items()}
-        fault = job["fault"]
-        library.faults_watch(str(folder / "w").encode())
-        if fault and fault["rank"] == rank:
+            named = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["processes"]}
+            named |= {"LOCAL_WORLD_SIZE": job["processes"], "MASTER_PORT": job["port"]}
+            os.environ |= {name: str(value) for name, value in named.items()} | {"MASTER_ADDR": "127.0.0.1"}
+        library.faults_watch(str(place).encode())
+        if fault and fault["rank"] == rank and fault["action"] == STEP:
+            signal_at(fault["at"], fault["number"])
+        elif fault and fault["rank"] == rank:
             library.faults_arm(fault["at"], fault["action"], fault["number"], fault["kinds"].encode())
-        code = command(job | {"argv": job["other"]} if rank and job["other"] else job)
+        code = command(job["commands"][rank])
     except BaseException:
         traceback.print_exc()
     failed, kinds = library.faults_failed(), library.faults_kinds()[: library.faults_seen()].decode()
     library.faults_watch(b"")
     sys.stdout.flush()
     sys.stderr.flush()
-    report = {"failed": failed, "kinds": kinds, "modules": list(sys.modules) if job["learn"] else []}
-    (folder / f"report-{rank}").write_text(json.dumps(report))
+    with os.fdopen(pipes[2], "w") as report:
+        json.dump({"failed": failed, "kinds": kinds, "modules": [*({*sys.modules} - known)]}, report)
     os._exit(code)
 
 
-def command(job: dict[str, Any]) -> int:
-    """Run what a job asks for; its exit code."""
-    if job["call"]:
-        from importlib import import_module
+def signal_at(step: int, number: int) -> None:
+    """Send a signal to this process when it has done a step of training."""
+    from vqcli.training.loop import Trainer
 
-        module, _, name = job["call"].partition(":")
-        getattr(import_module(module), name)(Path.cwd())
-        return 0
-    from vqcli.__main__ import main as vqcli_main
+    train_step = Trainer.train_step
 
-    sys.argv = ["vqcli", *job["argv"]]
+    def signalled(self: Trainer, batches: Any) -> None:
+        train_step(self, batches)
+        if self.step + 1 == step:
+            os.kill(os.getpid(), number)
+
+    Trainer.train_step = signalled  # type: ignore[method-assign]
+
+
+def command(words: Iterable[str]) -> int:
+    """Be the command ``vqcli`` with these words; its exit code."""
+    from vqcli.cli.app import main
+
+    sys.argv = ["vqcli", *words]
     try:
-        vqcli_main()
+        main()
     except SystemExit as e:
         if isinstance(e.code, str):
             sys.stderr.write(e.code + "\n")
@@ -286,4 +348,4 @@ def command(job: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

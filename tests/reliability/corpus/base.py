@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
-from contextlib import suppress
-from functools import cache
-from importlib import import_module
+import shutil
 from pathlib import Path
 
-from tests.reliability.corpus.child import run
+from tests.reliability.server import Server
 
 RECIPE = """task: tokenizer
 data: {source: "demo:14", size: 8, augment: none, num_workers: 0}
@@ -24,13 +21,6 @@ generator: {name: gpt, classes: 2, layers: 1, heads: 2, width: 16, ffn_multiple:
 training: {steps: 2, batch_size: 4, log_every: 1, checkpoint_every: 2, validate_every: 2, validation_images: 2,
   sample_every: 2}
 """
-USED = ("accelerate", "safetensors.numpy", "safetensors.torch", "pyarrow.parquet", "torch._dynamo")
-SURROUNDINGS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"}
-
-
-def surroundings(folder: Path) -> dict[str, str]:
-    """The environment of a command in a folder: nothing of it reaches the user's own."""
-    return {**SURROUNDINGS, "VQCLI_CACHE": str(folder / "cache"), "HOME": str(folder / "home")}
 
 
 def picture(seed: int = 0, side: int = 8) -> bytes:
@@ -46,22 +36,18 @@ def picture(seed: int = 0, side: int = 8) -> bytes:
     return file.getvalue()
 
 
-def prepared(base: Path) -> Path:
+def prepared(base: Path, server: Server) -> Path:
     """The folder of models, made where it is not there yet."""
-    import torch
-
-    torch.set_num_threads(1)
-    _import_all()
     done = base / "done"
     if done.exists():
         return base
-    base.mkdir(parents=True, exist_ok=True)
+    place = server.fresh()
     for i in range(10):
-        path = base / "pictures" / "ab"[i % 2] / f"{i}.png"
+        path = place / "pictures" / "ab"[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture(i))
-    (base / "tiny.yaml").write_text(RECIPE)
-    (base / "gpt.yaml").write_text(GENERATOR)
+    (place / "tiny.yaml").write_text(RECIPE)
+    (place / "gpt.yaml").write_text(GENERATOR)
     here = ("--device", "cpu")
     for command in (
         ("train", "tiny.yaml", "--out", "run", *here),
@@ -69,26 +55,12 @@ def prepared(base: Path) -> Path:
         ("encode", "pictures", "-m", "tok", "-o", "tokens.npy", "--num-workers", "0", *here),
         ("encode", "pictures", "-m", "tok", "-o", "tokens", "--num-workers", "0", *here),
     ):
-        ended = run(list(command), base, surroundings(base))
+        ended = server.run(command)
         assert not ended.code, ended.err
         if command[1] == "tiny.yaml":
-            (base / "run" / "model").rename(base / "tok")
+            (place / "run" / "model").rename(place / "tok")
         if command[1] == "gpt.yaml":
-            (base / "grun" / "model").rename(base / "gen")
+            (place / "grun" / "model").rename(place / "gen")
+    shutil.copytree(place, base, dirs_exist_ok=True)
     done.touch()
     return base
-
-
-@cache
-def _import_all() -> None:
-    """What commands import as they go is here already when they are forked: most of their time otherwise."""
-    from PIL import Image
-
-    import vqcli
-
-    Image.init()
-    ours = [module.name for module in pkgutil.walk_packages(vqcli.__path__, "vqcli.")]
-    for name in (*USED, *ours):
-        with suppress(ImportError):
-            if not name.endswith("__main__"):
-                import_module(name)

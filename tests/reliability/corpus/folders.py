@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.reliability.corpus.base import prepared
 from tests.reliability.corpus.case import Case, encode, generate
 
 HUGE = (2**40, 10**9, -1, 0, "x", None, [], {}, 1.5, True, 10**30)
@@ -85,7 +84,7 @@ RAW = {
 
 def copied(model: str, change: Callable[[Path], object], folder: Path) -> None:
     """A copy of a model of the base, changed, without what would tell that it was."""
-    shutil.copytree(prepared(base_of(folder)) / model, folder / "m")
+    shutil.copytree(base_of(folder) / model, folder / "m")
     for manifest in (folder / "m").rglob("manifest.json"):
         manifest.unlink()
     change(folder / "m")
