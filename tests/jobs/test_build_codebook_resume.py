@@ -85,7 +85,7 @@ def test_finished_work_is_not_done_again(
 
 SEEDED = {"size": 64, "iterations": 60, "seed": 5}
 SMALL = (
-    "import vqcli.jobs.feature_shards as f; f.SHARD = 4; import vqcli.nn.kmeans as k; k.LEAST_SAMPLE = 500; "
+    "import vqcli.jobs.feature_shards as f; f.SHARD = 8; import vqcli.nn.kmeans as k; k.LEAST_SAMPLE = 500; "
     "from vqcli.cli.app import main; main()"
 )
 COMMAND = [
@@ -111,7 +111,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__fil
 def build_as_commanded(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``COMMAND`` does, in this process."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(feature_shards, "SHARD", 4)
+    monkeypatch.setattr(feature_shards, "SHARD", 8)
     monkeypatch.setattr(kmeans, "LEAST_SAMPLE", 500)
     source = FeatureOptions("demo:600", **SOURCE | {"size": (16, 16)})
     build_codebook(CodebookOptions(source, **SEEDED), out)
