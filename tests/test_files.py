@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import io
 import os
 import subprocess
@@ -11,6 +12,8 @@ from safetensors.torch import load_file
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.files import refused
+from vqcli.files.patient import buffered
 
 
 def names_in(folder):
@@ -431,3 +434,12 @@ def test_places_without_a_name_of_their_own(tmp_path, monkeypatch):
     for make in (files.writing, files.writing_folder, files.claimed):
         with pytest.raises(VqcliError, match="/ is no place for a result"), make(Path("/")):
             pass
+
+
+def test_a_file_that_has_nothing_to_read_just_now_is_no_endless_one(monkeypatch):
+    monkeypatch.setattr(refused, "WAITS", (0, 0))
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with buffered(reader, "kmsg") as file, pytest.raises(BlockingIOError):
+        hashlib.file_digest(file, "sha256")
+    os.close(writer)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +29,8 @@ class Site:
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: list[str | int] = field(default_factory=list)
-    """A status, ``cut``, ``short`` (no length, then half), ``whole`` (goes on nowhere), or where to go."""
+    """A status, ``cut``, ``short`` (no length, then half), ``whole`` (goes on nowhere), ``drip``,
+    ``drip-head``, ``drip-redirect``, or where to go."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Names with the ranges that were asked for."""
     url: str = ""
@@ -49,6 +51,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", str(fault))
             self.end_headers()
             return
+        if fault.startswith("drip"):
+            self.drip(fault, len(data))
+            return
         start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if fault != "whole" else 0
         self.send_response(206 if start else 200)
         if fault != "short":
@@ -56,6 +61,21 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         end = len(data) if fault in ("", "whole") else (start + len(data)) // 2
         self.wfile.write(data[start:end])
+
+    def drip(self, part: str, size: int) -> None:
+        """A byte now and then, for ever: of the head, of where it is to be had, or of the file."""
+        self.send_response(302 if part == "drip-redirect" else 200)
+        if part == "drip-redirect":
+            self.send_header("Location", "http://127.0.0.1:9/")
+        self.send_header("Content-Length", str(size if part == "drip" else 1 << 30))
+        if part != "drip-head":
+            self.end_headers()
+        else:
+            self.flush_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.02)
 
 
 def small_files(folder: Path) -> dict[str, bytes]:

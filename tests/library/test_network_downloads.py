@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from huggingface_hub import constants
@@ -21,6 +22,7 @@ from tests.weights_site import (
     refused,
     table,
 )
+from vqcli import bounds
 from vqcli.errors import VqcliError
 from vqcli.library.downloads import web
 from vqcli.library.networks import NETWORKS
@@ -92,6 +94,24 @@ def test_pages_that_answer_for_files(site, kept, fault):
     site.faults = [fault]
     with refused("protocol", "is not the published file: it has (19|more than [0-9,]+) bytes, not"):
         network_weights(NAME)
+    nothing_kept(kept)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "said"),
+    [
+        ("drip", "unavailable", "127.0.0.1 is too slow: it sent"),
+        ("drip-head", "unavailable", "127.0.0.1 is too slow: it sent"),
+        ("drip-redirect", "unavailable", "127.0.0.1 cannot be reached"),  # where that leads
+    ],
+)
+def test_a_server_that_drips(site, kept, monkeypatch, fault, reason, said):
+    monkeypatch.setattr(bounds, "GRACE", 0.3)
+    site.faults = [fault] * 4
+    began = time.monotonic()
+    with refused(reason, said):
+        network_weights(NAME)
+    assert time.monotonic() - began < 20
     nothing_kept(kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import Any
@@ -28,7 +29,10 @@ class _Patient(io.FileIO):
 
 
 def _readinto(file: io.FileIO, buffer: Any) -> int:
-    return io.FileIO.readinto(file, buffer)
+    count = io.FileIO.readinto(file, buffer)
+    if count is None:  # some of /proc wait for what may never come, and hashing would not end
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return count
 
 
 def buffered(handle: int, path: str | os.PathLike[str]) -> io.BufferedReader:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
+from urllib.request import HTTPHandler, HTTPSHandler, Request
 
 from vqcli import bounds
 from vqcli.errors import VqcliError
@@ -16,8 +20,8 @@ T = TypeVar("T")
 class Pace:
     """Of all connections of a piece of work: seconds that were spent waiting, and bytes that moved."""
 
-    def __init__(self) -> None:
-        self.seconds, self.moved = 0.0, 0
+    def __init__(self, who: str = "the Hub") -> None:
+        self.who, self.seconds, self.moved = who, 0.0, 0
 
     def of(self, call: Callable[[], T], moved: Callable[[T], int]) -> T:
         """What a call of the network returns. Raises Away where all of them together were too slow."""
@@ -30,7 +34,7 @@ class Pace:
             if self.seconds > bounds.GRACE + self.moved / bounds.RATE:
                 said = f"it sent {self.moved:,} bytes in {self.seconds:,.0f} seconds"
                 hint = "check the connection, or try later"
-                raise Away(f"the Hub is too slow: {said}", hint=hint, reason="unavailable")
+                raise Away(f"{self.who} is too slow: {said}", hint=hint, reason="unavailable")
         return found
 
 
@@ -67,6 +71,50 @@ class _Stream(_Counted):
     def start_tls(self, *arguments: Any, **options: Any) -> _Stream:
         stream = self._pace.of(lambda: self._inner.start_tls(*arguments, **options), lambda _: 0)
         return _Stream(stream, self._pace)
+
+
+class _Reader(io.RawIOBase):
+    """What a connection of Python's own receives."""
+
+    def __init__(self, inner: io.RawIOBase, pace: Pace) -> None:
+        super().__init__()
+        self._inner, self._pace = inner, pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._pace.of(lambda: self._inner.readinto(buffer) or 0, lambda count: count)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer all of whose bytes are counted, those of its head too."""
+
+    def __init__(self, pace: Pace, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = io.BufferedReader(_Reader(self.fp.detach(), pace))
+
+
+class Plain(HTTPHandler, HTTPSHandler):
+    """Opens addresses with Python's own client, and counts all that it receives."""
+
+    def __init__(self, pace: Pace) -> None:
+        HTTPSHandler.__init__(self)
+        self._pace = pace
+
+    def do_open(self, http_class: Any, req: Request, **options: Any) -> http.client.HTTPResponse:
+        """As the client's, whose connections make the answers."""
+
+        def connection(*arguments: Any, **more: Any) -> http.client.HTTPConnection:
+            made: http.client.HTTPConnection = http_class(*arguments, **more)
+            made.response_class = partial(_Response, self._pace)  # type: ignore[assignment]
+            return made
+
+        return super().do_open(connection, req, **options)
 
 
 def read_short(response: Any) -> None:

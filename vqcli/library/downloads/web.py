@@ -17,6 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from vqcli import __version__, files
 from vqcli.errors import VqcliError
+from vqcli.library.downloads.pace import Pace, Plain
 from vqcli.library.downloads.problems import PASSING
 from vqcli.library.downloads.settings import SECURE, proxy_of, trouble
 from vqcli.library.networks import NetworkFile
@@ -74,10 +75,11 @@ def size(count: int) -> str:
 def _receive(file: NetworkFile, out: IO[bytes], progress: Progress) -> str:
     """Write all of a file, going on where the connection was cut; its SHA-256."""
     waits, digest = list(WAITS), hashlib.sha256()
+    pace = Pace(urlsplit(file.url).hostname or "")
     while True:
         before = out.tell()
         try:
-            for start, chunk in _pieces(file, before):
+            for start, chunk in _pieces(file, before, pace):
                 if start == 0:  # also where the server does not go on, but begins again
                     out.seek(0)
                     out.truncate()
@@ -101,13 +103,13 @@ class _Passing(VqcliError):
     """A failure that another try may not meet."""
 
 
-def _pieces(file: NetworkFile, start: int) -> Iterator[tuple[int, bytes]]:
+def _pieces(file: NetworkFile, start: int, pace: Pace) -> Iterator[tuple[int, bytes]]:
     """Pieces of a file, each with the byte it begins at; from 0 where the server cannot go on at ``start``.
 
-    Raises VqcliError if it ends too early, or is of another size; no error is the disk's.
+    Raises VqcliError if it ends too early, is too slow, or of another size; no error is the disk's.
     """
     host = urlsplit(file.url).hostname
-    with _answer(file, start) as response:
+    with _answer(file, start, pace) as response:
         at = start if response.status == 206 else 0
         announced = response.length
         if announced is not None and at + announced != file.bytes:
@@ -138,17 +140,19 @@ def _other(file: NetworkFile, what: str) -> VqcliError:
 class _Guarded(HTTPRedirectHandler):
     """Follows to https only, or where http was asked for: what a plain connection sends, anyone may."""
 
-    def redirect_request(self, req: Request, *rest: Any) -> Request | None:
+    def redirect_request(self, req: Request, fp: Any, *rest: Any) -> Request | None:
+        if fp:  # or all that it sends would be read
+            fp.close()
         secure = urlsplit(rest[-1]).scheme == "https" or req.type == "http"
-        return super().redirect_request(req, *rest) if secure else None
+        return super().redirect_request(req, fp, *rest) if secure else None
 
 
-def _answer(file: NetworkFile, start: int) -> http.client.HTTPResponse:
+def _answer(file: NetworkFile, start: int, pace: Pace) -> http.client.HTTPResponse:
     """The server's answer, from byte ``start`` on. Raises VqcliError if there is none."""
     headers = {"User-Agent": f"vqcli/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
     host = urlsplit(file.url).hostname
     try:
-        return build_opener(_Guarded).open(Request(file.url, headers=headers), timeout=TIMEOUT)
+        return build_opener(Plain(pace), _Guarded).open(Request(file.url, headers=headers), timeout=TIMEOUT)
     except HTTPError as e:
         e.close()
         if e.code in PASSING:
