@@ -74,10 +74,11 @@ def importer_of(keys: Iterable[str]) -> tuple[str, Importer] | None:
 def _inside(path: Path, one: Checkpoint) -> Recognised | None:
     """The model whose keys have more before them. Raises VqcliError if there are several."""
     models: dict[str, tuple[str, Importer, State]] = {}
-    for prefix in sorted(prefixes(one.state), key=lambda name: name.count(".")):
+    parts = by_prefix(one.state)
+    for prefix in sorted(parts, key=lambda name: name.count(".")):
         if any(prefix.startswith(model) for model in models):
             continue  # a part of what is a model itself
-        state = {key.removeprefix(prefix): x for key, x in one.state.items() if key.startswith(prefix)}
+        state = {key.removeprefix(prefix): one.state[key] for key in parts[prefix]}
         if known := importer_of(state):
             models[prefix] = (*known, state)
     if not models:
@@ -92,12 +93,13 @@ def _inside(path: Path, one: Checkpoint) -> Recognised | None:
     return Recognised(*models[first], one.container, first, dict(others_in))
 
 
-def prefixes(keys: Iterable[str]) -> set[str]:
-    """All that stands before more than one dot in keys: ``a.`` and ``a.b.`` of ``a.b.weight``."""
-    found = set()
+def by_prefix(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Keys by all that stands before more than one dot in them: ``a.`` and ``a.b.`` of ``a.b.weight``."""
+    found: dict[str, list[str]] = {}
     for key in keys:
         names = key.split(".")[:-1]
-        found |= {".".join(names[:i]) + "." for i in range(1, min(len(names), DEEPEST) + 1)}
+        for i in range(1, min(len(names), DEEPEST) + 1):
+            found.setdefault(".".join(names[:i]) + ".", []).append(key)
     return found
 
 
