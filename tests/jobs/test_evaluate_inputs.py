@@ -122,6 +122,23 @@ def test_files_in_the_way_are_not_replaced_unasked(tmp_path, model):
     assert {path.name for path in out.iterdir()} == {"index.html", "results.json"}
 
 
+def test_stopped_between_statistics_and_results_it_goes_on(tmp_path, monkeypatch):
+    asked, out = options("demo:60", None, ("fid",), statistics=tmp_path / "s.npz"), tmp_path / "out"
+
+    def stopped(*places):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("vqcli.jobs.evaluation.evaluate.together", stopped)
+        evaluate(asked, out)
+    assert asked.statistics.exists()
+    assert not out.exists()
+    evaluate(asked, out)
+    assert (out / "results.json").exists()
+    with pytest.raises(VqcliError, match=r"s\.npz exists"):
+        evaluate(asked, tmp_path / "other")
+
+
 def test_one_image_has_no_statistics(tmp_path):
     with pytest.raises(VqcliError, match="one image"):
         evaluate(options("demo:1", None, ("fid",), statistics=tmp_path / "s.npz"))

@@ -70,12 +70,15 @@ def check_record(options: EvaluateOptions, target: Target, names: Sequence[str])
         raise VqcliError(wrong, hint=hint, reason="option")
 
 
-def check_places(options: EvaluateOptions, out: Path | None, *, force: bool) -> None:
-    """Raises VqcliError if a place for results is taken, or is none."""
+def check_places(options: EvaluateOptions, out: Path | None, *, force: bool, stopped: bool) -> None:
+    """Raises VqcliError if a place for results is taken, or is none.
+
+    ``stopped``: an evaluation was stopped between writing these statistics and its other results.
+    """
     if out:
         check_out(out, force=force)
     if options.statistics:
-        check_statistics(options.statistics, force=force)
+        check_statistics(options.statistics, force=force or stopped)
 
 
 def check_out(out: Path, *, force: bool) -> None:

@@ -83,7 +83,8 @@ def evaluate(
 
     def check() -> None:
         files.clean(cache_folder() / KIND)  # finished evaluations whose folders could not be removed
-        check_places(options, out, force=force)
+        stopped = options.statistics is not None and files.is_file(placing(options.statistics))
+        check_places(options, out, force=force, stopped=stopped)
 
     with engine.claiming(places, check):
         return _evaluate(engine, options, out, progress)
@@ -128,10 +129,13 @@ def end(
     if options.record and prepared.target.folder:
         record_measured(prepared.target.folder, usage_record(result))
     if options.statistics:
+        files.write_text(placing(options.statistics), "")
         write_statistics(options.statistics, total, prepared.protocol)
     if out:  # last: where they are, all is done
         with together(out, FILES) as new:
             write_results(new, result, prepared.stretches[0], total)
+    if options.statistics:
+        placing(options.statistics).unlink()
     files.remove_folder(folder)
     return result
 
@@ -179,6 +183,15 @@ def work_folder(plan: dict[str, Any]) -> Path:
     """Where an evaluation is kept while it is under way: the same for the same plan."""
     digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     return cache_folder() / KIND / digest[:32]
+
+
+def placing(statistics: Path) -> Path:
+    """What is there from when statistics are written until all other results are, too."""
+    return (
+        cache_folder()
+        / KIND
+        / f"placing-{hashlib.sha256(str(statistics.resolve()).encode()).hexdigest()[:32]}"
+    )
 
 
 def hash_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
