@@ -128,9 +128,10 @@ def test_stopped_between_statistics_and_results_it_goes_on(tmp_path, monkeypatch
     def stopped(*places):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("vqcli.jobs.evaluation.evaluate.together", stopped)
-        evaluate(asked, out)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(asked, out)
     assert asked.statistics.exists()
     assert not out.exists()
     evaluate(asked, out)
