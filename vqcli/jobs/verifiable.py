@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vqcli import files
@@ -97,14 +97,26 @@ def _listed(folder: Path, again: str = "") -> Iterator[Check]:
     """A folder with a manifest, or one that should have one."""
     again = again or _model_again(folder)
     manifest = folder / MANIFEST
-    yield Check(manifest, partial(files.read_sealed, manifest), again)
+    yield Check(manifest, partial(_names, manifest), again)
     try:
-        listed = files.read_sealed(manifest).get("files")
+        listed = _names(manifest)
     except VqcliError:
         return
-    for name in listed if isinstance(listed, dict) else ():
+    for name in listed:
         path = folder / name
         yield Check(path, partial(_card if path.name == CARD else _entry, path), again)
+
+
+def _names(manifest: Path) -> list[str]:
+    """Names of the files that a manifest lists. Raises VqcliError where it is none, or leads elsewhere."""
+    listed = files.read_sealed(manifest).get("files")
+    if not isinstance(listed, dict) or not all(isinstance(facts, dict) for facts in listed.values()):
+        raise VqcliError(f"{manifest} is no list of files", hint="make the folder again", reason="damaged")
+    for name in listed:
+        if not name or "\0" in name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+            message = f"{manifest} lists what is not in its folder: {name[:80]!r}"
+            raise VqcliError(message, hint="make the folder again", reason="damaged")
+    return list(listed)
 
 
 def _entry(path: Path) -> None:
