@@ -209,3 +209,18 @@ def test_every_bit_of_a_picture_counts(tmp_path):
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         assert not files.whole_image(path), bit
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        None,
+        [],
+        {"config.json": None},
+        *({name: {}} for name in ("", "/etc/passwd", "../x", "a/../../x", "a\0b")),
+    ],
+)
+def test_a_manifest_that_lists_no_files_of_its_folder(model, names):
+    files.write_sealed(model / "manifest.json", {} if names is None else {"files": names})
+    (found,) = verify(model).findings
+    assert (found.state, found.file) == ("damaged", model / "manifest.json")

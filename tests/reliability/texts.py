@@ -24,6 +24,7 @@ from vqcli.importers.shards import is_beside
 from vqcli.jobs.decode import FileNames
 from vqcli.library import references
 from vqcli.library.downloads import client, settings, web
+from vqcli.library.downloads.pace import Pace
 from vqcli.library.networks import NetworkFile
 from vqcli.report.evaluation import evaluation_page
 from vqcli.report.svg import picture, text
@@ -163,7 +164,7 @@ class _Line(io.BytesIO):
 def run_answer(data: bytes, folder: Path) -> None:
     """What a server says to ``Range: bytes=4-``: a file of ten bytes comes whole, or an error."""
 
-    def answer(file: NetworkFile, start: int) -> http.client.HTTPResponse:
+    def answer(file: NetworkFile, start: int, pace: Pace) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(_Line(data))
         try:
             response.begin()
@@ -172,7 +173,7 @@ def run_answer(data: bytes, folder: Path) -> None:
         return response
 
     with patch.object(web, "_answer", answer):
-        pieces = list(web._pieces(FILE, 4))
+        pieces = list(web._pieces(FILE, 4, Pace()))
     assert (
         pieces
         and pieces[0][0] in (0, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vqcli import files
@@ -98,14 +98,12 @@ def _listed(folder: Path, again: str = "", *, alone: bool = False) -> Iterator[C
     """A folder with a manifest, or one that should have one; ``alone``: nothing else may lie there."""
     again = again or _model_again(folder)
     manifest = folder / MANIFEST
-    yield Check(manifest, partial(files.read_sealed, manifest), again)
+    yield Check(manifest, partial(_names, manifest), again)
     try:
-        listed = files.read_sealed(manifest).get("files")
+        listed = _names(manifest)
     except VqcliError as e:
         if e.reason == "os":
             raise
-        return
-    if not isinstance(listed, dict):
         return
     for name in listed:
         path = folder / name
@@ -117,6 +115,18 @@ def _listed(folder: Path, again: str = "", *, alone: bool = False) -> Iterator[C
 
 def _stray(path: Path) -> None:
     raise VqcliError(f"{path} is no file of its checkpoint", hint="take it away", reason="damaged")
+
+
+def _names(manifest: Path) -> list[str]:
+    """Names of the files that a manifest lists. Raises VqcliError where it is none, or leads elsewhere."""
+    listed = files.read_sealed(manifest).get("files")
+    if not isinstance(listed, dict) or not all(isinstance(facts, dict) for facts in listed.values()):
+        raise VqcliError(f"{manifest} is no list of files", hint="make the folder again", reason="damaged")
+    for name in listed:
+        if not name or "\0" in name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+            message = f"{manifest} lists what is not in its folder: {name[:80]!r}"
+            raise VqcliError(message, hint="make the folder again", reason="damaged")
+    return list(listed)
 
 
 def _entry(path: Path) -> None:
