@@ -70,7 +70,9 @@ def renumber(
         there = not force and files.is_folder(out)
         places, same = [out], there and files.manifest(out) == files.manifest(folder)
     else:
-        side, beside = _renumber_file(found, out, new, pending, progress), out.with_suffix(".json")
+        beside = out.with_suffix(".json")
+        files.clean_beside(beside)  # of a killed command; the array's is gone: that is what was claimed
+        side = _renumber_file(found, out, new, pending, progress)
         places = [out, beside]
         same = not force and files.is_file(beside) and files.read_sealed(beside, files.LISTS) == side
     for place in () if same else places:
