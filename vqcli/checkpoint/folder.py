@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from vqcli import files
 from vqcli.checkpoint.kinds import AUTOENCODER, KINDS, Kind, any_kind
@@ -26,6 +26,12 @@ class _Standard(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     mean: Wide
     std: Wide
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError("latents have as many means as deviations")
+        return self
 
 
 class _Spec(BaseModel):

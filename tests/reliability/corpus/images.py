@@ -102,7 +102,7 @@ def _rejected() -> dict[str, tuple[str, bytes | Callable[[], bytes], tuple[str, 
         found[f"aspect-{width}x{height}"] = ("png", zeros(width, height), ("aspect-ratio",))
     for name, width, height in (("0x5", 0, 5), ("5x0", 5, 0), ("0x0", 0, 0)):
         found[f"sides-{name}"] = ("png", png(width, height), broken)
-    found["bmp-width-negative"] = ("bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, -4, 4, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(48), broken)  # fmt: skip
+    found["bmp-width-negative"] = ("bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, -4, 4, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(48), (*broken, "too-many-pixels"))  # fmt: skip
     for name, value in (("1", 0.5), ("65535", 65535.0), ("nan", float("nan")), ("inf", float("inf"))):
         found[f"float-{name}"] = ("tif", _floats(value), ("float-image",))
     found["int32"] = (

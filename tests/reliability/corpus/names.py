@@ -30,6 +30,7 @@ def named(name: bytes) -> Make:
         (folder / "in").mkdir()
         where = os.fsencode(folder / "in") + b"/"
         for path in (where + name, where + b"plain.png"):
+            Path(os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)
             with open(path, "wb") as file:
                 file.write(picture())
 

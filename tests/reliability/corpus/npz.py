@@ -73,7 +73,6 @@ LABELS: dict[str, bytes] = {
     "too-many": npy(head("(9,)", "<i8"), bytes(72)),
     "two-dimensions": npy(head("(2, 2)", "<i8"), bytes(32)),
     "object": npy(head("(2,)", "|O"), bytes(16)),
-    "floats": npy(head("(2,)", "<f4"), struct.pack("<ff", 0.5, float("nan"))),
     "cut": npy(head("(2,)", "<i8"), bytes(3)),
     "words-of-2-gb": npy(head("(2,)", "<U500000000"), bytes(16)),
 }
@@ -88,6 +87,9 @@ def cases(seed: int) -> Iterator[Case]:
     for name, data in LABELS.items():
         whole = archive({"arr_0.npy": FINE, "arr_1.npy": data})
         yield Case(f"labels-{name}", put("s.npz", whole), encode("s.npz"), 1, BAD, "s.npz")
+    floats = npy(head("(2,)", "<f4"), struct.pack("<ff", 0.5, float("nan")))  # no classes, which is told
+    whole = archive({"arr_0.npy": FINE, "arr_1.npy": floats})
+    yield Case("labels-floats", put("s.npz", whole), encode("s.npz"), 0)
     fine = archive({"arr_0.npy": FINE})
     yield Case("good", put("s.npz", fine), encode("s.npz"), 0)
     yield Case("good-compressed", put("s.npz", archive({"arr_0.npy": FINE}, True)), encode("s.npz"), 0)
@@ -107,7 +109,7 @@ def _bomb(folder: Path) -> None:
     """3 GB of zeros."""
     with (
         zipfile.ZipFile(folder / "s.npz", "w", zipfile.ZIP_DEFLATED) as made,
-        made.open("arr_0.npy", "w") as member,
+        made.open("arr_0.npy", "w", force_zip64=True) as member,
     ):
         member.write(npy(head("(250036, 64, 64, 3)")))
         for _ in range(2930):
