@@ -14,7 +14,7 @@ from vqcli.files.cleaning import clean
 from vqcli.files.reading import open_regular, read_json
 from vqcli.files.refused import unread
 from vqcli.files.seals import read_sealed, write_sealed
-from vqcli.files.there import exists, is_file
+from vqcli.files.there import exists
 
 NESTED, MANIFEST = "tokenizer", "manifest.json"
 """In a folder: size and hash of every file of it, sealed."""
@@ -96,8 +96,11 @@ def verify_listed(path: Path) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file is there. Raises VqcliError where a manifest lists it and it is missing."""
-    return is_file(path) or verify_listed(path)
+    """Whether a file is there, if only a pipe, which whoever reads it refuses.
+
+    Raises VqcliError where a manifest lists it and it is missing.
+    """
+    return exists(path) or verify_listed(path)
 
 
 def read_listed(path: Path) -> Any:

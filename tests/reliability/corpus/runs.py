@@ -54,7 +54,8 @@ def cases(seed: int) -> Iterator[Case]:
     for name, data in (("empty", b""), ("list", b"- a\n"), ("tag", b"task: !!int x\n"), ("nul", b"task: a\0b\n"), ("deep", b"a: " + b"[" * 5000),
                        ("digits", b"seed: " + b"9" * 5000 + b"\n"), ("task-list", b"task: [x]\n"), ("gone", None), ("binary", bytes(range(256)))):  # fmt: skip
         make = run_with("recipe.yaml", data)
-        yield Case(f"recipe-list-{name}", make, ("runs", "--json"), 0)
+        told = ("runs", "--json")
+        yield Case(f"recipe-list-{name}", make, told, 0 if data else 1, () if data else ("input-empty",))
         yield Case(
             f"recipe-resume-{name}", make, ("train", "--resume", "runs/out", *DEVICE, "--json"), 1, SAID
         )
