@@ -140,11 +140,12 @@ class Kills(Part):
         early: bool = False,
     ) -> str:
         """What is wrong with how a command that was hit ended, with what it left, or with how it goes on."""
+        now = oracle.tree(self.faults.server.place)
+        at_once = early or not oracle.differs(oracle.finished(now), end)  # not begun, or done: without a word
         codes = {0}
         for _, number in sent:
-            codes |= {-number} if number == signal.SIGKILL or early else set()
+            codes |= {-number} if number == signal.SIGKILL or at_once else set()
             codes |= {128 + number} if number != signal.SIGKILL else set()
-        now = oracle.tree(self.faults.server.place)
         if early and -signal.SIGINT in ended.codes and str(ROOT / "vqcli") not in ended.said[0]:
             ended = replace(ended, said=[""])  # Python was still loading what is its own
         wrong = (
