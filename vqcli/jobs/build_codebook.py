@@ -60,7 +60,7 @@ def build_codebook(
     engine = Engine(options.source.device, progress)
     folder = files.placed(out).with_name(f"{out.stem}.partial")
     check = partial(check_out, out, folder, force=force)
-    engine.free(folder, check)
+    engine.free(out, folder, check)
     with engine.claiming([out], check):
         return _build(engine, options, out, check, force=force, progress=progress)
 

@@ -64,7 +64,7 @@ def encode(
     check_form(options, out)
     place = Place(out)
     check = partial(place.check, force=force)
-    engine.free(place.folder, check)
+    engine.free(out, place.folder, check)
     encoder = engine.each(lambda: Encoder(options, engine.local_rank, progress))
     with engine.taking(place.folder, lambda: make_plan(encoder), check, force=force, becomes=out):
         work = Encoding(encoder, place)

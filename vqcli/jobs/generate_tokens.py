@@ -35,7 +35,7 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
         hint = "give NAME.npy, or a folder"
         raise VqcliError(f"{out} is no name for tokens", hint=hint, reason="output")
     check = partial(place.check, force=options.force)
-    engine.free(place.folder, check)
+    engine.free(out, place.folder, check)
     sampler = engine.each(lambda: Sampler(options, engine.local_rank, progress))
     info = engine.each(lambda: describe(sampler, progress))
     work = Generating(sampler, place, info)

@@ -116,15 +116,17 @@ class Engine:
             raise told[0]
         return value
 
-    def free(self, folder: Path, check: Callable[[], None]) -> None:
+    def free(self, out: Path, folder: Path, check: Callable[[], None]) -> None:
         """Let the first process ``check`` that a job's place is free, before models are loaded.
 
-        What a finished job could not remove of its ``folder`` goes first: the check may end this command.
+        What killed and finished jobs left of ``out`` and their ``folder`` goes first: the check may end this
+        command. Raises VqcliError where another process is at it.
         """
 
         def asked() -> None:
-            files.clean_beside(folder)
-            check()
+            with files.claimed(out):
+                files.clean_beside(folder)
+                check()
 
         self.first(asked)
 
