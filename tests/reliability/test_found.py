@@ -12,7 +12,9 @@ from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.importers.shards import read_index
 
+PLAN = {"codebook_size": 16, "fingerprint": "a", "preprocessing": ""}
 FOUND = {
+    "a plan of no views": ("plan", json.dumps({"format": 1, "tokens": PLAN | {"views": 0}}).encode()),
     "a line of a shard is a text": ("shard", b'"status"\n'),
     "a line of a shard has no status": ("shard", b'{"key": "x"}\n'),
     "a line of a shard has no label": ("shard", b'{"status": "ok", "key": "x", "grid": [[2, 2]]}'),

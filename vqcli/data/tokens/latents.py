@@ -22,6 +22,7 @@ from vqcli.data.tokens.rows import Listed, RowBatch, Rows
 from vqcli.data.tokens.store import (
     AGAIN,
     Of,
+    Positive,
     read_index,
     read_info,
     read_shard,
@@ -37,9 +38,9 @@ class LatentsInfo:
     """What latents are of: written beside them, and needed to train on them."""
 
     OF: ClassVar[Of] = "latents"
-    width: int
+    width: Positive
     """Channels D."""
-    sides: tuple[int, int]
+    sides: tuple[Positive, Positive]
     """(h, w)."""
     dtype: str
     """``float16`` or ``float32``."""
@@ -47,7 +48,7 @@ class LatentsInfo:
     """Of the tokenizer that made them."""
     preprocessing: str
     """How images came to the tokenizer's size."""
-    views: int = 1
+    views: Positive = 1
     """Rows of an image, which follow each other."""
     classes: tuple[str, ...] = ()
     """Name of every label; empty where nobody told them."""

@@ -44,17 +44,20 @@ class _Told(Protocol):
 Info = TypeVar("Info", bound=_Told)
 
 
+Positive = Annotated[int, Field(ge=1)]
+
+
 @dataclass(frozen=True)
 class TokensInfo:
     """What tokens are of: written beside them, and needed to turn them back into images."""
 
     OF: ClassVar[Of] = "tokens"
-    codebook_size: Annotated[int, Field(ge=1)]
+    codebook_size: Positive
     fingerprint: str
     """Of the tokenizer that made them; empty if nobody wrote it down."""
     preprocessing: str
     """How images came to the tokenizer's size."""
-    views: int = 1
+    views: Positive = 1
     """Rows of an image, which follow each other."""
     classes: tuple[str, ...] = ()
     """Name of every label; empty where nobody told them."""
