@@ -342,7 +342,7 @@ def test_every_flipped_bit_of_a_logged_line_is_noticed(tmp_path):
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
         read = list(files.read_lines(path, bad=lambda number: None))
-        assert not read or {name: read[0].get(name) for name in value} == value, bit
+        assert read in ([], [value]), bit
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])

@@ -70,8 +70,22 @@ def test_damaged_runs_are_shown_as_far_as_they_tell(tmp_path):
         file.write("no JSON\n")
     (run / "model").mkdir()
     (run / "model" / "usage.json").write_text("[]")
-    (row,) = list_runs(tmp_path)
+    told = []
+    (row,) = list_runs(tmp_path, told.append)
     assert (row.state, row.step, row.steps, row.trains, row.measured) == ("damaged", 10, "?", "?", {})
+    assert [line for line in told if "recipe.yaml is damaged" in line]
+    assert [line for line in told if "metrics.jsonl" in line]
+
+
+def test_an_edited_recipe_is_told(tmp_path):
+    run, told = make_run(tmp_path / "a"), []
+    files.write_sealed_text(run / "recipe.yaml", "task: tokenizer\ntraining: {steps: 100}\n")
+    text = (run / "recipe.yaml").read_text()
+    assert list_runs(tmp_path, told.append)[0].steps == "100"
+    assert told == []
+    (run / "recipe.yaml").write_text(text.replace("100", "900"))
+    assert list_runs(tmp_path, told.append)[0].steps == "900"
+    assert told == [f"{run / 'recipe.yaml'} was edited since vqcli wrote it"]
 
 
 def test_where_there_are_none(tmp_path):

@@ -23,6 +23,8 @@ from vqcli.files.refused import patiently, unread
 
 SEALED = re.compile(rb'(.*), "crc32": "([0-9a-f]{8})"\}\s*', re.DOTALL)
 """A line that ends with the checksum of what it is without that key."""
+SUM = 5, 8
+"""Characters of that key, and of a checksum: numbers of a log are no such texts."""
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -186,4 +188,12 @@ def _line(line: bytes) -> dict[str, Any] | None:
         value = parse_json(line, "")
     except VqcliError:
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict) or (not sealed and _was_sealed(value)):
+        return None
+    return value
+
+
+def _was_sealed(value: dict[str, Any]) -> bool:
+    """Whether a line without a checksum ends with what was one, before a bit of it or of its name changed."""
+    name, last = next(reversed(value.items()), ("", ""))
+    return isinstance(last, str) and (len(name), len(last)) == SUM

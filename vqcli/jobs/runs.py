@@ -62,8 +62,14 @@ def list_runs(folder: Path, say: Say = lambda text: None) -> list[RunRow]:
 
 def _row(run: Path, say: Say) -> RunRow:
     recipe: Mapping[str, Any] = {}
-    with files.passing_over():
+    try:
         recipe = read_yaml(run / "recipe.yaml")
+        if files.text_edited(run / "recipe.yaml"):
+            say(f"{run / 'recipe.yaml'} was edited since vqcli wrote it")
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
+        say(f"{run / 'recipe.yaml'} is damaged: {e}")
     last = _logged(run, say)
     newest = checkpoints(run)
     saved = step_of(newest[-1]) if newest else 0
