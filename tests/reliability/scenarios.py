@@ -57,7 +57,13 @@ SCENARIOS = (
     Scenario("decode-force", f"{DECODE} --force", f"{TOKENS} decoded=dec", "dec"),
     Scenario("reconstruct", f"reconstruct images -m tok -o rec {IMAGES}", "images tok", "rec"),
     Scenario("generate", f"{GENERATE} -o made", "gen", "made made-sheet.png"),
-    Scenario("generate-npz", f"{GENERATE} -o made --npz made.npz", "gen", "made made.npz made-sheet.png"),
+    Scenario(
+        "generate-npz",
+        f"{GENERATE} -o made --npz made.npz",
+        "gen",
+        "made made.npz made-sheet.png",
+        exists=True,
+    ),
     Scenario("generate-tokens", f"{GENERATE} --tokens-only -o t.npy", "gen", T, exists=True),
     Scenario(
         "build-codebook",
