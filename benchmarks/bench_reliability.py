@@ -13,6 +13,8 @@ import argparse
 import hashlib
 import json
 import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -132,28 +134,35 @@ def make_model(folder: Path, codes: int, width: int) -> None:
     config = {"network": "small-4", "codebook": codebook, "quantizer": {"name": "nearest"}}
     tokenizer = ConvTokenizer(ConvTokenizer.Config(**config))
     tokenizer.image_size = (32, 32)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     save_tokenizer(tokenizer, folder)
 
 
 def information(folder: Path) -> dict[str, Any]:
-    """``info`` of a model of 500 MB, without Python's start: the first time, and the second."""
-    from vqcli.jobs.info import describe
+    """``vqcli info`` of a model of 500 MB, the whole command: the first time, and the best of later ones.
 
-    make_model(folder / "large", 500_000, 250)
+    In seconds of the processor: those of a clock depend on what else the machine does.
+    """
+    from vqcli import files
+
+    with files.writing_folder(folder / "large") as large:
+        make_model(large, 500_000, 250)
     size = sum(path.stat().st_size for path in (folder / "large").rglob("*"))
     time.sleep(3)  # hashes are remembered of files that are still
     seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        describe(str(folder / "large")).rows()
-        seconds.append(time.perf_counter() - start)
+    for _ in range(6):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "vqcli", "info", str(folder / "large")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    best = min(seconds[1:])
     return {
-        "what": f"`info` of a model of {size / 1e6:,.0f} MB, the second time",
+        "what": f"`vqcli info` of a model of {size / 1e6:,.0f} MB, the second time, processor",
         "limit": f"{MOST_INFO} s",
-        "measured": f"{seconds[1]:.3f} s (the first time {seconds[0]:.2f} s)",
-        "holds": seconds[1] < MOST_INFO,
-        "price": seconds[1],
+        "measured": f"{best:.2f} s (the first time {seconds[0]:.2f} s)",
+        "holds": best < MOST_INFO,
+        "price": best,
     }
 
 
