@@ -84,7 +84,8 @@ def import_file(
         hint = "give a .pt, .pth, .ckpt, .bin or .safetensors file"
         raise VqcliError(f"{path} does not exist", hint=hint, reason="input-missing")
     weights_file(path)  # before a tokenizer is fetched for a folder without weights
-    files.check_free(out, ours=replaceable(out), force=force)
+    with files.claimed(out):
+        files.check_free(out, ours=replaceable(out), force=force)
     if tokenizer:
         options = replace(options or ImportOptions(), tokenizer=model_folder(tokenizer, progress))
     return import_model(path, out, options, force=force, progress=progress)
