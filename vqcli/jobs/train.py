@@ -75,8 +75,8 @@ class TrainResult:
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Train to the end and export the model. Raises VqcliError, or Interrupted by a signal."""
+    device = meet(options.device, progress)  # first: who fails alone from here on is missed at once
     run, recipe = prepare_run(options, progress)
-    device = meet(options.device, progress)
     accelerator = make_accelerator(recipe, run, device, options.trackers)
     trainer = None
     try:
