@@ -74,7 +74,7 @@ def run(one: Part, arguments: argparse.Namespace) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--only", default="", help="trials whose names hold this text")
     parser.add_argument("--number", type=int, default=0, help="so many, spread over the kinds")
     parser.add_argument("--seed", type=int, default=0)

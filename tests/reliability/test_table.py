@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.reliability import table
 from tests.reliability.parts import PARTS
 
@@ -38,3 +40,12 @@ def test_the_page_tells_of_every_part():
     page = (table.ROOT / "docs" / "reliability.md").read_text()
     assert [name for name in PARTS if f"| `{name}` |" not in page] == []
     assert page.count(table.BEGIN) == page.count(table.END) == 1
+
+
+def test_without_a_name_all_parts_are_meant(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["table", "--no-run", "--no-docs", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        table.main()
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert [name for name in PARTS if f"| `{name}` |" not in out] == []
