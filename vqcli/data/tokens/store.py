@@ -42,8 +42,6 @@ class _Told(Protocol):
 
 
 Info = TypeVar("Info", bound=_Told)
-
-
 Positive = Annotated[int, Field(ge=1)]
 
 
