@@ -109,7 +109,7 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def tokenize(self, latents: Tensor) -> Tokens:
-        """Tokens of latents (B, D, h, w): no losses, never (N, K) at once. Raises VqcliError on NaN or Inf."""
+        """Tokens of latents (B, D, h, w), never (N, K) at once. Raises VqcliError on NaN or Inf."""
         with float32(latents):
             ids = self.assign(self.codebook.prepare(finite(latents, "what the encoder makes").float()))
         return Tokens(ids, self.grid(*sides(latents)))
