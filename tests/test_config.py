@@ -3,9 +3,10 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from vqcli.config import PartConfig, dump_yaml, leaves, override, parse, parse_yaml, quoted, read_yaml
+from vqcli.config import PartConfig, leaves, parse
 from vqcli.errors import VqcliError
 from vqcli.training.recipe import read_recipe
+from vqcli.yaml_text import dump_yaml, override, parse_yaml, quoted, read_yaml
 
 
 class Inner(PartConfig):

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors", "refusals", "parts", "bounds", "escapes"},
     {"files", "recipes", "launcher", "plugins", "signals"},
-    {"config"},
+    {"config", "yaml_text"},
     {"registry"},
     {"nn", "pixels"},
     {"codebooks", "losses", "discriminators", "features", "metrics", "data", "importers"},
@@ -38,6 +38,7 @@ LIGHT = [
     "launcher",
     "signals",
     "config",
+    "yaml_text",
     "files",
     "registry",
     "checkpoint.kinds",

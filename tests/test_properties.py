@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from vqcli import config, files
+from vqcli import files, yaml_text
 from vqcli.cli.options import parse_size
 from vqcli.cli.text import visible
 from vqcli.data.holdout import holdout
@@ -102,13 +102,13 @@ def test_of_a_log_that_was_cut_the_whole_lines_are_left(tmp_path, lines, cut):
 )
 def test_yaml_comes_back_as_it_was_written(value):
     assume(all(c.isprintable() for c in json.dumps(value, ensure_ascii=False)))
-    assert config.parse_yaml(config.dump_yaml(value), "it") == value
+    assert yaml_text.parse_yaml(yaml_text.dump_yaml(value), "it") == value
 
 
 @LOOKS
 @given(NAMES)
 def test_quoted_text_is_that_text_in_yaml(text):
-    assert config.parse_yaml(f"a: {config.quoted(text)}", "it") == {"a": text}
+    assert yaml_text.parse_yaml(f"a: {yaml_text.quoted(text)}", "it") == {"a": text}
 
 
 @LOOKS

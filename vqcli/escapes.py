@@ -8,7 +8,6 @@ the function of its kind of place: ``visible`` lines for people, ``html`` pages 
 from __future__ import annotations
 
 import re
-from html import escape
 
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
@@ -26,6 +25,8 @@ def visible(text: object) -> str:
 
 def html(text: object) -> str:
     """Text of a page or a picture, or the value of an attribute in quotes."""
+    from html import escape  # a page is rarely what is written
+
     return escape(visible(text))
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from vqcli.cli.bars import RichProgress
 from vqcli.cli.options import parse_size
 from vqcli.cli.output import Out, to_plain
-from vqcli.cli.progress import PlainProgress, RichProgress, duration
+from vqcli.cli.progress import PlainProgress, duration
 from vqcli.cli.text import listed, table
 from vqcli.escapes import visible
 from vqcli.types import silent

@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from vqcli.cli.progress import PlainProgress, RichProgress
+from vqcli.cli.bars import RichProgress
+from vqcli.cli.progress import PlainProgress
 
 
 class Clock:

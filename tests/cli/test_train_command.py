@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.training.tiny import write_recipe
 from vqcli.cli.app import app
-from vqcli.config import read_yaml
+from vqcli.yaml_text import read_yaml
 
 
 def vqcli(*arguments):

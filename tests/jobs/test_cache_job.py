@@ -12,7 +12,7 @@ from tests.locks import held_elsewhere
 from vqcli.errors import VqcliError
 from vqcli.jobs.cache import find_entries, list_cache, remove_entries
 from vqcli.library import aliases
-from vqcli.library.find import imported
+from vqcli.library.imports import imported
 
 
 @pytest.fixture

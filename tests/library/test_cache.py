@@ -19,8 +19,9 @@ from vqcli.jobs.info import describe_model
 from vqcli.jobs.pull import pull
 from vqcli.jobs.usage import measure_usage
 from vqcli.library import cache
-from vqcli.library.find import imported, model_folder
+from vqcli.library.find import model_folder
 from vqcli.library.importing import import_model
+from vqcli.library.imports import imported
 from vqcli.library.open import open_tokenizer
 from vqcli.types import silent
 

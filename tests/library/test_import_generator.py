@@ -18,8 +18,9 @@ from vqcli.errors import VqcliError
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.importers.options import ImportOptions
 from vqcli.jobs.info import describe_model
-from vqcli.library.find import import_file, imported
+from vqcli.library.find import import_file
 from vqcli.library.importing import import_model
+from vqcli.library.imports import imported
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.types import silent
 

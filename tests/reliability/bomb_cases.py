@@ -17,13 +17,13 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.config import read_yaml
 from vqcli.data.images.base import StoredSource
 from vqcli.data.images.open import open_source
 from vqcli.data.tokens.files import open_tokens
 from vqcli.errors import BadImage
 from vqcli.importers.containers import read_checkpoint
 from vqcli.importers.shards import read_index
+from vqcli.yaml_text import read_yaml
 
 MUCH = 2_500_000_000
 

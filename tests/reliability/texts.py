@@ -10,7 +10,7 @@ from unittest.mock import patch
 import typer
 
 from tests.reliability.fuzz import Target
-from vqcli import config
+from vqcli import yaml_text
 from vqcli.cli.options import parse_sampling, parse_size
 from vqcli.cli.text import visible
 from vqcli.data.classes import find_classes
@@ -67,18 +67,18 @@ def told(data: bytes) -> str:
 
 
 def run_yaml(data: bytes, folder: Path) -> None:
-    value = config.parse_yaml(told(data), "it")
+    value = yaml_text.parse_yaml(told(data), "it")
     assert value is None or isinstance(value, str | int | float | list | dict | bool), type(value)
 
 
 def run_recipe(data: bytes, folder: Path) -> None:
-    value = config.parse_yaml(told(data), "it")
+    value = yaml_text.parse_yaml(told(data), "it")
     if isinstance(value, dict):
         parse_recipe(value, "it")
 
 
 def run_override(data: bytes, folder: Path) -> None:
-    config.override({"a": {"b": 1}}, [told(data)])
+    yaml_text.override({"a": {"b": 1}}, [told(data)])
     parse_sampling([told(data)])
 
 

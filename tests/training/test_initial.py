@@ -20,13 +20,13 @@ from tests.training.tiny import (
 )
 from vqcli.checkpoint.tokenizer import load_tokenizer, read_tokenizer
 from vqcli.cli.app import app
-from vqcli.config import override, read_yaml
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.jobs.check import check_recipe
 from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.tokenizers.improved import ImprovedTokenizer
 from vqcli.training.recipe import parse_recipe
 from vqcli.training.tokenizer import TokenizerTask
+from vqcli.yaml_text import override, read_yaml
 
 SHORT = ("training.steps=3", "training.validate_every=9", "schedule.warmup=0")
 STILL = (*SHORT, "optimizer.lr=1e-30")

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from tests.perceptual import drawn_weights
 from tests.training.tiny import Recorded, assert_same, metrics, resume, start, write_recipe
 from vqcli.cli.app import app
-from vqcli.config import read_yaml
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.training.recipe import read_recipe
+from vqcli.yaml_text import read_yaml
 
 SIZE = ("data.size=32", "training.steps=4", "training.log_every=1")
 

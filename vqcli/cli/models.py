@@ -69,8 +69,8 @@ def check(
 
     Example: vqcli check fvq-16k --set training.batch_size=32
     """
-    from vqcli.config import quoted
     from vqcli.jobs.check import check_recipe
+    from vqcli.yaml_text import quoted
 
     given = [f"data.source={quoted(data)}"] if data else []
     found = check_recipe(recipe, [*(settings or []), *given], lpips_weights)

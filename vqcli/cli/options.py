@@ -38,7 +38,7 @@ def parse_pixels(text: str) -> tuple[int, int]:
 
 def parse_sampling(texts: Iterable[str]) -> dict[str, Any]:
     """The options in ``--sampling NAME=VALUE`` texts; values are YAML. Raises BadParameter and VqcliError."""
-    from vqcli.config import parse_yaml
+    from vqcli.yaml_text import parse_yaml
 
     found = {}
     for text in texts:

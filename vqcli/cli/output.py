@@ -96,11 +96,15 @@ class Out:
         """A bar on a terminal, otherwise a plain line every few seconds; nothing under ``--quiet``."""
         if self.quiet or not leads():
             return silent
-        from vqcli.cli.progress import PlainProgress, RichProgress
-
         self.close()
-        fancy = _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
-        made = RichProgress() if fancy else PlainProgress(sys.stderr)
+        if _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+            from vqcli.cli.bars import RichProgress
+
+            made: RichProgress | PlainProgress = RichProgress()
+        else:
+            from vqcli.cli.progress import PlainProgress
+
+            made = PlainProgress(sys.stderr)
         self._close = made.close
         return made
 

@@ -63,7 +63,7 @@ def _asked(settings: Sequence[str] = (), **given: Any) -> TrainOptions:
 
 
 def _yaml(value: str | float | tuple[int, int]) -> str:
-    from vqcli.config import quoted
+    from vqcli.yaml_text import quoted
 
     if isinstance(value, tuple):
         return str(value[0] if value[0] == value[1] else list(value))

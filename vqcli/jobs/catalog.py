@@ -12,7 +12,7 @@ from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
 from vqcli.library.aliases import ALIASES, Published
 from vqcli.library.cache import KIND, cache_folder
-from vqcli.library.downloads.fetch import HEAVY
+from vqcli.library.weight_files import HEAVY
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.parts import PARTS, describe, plugin_of
 from vqcli.recipes import first_comment, recipe_names, recipe_text

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vqcli import files
-from vqcli.config import read_yaml
 from vqcli.library.log import logged
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
 from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry
 from vqcli.types import Progress, silent
+from vqcli.yaml_text import read_yaml
 
 
 def find_causes(

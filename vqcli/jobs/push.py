@@ -19,7 +19,6 @@ from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST, check_whole, model_files, open_file
 from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
-from vqcli.config import parse_yaml
 from vqcli.errors import VqcliError
 from vqcli.escapes import fenced
 from vqcli.library.aliases import ABOUT, ALIASES, Published
@@ -28,6 +27,7 @@ from vqcli.library.downloads.problems import explained, status_of
 from vqcli.library.find import model_folder
 from vqcli.library.references import check_repository
 from vqcli.types import Progress, silent
+from vqcli.yaml_text import parse_yaml
 
 FRONT = re.compile(r"\A---\n(.*?)^---[ ]*$\n?", re.DOTALL | re.MULTILINE)
 """What a card tells machines, before its text."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vqcli import files
-from vqcli.config import read_yaml
 from vqcli.errors import VqcliError
 from vqcli.library.log import logged
 from vqcli.library.references import checkpoints, step_of
 from vqcli.metrics.usage.record import UsageRecord
+from vqcli.yaml_text import read_yaml
 
 State = Literal["finished", "running", "stopped", "damaged"]
 Say = Callable[[str], object]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqcli import files
-from vqcli.config import override
 from vqcli.data.images.open import claimant
 from vqcli.data.names import named
 from vqcli.errors import VqcliError
@@ -15,6 +14,7 @@ from vqcli.recipes import recipe_names
 from vqcli.registry import resolve
 from vqcli.training.recipe import recipe_keys
 from vqcli.training.run import Run
+from vqcli.yaml_text import override
 
 
 def recipe_name(options: TrainOptions) -> str:

@@ -12,14 +12,14 @@ from vqcli import files
 from vqcli.checkpoint.folder import TOKENIZER, row_of
 from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.config import read_yaml
 from vqcli.generators.base import Generator
 from vqcli.library.aliases import ALIASES, DEFAULT, GENERATOR
-from vqcli.library.find import model_folder, published_folder
+from vqcli.library.find import model_folder
 from vqcli.library.references import ENVIRONMENT, published
 from vqcli.parts import attribute
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Progress, silent
+from vqcli.yaml_text import read_yaml
 
 
 def open_model(reference: str, device: torch.device, progress: Progress = silent) -> tuple[Any, Path]:
@@ -68,4 +68,8 @@ def generator_tokenizer(
     if files.is_file(folder / "state.json") and files.is_file(recipe):  # a checkpoint: its run knows
         return model_folder(read_yaml(recipe)["tokenizer"], progress)
     source = published(reference or os.environ.get(ENVIRONMENT) or GENERATOR)
-    return published_folder(ALIASES[source.tokenizer], progress) if source and source.tokenizer else None
+    if not (source and source.tokenizer):
+        return None
+    from vqcli.library.published import published_folder  # what talks to servers is imported here
+
+    return published_folder(ALIASES[source.tokenizer], progress)

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.importers.shards import INDEX
-from vqcli.library.downloads.fetch import HEAVY
 
+HEAVY = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+"""How names of files of weights end."""
 HALVES = re.compile(r"\.(?:fp16|bf16|non_ema)\.")
 """Further forms of weights that lie beside."""
 SHARD = re.compile(r"-\d+-of-\d+\.\w+$")

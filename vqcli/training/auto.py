@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from vqcli.config import override, parse
+from vqcli.config import parse
 from vqcli.data.config import DataConfig
 from vqcli.data.divide import Division, divide
 from vqcli.errors import BadImage, VqcliError
 from vqcli.registry import TokenizerConfig, build
 from vqcli.types import grid_length
+from vqcli.yaml_text import override
 
 AUTO = "auto"
 SIZES, SAMPLED = (32, 64), 16

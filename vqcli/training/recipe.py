@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from vqcli import files
-from vqcli.config import MOST, PartConfig, merged, override, parse, parse_yaml, quoted, read_yaml
+from vqcli.config import MOST, PartConfig, merged, parse
 from vqcli.data.config import DataConfig
 from vqcli.errors import VqcliError
 from vqcli.plugins import require
 from vqcli.recipes import recipe_text
 from vqcli.registry import part_name, resolve
 from vqcli.training.auto import settled
+from vqcli.yaml_text import override, parse_yaml, quoted, read_yaml
 
 
 def _check_duration(value: int | str) -> int | str:

@@ -10,13 +10,13 @@ from typing import Any
 from PIL.Image import Image
 
 from vqcli import files
-from vqcli.config import dump_yaml
 from vqcli.data.images.open import claimant
 from vqcli.errors import VqcliError
 from vqcli.library.log import LOG, logged
 from vqcli.library.references import checkpoints
 from vqcli.plugins import needed
 from vqcli.training.recipe import Recipe
+from vqcli.yaml_text import dump_yaml
 
 
 class Run:

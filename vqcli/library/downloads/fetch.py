@@ -16,6 +16,7 @@ from vqcli.library.downloads import listings, partials
 from vqcli.library.downloads.client import COMMIT, bar, client, endpoint, token
 from vqcli.library.downloads.problems import Away, explained, is_passing, title
 from vqcli.library.references import is_plain
+from vqcli.library.weight_files import HEAVY
 from vqcli.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 WAITS = (1, 3)
 """Seconds before each further try to ask about a file."""
-HEAVY = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-"""How names of files of weights end."""
 
 
 @dataclass(frozen=True)
