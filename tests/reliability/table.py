@@ -2,6 +2,7 @@
 
 Reads ``out/reliability/PART-*.jsonl``; writes ``docs/reliability.json`` and the table in
 ``docs/reliability.md``. What was tried is not tried again, so that a run can be stopped and continued.
+Of parts that are not named the docs keep what they had, with its date and commits.
 """
 
 import argparse
@@ -32,6 +33,11 @@ def lines_of(folder: Path, name: str) -> list[dict[str, Any]]:
     return list(known.values())
 
 
+def today() -> str:
+    """As ISO 8601 has it."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def machine() -> str:
     """What it ran on, without names."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -50,6 +56,7 @@ def row(folder: Path, name: str, seed: int) -> dict[str, Any]:
         "trials": len(lines),
         "violations": len(wrong),
         "minutes": round(sum(line["seconds"] for line in lines) / 60, 1),
+        "date": today(),
         "builds": sorted({line["build"] for line in lines}),
         "seed": seed,
         "command": f"python -m tests.reliability {name} --seed {seed}",
@@ -73,9 +80,9 @@ def run(parts: list[str], seed: int, workers: int, out: Path, environment: dict[
 
 def table(rows: list[dict[str, Any]]) -> str:
     """For people and for the page, in Markdown."""
-    head = "| part | figure | at least | tried | did not hold | minutes |\n|---|---|---|---|---|---|\n"
-    names = ("figure", "goal", "tried", "violations", "minutes")
-    cells = [[f"{r[name]:,}" if name != "figure" else r[name] for name in names] for r in rows]
+    head = "| part | figure | at least | tried | did not hold | minutes | date |\n" + "|---" * 7 + "|\n"
+    names = ("figure", "goal", "tried", "violations", "minutes", "date")
+    cells = [[r[name] if isinstance(r[name], str) else f"{r[name]:,}" for name in names] for r in rows]
     return head + "".join(f"| `{r['part']}` | {' | '.join(row)} |\n" for r, row in zip(rows, cells))
 
 
@@ -90,18 +97,21 @@ def price(told: dict[str, Any] | None) -> str:
 
 
 def write(rows: list[dict[str, Any]], seed: int, priced: Path) -> None:
-    """Put the figures into ``docs``."""
-    told = json.loads(priced.read_text()) if priced.is_file() else None
-    date = datetime.now(UTC).date().isoformat()
+    """Put the figures into ``docs``, beside those that are there of other parts."""
+    figures = DOCS / "reliability.json"
+    known = json.loads(figures.read_text()) if figures.is_file() else {}
+    told = json.loads(priced.read_text()) if priced.is_file() else known.get("price")
+    every = {row["part"]: row for row in [*known.get("parts", ()), *rows]}
+    rows = [every[name] for name in PARTS if name in every]
     builds = sorted({build for row in rows for build in row["builds"]})
-    found = {"date": date, "commits": builds, "machine": machine(), "seed": seed, "parts": rows}
+    found = {"date": today(), "commits": builds, "machine": machine(), "seed": seed, "parts": rows}
     found |= {"price": told} if told else {}
-    (DOCS / "reliability.json").write_text(json.dumps(found, indent=2) + "\n")
+    figures.write_text(json.dumps(found, indent=2) + "\n")
     page = DOCS / "reliability.md"
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     told_builds = f"commit{'s' * (len(builds) > 1)} `{'`, `'.join(builds)}`"
-    about = f"{date}, {told_builds}, seed {seed}, {found['machine']}; `make test-reliability`.\n"
+    about = f"{found['date']}, {told_builds}, seed {seed}, {found['machine']}; `make test-reliability`.\n"
     page.write_text(f"{before}{BEGIN}\n\n{about}\n{table(rows)}{price(told)}\n{END}{after}")
 
 

@@ -31,9 +31,19 @@ def test_figures_are_those_of_the_trials(tmp_path, monkeypatch):
     assert page.startswith("before\n")
     assert page.endswith(f"{table.END}\nafter\n")
     assert "stale" not in page
-    assert "| `fuzz` | fuzz executions of our parsers | 5,000,000 | 12 | 1 | 1.0 |" in page
+    assert f"| `fuzz` | fuzz executions of our parsers | 5,000,000 | 12 | 1 | 1.0 | {table.today()} |" in page
     assert "| x | 2% | 1% |" in page
     assert json.loads((tmp_path / "reliability.json").read_text())["parts"] == rows
+    bombs = {"part": "bombs", "figure": "f", "goal": 1, "tried": 2, "violations": 0, "minutes": 1.0}
+    (tmp_path / "bombs").mkdir()
+    table.write([bombs | {"builds": ["c"], "date": "2026-01-02"}], 3, tmp_path / "bombs" / "price.json")
+    found = json.loads((tmp_path / "reliability.json").read_text())
+    assert {row["part"]: row["date"] for row in found["parts"]} == {
+        "bombs": "2026-01-02",
+        "fuzz": table.today(),
+    }
+    assert (found["price"], found["commits"]) == (price, ["b", "c"])
+    assert "| x | 2% | 1% |" in (tmp_path / "reliability.md").read_text()
 
 
 def test_the_page_tells_of_every_part():
