@@ -11,6 +11,13 @@ from vqcli.nn import nearest
 from vqcli.nn.nearest import nearest_codes
 
 
+@pytest.fixture(params=["blocks", "compiled"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test goes both ways."""
+    monkeypatch.setenv(nearest.ENVIRONMENT, request.param)
+    return request.param
+
+
 def random_pair(n: int, k: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
@@ -131,3 +138,30 @@ def test_memory_is_bounded(n: int, k: int, d: int, memory: int) -> None:
     with LiveBytes([z_nd, codes_kd]) as live:
         nearest_codes(z_nd, codes_kd, memory=memory)
     assert memory / 20 < live.peak - 8 * n <= memory
+
+
+def test_the_compiled_search_gives_the_tokens_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for n, k, d in [(1000, 4096, 8), (513, 70_000, 16), (100, 5000, 31), (77, 300, 1), (200, 4500, 32)]:
+        z_nd, codes_kd = random_pair(n, k, d, seed=d)
+        z_nd, codes_kd = (z_nd * 8).round(), (codes_kd * 8).round()  # whole numbers: every sum is exact
+        found = []
+        for name in ("blocks", "compiled"):
+            monkeypatch.setenv(nearest.ENVIRONMENT, name)
+            found.append(nearest_codes(z_nd, codes_kd))
+        assert torch.equal(*found)
+
+
+def test_threads_share_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    z_nd, codes_kd = random_pair(1001, 6000, 8)
+    assert_closest(nearest_codes(z_nd, codes_kd), z_nd, codes_kd)
+
+
+def test_which_way_depends_on_the_codes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(nearest.ENVIRONMENT)
+    assert nearest.compiles()
+    assert nearest.is_compiled(4096, 32, "cpu")
+    for size, width, device in [(4095, 8, "cpu"), (4096, 33, "cpu"), (4096, 8, "cuda")]:
+        assert not nearest.is_compiled(size, width, device)
+    monkeypatch.setattr(nearest, "_has_numba", lambda: False)
+    assert not nearest.is_compiled(4096, 32, "cpu")

@@ -31,6 +31,7 @@ CORE = (
 )
 EXTRAS = {
     "parquet": "pyarrow",
+    "fast": "numba",
     "features": "transformers",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
@@ -50,6 +51,9 @@ VARIABLES = (
     "VQCLI_PLUGINS",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "VQCLI_SEARCH",
 )
 
 

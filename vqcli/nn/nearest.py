@@ -1,14 +1,18 @@
-"""Nearest-code search, block by block: the hot path of everything here.
+"""Nearest-code search: the hot path of everything here.
 
-|z|^2 is the same for every code, so the cost of a code is |e|^2 - 2 z.e: one matrix product of (e, |e|^2) and
-(-2z, 1). On a CPU the time goes into finding the smallest cost, not into the product, hence groups: smallest
-values of groups of codes are vectorized reductions, and only the few vectors that found a closer code search
-the winning group.
+|z|^2 is the same for every code, so the cost of a code is |e|^2 - 2 z.e. Wide codes go block by block
+through one matrix product, to which |e|^2 is added. On a CPU the rest of the time goes into finding the
+smallest cost, hence groups: smallest values of groups of codes are vectorized reductions, and only the few
+vectors that found a closer code search the winning group. Narrow codes go through ``nearest_compiled``, where
+numba is installed.
 Shape letters: N vectors, K codes, D width; n, k sides of one block, g codes of one group.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from functools import cache
 from typing import Literal
 
 import torch
@@ -20,6 +24,10 @@ Metric = Literal["l2", "dot"]
 MEMORY = 64 << 20
 """Bytes a search may use beside its arguments and its result."""
 GROUP = 64
+NARROW, MANY = 32, 4096
+"""Widest codes, and fewest, for which the compiled search is worth its import of 0.3 s."""
+ENVIRONMENT = "VQCLI_SEARCH"
+"""``blocks`` keeps numba out; ``compiled`` takes it for every codebook of narrow codes."""
 
 
 @torch.no_grad()
@@ -36,52 +44,71 @@ def nearest_codes(
     if codes_kd.shape[1] != width or not size:
         raise ValueError(f"cannot compare vectors of width {width} with codes {tuple(codes_kd.shape)}")
     tokens_n = torch.zeros(n, dtype=torch.int64, device=latents_nd.device)
-    if tokens_n.is_meta:  # shapes are all there is
+    if tokens_n.is_meta or not n:  # shapes are all there is
         return tokens_n
+    search = _search
+    if is_compiled(size, width, tokens_n.device.type):
+        from vqcli.nn.nearest_compiled import search
     with float32(latents_nd):
         for vectors_nd, out_n in zip(*(x.split(chunk_size(width, memory)) for x in (latents_nd, tokens_n))):
-            _search(vectors_nd, codes_kd, metric, memory, out_n)
+            search(vectors_nd, codes_kd, metric, memory, out_n)
     return tokens_n
 
 
+def is_compiled(size: int, width: int, device: str) -> bool:
+    """Whether codes of this number and width go through ``nearest_compiled``, however many vectors come."""
+    enough = size >= MANY or os.environ.get(ENVIRONMENT) == "compiled"
+    return device == "cpu" and width <= NARROW and enough and compiles()
+
+
+def compiles() -> bool:
+    """Whether narrow codes of a large codebook are searched by compiled code here."""
+    return os.environ.get(ENVIRONMENT) != "blocks" and _has_numba()
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
 def chunk_size(width: int, memory: int) -> int:
-    """Vectors that share one pass over the codes: their copies take a quarter of the memory."""
-    return max(1, memory // 4 // (4 * (2 * width + 4)))
+    """Vectors that share one pass over the codes: their copy takes a quarter of the memory."""
+    return max(1, memory // 4 // (4 * (width + 4)))
 
 
 def block_sizes(n: int, size: int, width: int, memory: int, device: str) -> tuple[int, int]:
-    """(codes, vectors) of a block: on a CPU costs stay in its caches; table and costs take a quarter each."""
-    k, costs = (8192, min(1 << 21, memory // 16)) if device == "cpu" else (16384, memory // 16)
-    k = min(k, -(-size // GROUP) * GROUP, max(1, memory // 4 // (4 * (2 * width + 1)) // GROUP) * GROUP)
-    return k, max(1, min(n, costs // k))
+    """(codes, vectors) of a block: on a CPU costs stay in its caches; codes and costs take a quarter each.
+
+    Blocks of codes are even, whole groups; those of vectors are multiples of 16, where there are as many.
+    """
+    k, costs = (2048, min(1 << 19, memory // 16)) if device == "cpu" else (16384, memory // 16)
+    k = max(GROUP, min(k, memory // 4 // (8 * width)))
+    k = -(-size // (-(-size // k)))
+    k = -(-k // GROUP) * GROUP
+    fit = max(1, costs // k)
+    return k, min(n, fit // 16 * 16 or fit)
 
 
 def _search(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, tokens_n: Tensor) -> None:
     """Write the tokens of one chunk of vectors."""
     (n, width), device = vectors_nd.shape, vectors_nd.device
     k, n_block = block_sizes(n, len(codes_kd), width, memory, device.type)
-    factors = vectors_nd.new_ones(width + 1, n, dtype=torch.float32)
-    factors[:width] = vectors_nd.T
-    factors[:width] *= -2 if metric == "l2" else -1
-    best_n = factors.new_full((n,), torch.inf)
-    table, costs = factors.new_empty(k, width + 1), factors.new_empty(k * n_block)
+    vectors_nd = vectors_nd.float()
+    best_n = vectors_nd.new_full((n,), torch.inf)
+    costs = vectors_nd.new_empty(k * n_block)
     merge = _merge_grouped if device.type == "cpu" else _merge
     for first in range(0, len(codes_kd), k):
-        _fill(table, codes_kd[first : first + k], metric)
+        block_kd = codes_kd[first : first + k].float()
+        rows, groups = len(block_kd), -(-len(block_kd) // GROUP) * GROUP
+        norms_k1 = block_kd.square().sum(1, keepdim=True) if metric == "l2" else block_kd.new_zeros(1)
         for i in range(0, n, n_block):
             here = slice(i, i + n_block)
-            costs_kn = costs[: k * len(best_n[here])].view(k, -1)
-            torch.mm(table, factors[:, here], out=costs_kn)
+            costs_kn = costs[: groups * len(best_n[here])].view(groups, -1)
+            costs_kn[rows:] = torch.inf
+            adds, times = (1, -2) if metric == "l2" else (0, -1)
+            factors_dn = vectors_nd[here].t()
+            torch.addmm(norms_k1, block_kd, factors_dn, beta=adds, alpha=times, out=costs_kn[:rows])
             merge(costs_kn, first, best_n[here], tokens_n[here])
-
-
-def _fill(table: Tensor, codes_kd: Tensor, metric: Metric) -> None:
-    """Rows (e, |e|^2); rows past the last code cost infinity."""
-    k = len(codes_kd)
-    table[:k, :-1] = codes_kd
-    table[:k, -1] = table[:k, :-1].square().sum(1) if metric == "l2" else 0
-    table[k:] = 0
-    table[k:, -1] = torch.inf
 
 
 def _merge(costs_kn: Tensor, first: int, best_n: Tensor, tokens_n: Tensor) -> None:

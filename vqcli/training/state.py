@@ -18,6 +18,7 @@ import vqcli
 from vqcli import files
 from vqcli.config import leaves
 from vqcli.errors import VqcliError
+from vqcli.nn.nearest import compiles
 from vqcli.training.recipe import Recipe, parse_recipe
 from vqcli.training.shard import placed
 
@@ -62,7 +63,7 @@ def gathered(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
     """What a bit-exact continuation needs to be the same."""
-    return {
+    found = {
         "vqcli": vqcli.__version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -70,6 +71,7 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": accelerator.num_processes,
     }
+    return found | ({"search": "compiled"} if compiles() else {})  # near-ties may fall otherwise
 
 
 def check_same(stored: dict[str, Any], current: dict[str, Any], what: str) -> None:

@@ -1,0 +1,101 @@
+"""Nearest-code search for narrow codes on a CPU, compiled by numba: costs never leave the first cache.
+
+A tile of codes, transposed, stays in the first cache while all vectors pass by it; the width is known to the
+compiler, so that a cost is a row of fused multiply-adds for as many codes at once as a register holds.
+Shape letters: N vectors, K codes, D width, T tiles, J codes of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import intrinsic
+from torch import Tensor
+
+TILE = 256
+THREADED = 1 << 22
+"""Multiplications for which a thread is worth its start: about a millisecond of them."""
+
+Kernel = Callable[..., None]
+
+
+def search(vectors_nd: Tensor, codes_kd: Tensor, metric: str, memory: int, tokens_n: Tensor) -> None:
+    """Write the token of each vector, as ``nearest.nearest_codes`` has them."""
+    n, width = vectors_nd.shape
+    factors_nd = vectors_nd.float() * (-2 if metric == "l2" else -1)
+    best_n = factors_nd.new_full((n,), torch.inf)
+    kernel = compiled(width)
+    step = max(TILE, memory // 2 // (8 * (width + 1)) // TILE * TILE)
+    parts = _shared(n, n * width * min(step, len(codes_kd)))
+    arrays = [[x[here].numpy() for x in (factors_nd, best_n, tokens_n)] for here in parts]
+    for first in range(0, len(codes_kd), step):
+        tiles = [x.numpy() for x in _tiles(codes_kd[first : first + step], metric)]
+        with ThreadPoolExecutor(len(parts)) as threads:
+            list(threads.map(lambda mine, tiles=tiles, first=first: kernel(*mine, *tiles, first), arrays))
+
+
+def _shared(n: int, work: int) -> list[slice]:
+    """Even parts of the vectors for as many threads as torch has, where there is work for them."""
+    threads = max(1, min(torch.get_num_threads(), work // THREADED, n))
+    ends = [n * i // threads for i in range(threads + 1)]
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+def _tiles(codes_kd: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    """Codes (T, D, J) and |e|^2 (T, J); what fills the last tile costs infinity."""
+    k, width = codes_kd.shape
+    count = -(-k // TILE)
+    tiles_tjd = codes_kd.new_zeros(count, TILE, width, dtype=torch.float32)
+    flat_kd = tiles_tjd.view(-1, width)
+    flat_kd[:k] = codes_kd
+    norms_k = flat_kd.square().sum(1) if metric == "l2" else flat_kd.new_zeros(len(flat_kd))
+    norms_k[k:] = torch.inf
+    return tiles_tjd.transpose(1, 2).contiguous(), norms_k.view(count, TILE)
+
+
+@intrinsic
+def _least(typing: Any, a: Any, b: Any) -> Any:
+    """The smaller number, with leave to take any of NaN: only so does a loop of it become vectors."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        leave = ("nnan", "nsz")
+        return builder.select(builder.fcmp_ordered("<", *arguments, flags=leave), *arguments, flags=leave)
+
+    return types.float32(types.float32, types.float32), build
+
+
+@cache
+def compiled(width: int) -> Kernel:
+    """The kernel for codes of this width; from numba's folder where it was compiled before."""
+
+    def kernel(factors: Any, best: Any, tokens: Any, tiles: Any, norms: Any, first: int) -> None:
+        costs = np.empty(TILE, np.float32)
+        for t in range(len(tiles)):
+            tile, norm = tiles[t], norms[t]
+            for i in range(len(factors)):
+                least = np.float32(np.inf)
+                for j in range(TILE):
+                    cost = norm[j]
+                    for d in range(width):
+                        cost += factors[i, d] * tile[d, j]
+                    costs[j] = cost
+                    least = _least(least, cost)  # type: ignore[call-arg]  # numba gives the first
+                if least < best[i]:
+                    for j in range(TILE):  # the first one: ties go to the lowest index
+                        if costs[j] == least:
+                            best[i] = least
+                            tokens[i] = first + t * TILE + j
+                            break
+
+    kept = partial(njit, nogil=True, fastmath={"contract"})
+    try:
+        return cast(Kernel, kept(cache=True)(kernel))
+    except RuntimeError:  # there is no folder to keep it in
+        return cast(Kernel, kept()(kernel))
