@@ -37,6 +37,19 @@ def test_top_p_keeps_the_likeliest_up_to_the_one_that_crosses(top_p):
         assert mask[logits.argmax()]
 
 
+@pytest.mark.parametrize("top_p", [0.2, 0.9, 0.999])
+def test_few_likely_tokens_need_no_whole_order(top_p):
+    torch.manual_seed(0)
+    logits = torch.cat([torch.randn(4, 16384) * 5, torch.randn(4, 16384) / 9])
+    ordered, order = logits.double().sort(descending=True)
+    before = (ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)).gather(-1, order.argsort(-1))
+    found = kept(logits, top_p=top_p)
+    near = (before - top_p).abs() < 2e-6  # sums in float32 are no nearer
+    assert torch.equal(found | near, (before <= top_p) | near)
+    for row in range(len(logits)):  # whatever else is drawn
+        assert torch.equal(kept(logits[row : row + 1], top_p=top_p), found[row : row + 1])
+
+
 def test_top_p_comes_after_top_k():
     """Shares are those among the k that are left."""
     logits = torch.log(torch.tensor([[0.3, 0.3, 0.2, 0.2]]) + torch.tensor([[0.0, 1e-4, 0.0, 1e-4]]))

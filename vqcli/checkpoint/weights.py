@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vqcli import files
 from vqcli.errors import VqcliError
+from vqcli.nn.meta import allocate
+from vqcli.nn.precision import is_finite
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 """Types that weights are kept in; those of fewer bits mean nothing without a scale that goes with them."""
@@ -60,11 +62,9 @@ def load_state(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None
     if said:
         message = f"{folder}: config.json and weights do not fit: {said}"
         raise VqcliError(message, hint="copy the folder again", reason="damaged")
-    model.to_empty(device="cpu")
+    allocate(model)
     model.load_state_dict(state)
-    unfit = next(
-        (name for name, x in state.items() if x.is_floating_point() and not torch.isfinite(x).all()), None
-    )
+    unfit = next((name for name, x in state.items() if not is_finite(x)), None)
     if unfit:
         raise VqcliError(
             f"{folder}: {unfit} holds NaN or Inf", hint="use an earlier checkpoint", reason="not-finite"

@@ -14,6 +14,8 @@ from vqcli.config import MOST, PartConfig
 
 COLDEST = 1e-5
 """Temperatures below it count as it."""
+MOSTLY = 2048
+"""Likeliest tokens that top-p looks at first."""
 
 
 class SamplingConfig(PartConfig):
@@ -54,9 +56,36 @@ def keep_top(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     if top_k:
         least = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    if top_p < 1:
-        ordered, order = logits.sort(descending=True)
-        before = ordered.softmax(-1).cumsum(-1).roll(1, -1)
-        before[:, 0] = 0  # the likeliest token is always kept, and so is the one that crosses the line
-        logits = logits.masked_fill((before > top_p).gather(-1, order.argsort(-1)), -torch.inf)
-    return logits
+    return keep_likely(logits, top_p) if top_p < 1 else logits
+
+
+def keep_likely(logits: Tensor, top_p: float) -> Tensor:
+    """Top-p: the likeliest token is always kept, and so is the one that crosses the line.
+
+    On a CPU only as many tokens are sorted as mostly suffice. Rows that need more, or whose line falls among
+    equals, are sorted whole: what is kept depends on the row alone.
+    """
+    if not logits.is_cpu or logits.shape[-1] <= MOSTLY:
+        return _keep_sorted(logits, top_p)
+    ordered = logits.topk(MOSTLY).values
+    shares = (ordered - logits.logsumexp(-1, keepdim=True)).exp()
+    kept = (_before(shares) <= top_p).sum(-1, keepdim=True)
+    least, following = ordered.gather(-1, kept - 1), ordered.gather(-1, kept.clamp(max=MOSTLY - 1))
+    found = logits.masked_fill(logits < least, -torch.inf)
+    unclear = (following >= least)[:, 0]
+    if unclear.any():
+        found[unclear] = _keep_sorted(logits[unclear], top_p)
+    return found
+
+
+def _keep_sorted(logits: Tensor, top_p: float) -> Tensor:
+    ordered, order = logits.sort(descending=True)
+    reached = _before(ordered.softmax(-1)) > top_p
+    return logits.masked_fill(reached.gather(-1, order.argsort(-1)), -torch.inf)
+
+
+def _before(shares: Tensor) -> Tensor:
+    """What the shares before each are together; the first has none before it."""
+    before = shares.cumsum(-1).roll(1, -1)
+    before[:, 0] = 0
+    return before

@@ -23,6 +23,7 @@ from vqcli.importers.base import State
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.options import ImportOptions
 from vqcli.library.import_tokenizer import convert_tokenizer
+from vqcli.nn.meta import allocate
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import Grid, TokenizerSpec, grid_length
@@ -207,6 +208,6 @@ def build_generator(
     with torch.device("meta"):
         generator: Generator = build("generators", parsed, spec)
     importer.check_fit(weights, generator.state_dict())
-    generator.to_empty(device="cpu")
+    allocate(generator)
     generator.load_state_dict(weights)
     return generator.eval()

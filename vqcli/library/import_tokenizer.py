@@ -17,6 +17,7 @@ from vqcli.importers.base import State
 from vqcli.importers.options import ImportOptions
 from vqcli.importers.tokenizer import TokenizerImporter
 from vqcli.library.aliases import ALIASES
+from vqcli.nn.meta import allocate
 from vqcli.registry import build, resolve
 from vqcli.tokenizers.base import Tokenizer
 
@@ -139,7 +140,7 @@ def convert_tokenizer(
     except ValueError as e:
         raise VqcliError(str(e), hint="give another --size (or --scales)", reason="size") from e
     importer.check_fit(weights, tokenizer.state_dict())
-    tokenizer.to_empty(device="cpu")
+    allocate(tokenizer)
     tokenizer.load_state_dict(weights)
     tokenizer.fingerprint = fingerprint(tokenizer)
     return tokenizer.eval()

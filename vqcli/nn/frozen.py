@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vqcli.errors import VqcliError
+from vqcli.nn.meta import allocate
 
 
 def settle(network: nn.Module, home: torch.device) -> None:
     """Bring a network that was built on the meta device to ``home``: frozen, every weight NaN."""
-    network.to_empty(device=home).requires_grad_(False)
+    allocate(network, home).requires_grad_(False)
     for parameter in network.parameters():
         parameter.fill_(torch.nan)
 

@@ -25,9 +25,17 @@ def float32(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
+def is_finite(x: Tensor) -> bool:
+    """Whether no number is NaN or Inf.
+
+    A sum tells it in one pass: it is finite only if all are. Where it is not, it may have grown too large.
+    """
+    return not x.is_floating_point() or bool(x.sum().isfinite()) or bool(x.isfinite().all())
+
+
 def finite(made: Tensor, what: str) -> Tensor:
     """What a network made. Raises VqcliError where it is NaN or Inf, which tokens and 8 bits would hide."""
-    if not made.is_meta and not made.isfinite().all():
+    if not made.is_meta and not is_finite(made):
         hint = "--precision fp32 or bf16: fp16 reaches to 65,504; else its weights are damaged"
         raise VqcliError(f"{what} holds NaN or Inf", hint=hint, reason="not-finite")
     return made

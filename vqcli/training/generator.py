@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -35,6 +34,7 @@ from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
+from vqcli.nn.meta import built
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
@@ -91,9 +91,9 @@ class GeneratorTask(Task):
         self.recipe, self.device = recipe, device
         self.classes = ClassList(data.classes if data else ())
         spec = spec_of(recipe, models, data.grid if data else None)
-        with torch.device("meta") if empty else nullcontext():
-            self.generator: Generator = build("generators", recipe.generator, spec)
-        self.generator = self.generator.to_empty(device=device) if empty else self.generator.to(device)
+        self.generator: Generator = built(
+            lambda: build("generators", recipe.generator, spec), device, empty=empty
+        )
         self.parts: dict[str, nn.Module] = {"model": self.generator}
         if device.type != "meta":
             self.folder = models.folder(recipe.tokenizer)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
 from vqcli.metrics.usage.counts import UsageCounts
+from vqcli.nn.meta import built
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.registry import LossesConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
@@ -123,9 +123,7 @@ class TokenizerTask(Task):
         empty: bool = False,
     ) -> None:
         self.recipe = recipe
-        with torch.device("meta") if empty else nullcontext():
-            self.tokenizer: Tokenizer = build("tokenizers", recipe.tokenizer)
-        self.tokenizer = self.tokenizer.to_empty(device=device) if empty else self.tokenizer.to(device)
+        self.tokenizer: Tokenizer = built(lambda: build("tokenizers", recipe.tokenizer), device, empty=empty)
         freeze(self.tokenizer, recipe.freeze)
         self.tokenizer.image_size = recipe.data.height_width
         try:
