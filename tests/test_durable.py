@@ -67,6 +67,9 @@ def write_tokens(folder):
 
 def write_pictures(folder):
     files.write_image(folder / "a.png", Image.new("RGB", (4, 4)))
+    with files.ImageWriter() as writer:
+        for i in range(9):
+            writer.write(folder / "more" / f"{i}.png", Image.new("RGB", (4, 4)))
     write_npz(folder / "a.npz", [folder / "a.png"], (4, 4))
 
 

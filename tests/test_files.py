@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from vqcli import files
@@ -443,3 +444,29 @@ def test_a_file_that_has_nothing_to_read_just_now_is_no_endless_one(monkeypatch)
     with buffered(reader, "kmsg") as file, pytest.raises(BlockingIOError):
         hashlib.file_digest(file, "sha256")
     os.close(writer)
+
+
+def write_images(folder, count):
+    with files.ImageWriter() as writer:
+        for i in range(count):
+            writer.write(folder / f"{i}.png", Image.new("L", (3, 3), i))
+        if folder.name == "interrupted":
+            raise KeyboardInterrupt
+
+
+def test_images_are_written_beside_other_work(tmp_path):
+    write_images(tmp_path, 200)
+    assert [Image.open(tmp_path / f"{i}.png").getpixel((1, 1)) for i in range(200)] == list(range(200))
+
+
+@pytest.mark.parametrize("images", [1, 100])
+def test_an_image_that_the_disk_refuses_is_an_error(tmp_path, images):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(VqcliError, match="file"):
+        write_images(tmp_path / "file", images)
+
+
+def test_images_that_were_begun_are_there_after_a_signal(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_images(tmp_path / "interrupted", 20)
+    assert len(list((tmp_path / "interrupted").glob("*.png"))) == 20

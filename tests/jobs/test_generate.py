@@ -88,16 +88,16 @@ def test_samples_tell_how_to_make_each_again(tmp_path, generator):
 def test_continues_and_keeps_what_is_there(tmp_path, generator, monkeypatch):
     out = tmp_path / "out"
     generate(options(generator), tmp_path / "whole")
-    written, write = [], files.write_image
+    written, write = [], files.ImageWriter.write
 
-    def failing(path, image):
+    def failing(writer, path, image):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path.name)
-        write(path, image)
+        write(writer, path, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_image", failing)
+        patch.setattr(files.ImageWriter, "write", failing)
         with pytest.raises(KeyboardInterrupt):
             generate(options(generator), out)
     assert sorted(images(out)) == ["0-tabby_cat-s0-00000.png", "3-owl-s0-00000.png"]

@@ -80,16 +80,16 @@ def test_each_image_alone_and_beside_its_original(tmp_path, model, photos):
 
 def test_interrupted_work_goes_on_to_the_same_bytes(tmp_path, model, photos, monkeypatch):
     reconstruct(options(photos, model, batch_size=2), tmp_path / "whole")
-    out, seen, write = tmp_path / "out", [], files.write_image
+    out, seen, write = tmp_path / "out", [], files.ImageWriter.write
 
-    def failing(path, image):
+    def failing(writer, path, image):
         if len(seen) == 5:
             raise KeyboardInterrupt
         seen.append(path)
-        write(path, image)
+        write(writer, path, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_image", failing)
+        patch.setattr(files.ImageWriter, "write", failing)
         with pytest.raises(KeyboardInterrupt):
             reconstruct(options(photos, model, batch_size=2), out)
     (out / "reconstructions" / "a" / ".tmp-0-half.png").write_bytes(b"left by a kill")

@@ -18,7 +18,7 @@ from vqcli.files.folders import (
 from vqcli.files.hashes import cache_folder, hash_of, is_there, read_listed, sha256, verify_listed
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
-from vqcli.files.pictures import whole_image, write_image
+from vqcli.files.pictures import ImageWriter, whole_image, write_image
 from vqcli.files.reading import (
     open_inside,
     open_regular,
@@ -65,6 +65,7 @@ from vqcli.files.writing import (
 __all__ = [
     "LISTS",
     "TEMPORARY",
+    "ImageWriter",
     "append_line",
     "below",
     "cache_folder",

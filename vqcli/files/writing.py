@@ -80,8 +80,11 @@ def _check_replaceable(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name when the block ends well. Raises VqcliError if the disk refuses."""
+def writing(path: Path, *, flush_name: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that takes its name when the block ends well. Raises VqcliError if the disk refuses.
+
+    Of many files in one folder, their names can be flushed together afterwards: ``sync_folder``.
+    """
     temporary = beside(path)
     try:
         _check_replaceable(path)
@@ -92,7 +95,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             temporary.replace(path)
-        sync_folder(path.parent)
+        if flush_name:
+            sync_folder(path.parent)
     except OSError as e:
         _discard(temporary)
         raise unwritten(path, e) from e

@@ -79,19 +79,20 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
         keep = begin(out, mark, force=options.force)
         progress.start("decode", min(len(found), options.limit or len(found)), "images")
         names: set[str] = set()
-        for batch in _batches(_named(rows), options.batch_size):
-            names |= {name for name, _ in batch}
-            places = [(out / name, row) for name, row in batch]
-            todo = [
-                (path, row) for path, row in places if not (keep and whole(partial(made, path), progress))
-            ]
-            kept += len(batch) - len(todo)
-            if todo:
-                images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
-                for (path, _), image in zip(todo, images):
-                    files.write_image(path, to_pil(image))
-            written += len(todo)
-            progress.advance(len(batch))
+        with files.ImageWriter() as writer:
+            for batch in _batches(_named(rows), options.batch_size):
+                names |= {name for name, _ in batch}
+                places = [(out / name, row) for name, row in batch]
+                todo = [
+                    (path, row) for path, row in places if not (keep and whole(partial(made, path), progress))
+                ]
+                kept += len(batch) - len(todo)
+                if todo:
+                    images = decode_rows(tokenizer, [row for _, row in todo], options.precision, device)
+                    for (path, _), image in zip(todo, images):
+                        writer.write(path, to_pil(image))
+                written += len(todo)
+                progress.advance(len(batch))
         if not keep:
             remove_others(out, names)
         files.write_sealed(out / MARK, mark | {IMAGES: written + kept})

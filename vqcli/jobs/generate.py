@@ -179,11 +179,12 @@ class Imaging(Work[float]):
 
     def do(self, shards: Sequence[int], progress: Progress) -> None:
         self.began, done, sampler = time.monotonic(), 0, self.sampler
-        for some, drawn in sampler.batches([sampler.pictures[k] for k in shards], progress):
-            for k, image in zip(shards[done:], to_uint8(sampler.decode(drawn)[: len(some)])):
-                files.write_image(self.paths[k], to_pil(image))
-            done += len(some)
-            progress.show(images=self.kept + done)
+        with files.ImageWriter() as writer:
+            for some, drawn in sampler.batches([sampler.pictures[k] for k in shards], progress):
+                for k, image in zip(shards[done:], to_uint8(sampler.decode(drawn)[: len(some)])):
+                    writer.write(self.paths[k], to_pil(image))
+                done += len(some)
+                progress.show(images=self.kept + done)
 
     def finish(self) -> float:
         seconds = time.monotonic() - self.began

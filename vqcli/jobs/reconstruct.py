@@ -22,6 +22,7 @@ from vqcli.data.images.base import IMAGE_SUFFIXES, identity
 from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
 from vqcli.errors import BadImage, VqcliError
+from vqcli.files import ImageWriter
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.file_names import FileNames
@@ -177,28 +178,29 @@ class Reconstructing(Work[list[dict[str, str]]]):
         options, rejected = self.options, 0
         items = np.concatenate([np.arange(0), *map(self.shard, shards)])
         batches = eval_batches(self.source, items, self.transform, options.batch_size, options.num_workers)
-        for k, batch in zip(shards, batches):
-            if batch.rejected and options.strict:
-                raise batch.rejected[0]
-            for indices, images in batch.by_size():
-                self._write(indices, images)
-            self._note(k, batch.rejected)
-            rejected += len(batch.rejected)
-            progress.advance(len(batch.all_indices))
-            if rejected:
-                progress.show(rejected=rejected)
+        with ImageWriter() as writer:
+            for k, batch in zip(shards, batches):
+                if batch.rejected and options.strict:
+                    raise batch.rejected[0]
+                for indices, images in batch.by_size():
+                    self._write(indices, images, writer)
+                self._note(k, batch.rejected)
+                rejected += len(batch.rejected)
+                progress.advance(len(batch.all_indices))
+                if rejected:
+                    progress.show(rejected=rejected)
 
     @torch.inference_mode()
-    def _write(self, indices: np.ndarray, images: Tensor) -> None:
+    def _write(self, indices: np.ndarray, images: Tensor, writer: ImageWriter) -> None:
         """Write both files of those images, uint8 (B, 3, H, W), that are not there: all are computed."""
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
             made, _ = self.tokenizer.roundtrip(normalize(images.to(self.device)))
         for i, image, again in zip(indices.tolist(), images, to_uint8(finite(made.float(), DECODED)).cpu()):
             if not self.made(i):
-                files.write_image(self.out / ALONE / self.paths[i], to_pil(again))
+                writer.write(self.out / ALONE / self.paths[i], to_pil(again))
                 pair = contact_sheet(torch.stack([image, again]), 2)
-                files.write_image(self.out / BESIDE / self.paths[i], pair)
+                writer.write(self.out / BESIDE / self.paths[i], pair)
 
     def _note(self, k: int, rejected: Sequence[BadImage]) -> None:
         """Write down what of a shard could not be used; it is tried again by each command."""
