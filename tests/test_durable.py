@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from vqcli import files
-from vqcli.data.tokens.store import TokensInfo, assemble, totals, write_index, write_shard
+from vqcli.data.tokens.ending import assemble, totals, write_index
+from vqcli.data.tokens.store import TokensInfo, write_shard
 from vqcli.errors import VqcliError
 from vqcli.files import folders
 from vqcli.jobs.npz import write_npz

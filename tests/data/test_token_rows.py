@@ -15,8 +15,9 @@ from vqcli import files
 from vqcli.data.holdout import holdout
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.loader import TrainPlan, data_order
+from vqcli.data.tokens.ending import write_index
 from vqcli.data.tokens.rows import open_token_rows, row_batches, row_eval_batches, view_choice
-from vqcli.data.tokens.store import TokensInfo, write_index, write_shard
+from vqcli.data.tokens.store import TokensInfo, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions

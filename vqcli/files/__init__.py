@@ -30,6 +30,7 @@ from vqcli.files.reading import (
 )
 from vqcli.files.refused import is_absent, os_error, passing_over, patiently, unread, unwritten
 from vqcli.files.seals import (
+    LongList,
     parse_sealed,
     read_sealed,
     seal,
@@ -66,6 +67,7 @@ __all__ = [
     "LISTS",
     "TEMPORARY",
     "ImageWriter",
+    "LongList",
     "append_line",
     "below",
     "cache_folder",

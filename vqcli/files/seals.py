@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from operator import ne
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vqcli import bounds
 from vqcli.errors import VqcliError
@@ -27,19 +28,40 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
     return rest | {SEAL: seal_of(rest)}
 
 
+class LongList:
+    """A list as JSON text on the disk, in a file without a name: written once, and never held as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed with this)
+        self._before = "["
+
+    def add(self, values: list[Any]) -> None:
+        """Add values at the end. Raises OSError."""
+        if values:
+            self._file.write((self._before + _text(values)[1:-1]).encode())
+            self._before = ","
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Its text, part by part."""
+        self._file.seek(0)
+        yield from iter(lambda: self._file.read(1 << 20), b"")
+        yield b"]" if self._before == "," else b"[]"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.close()
+
+
 def seal_of(values: Mapping[str, Any]) -> str:
-    """The seal of a JSON object; a value that is an iterator is a list, and never held as a whole."""
+    """The seal of a JSON object."""
     digest, before = hashlib.sha256(), "{"
     for name in sorted(values):
         digest.update(f"{before}{_text(name)}:".encode())
         value, before = values[name], ","
-        if isinstance(value, Iterator):
-            digest.update(b"[")
-            for i, each in enumerate(value):
-                digest.update(("," if i else "").encode() + _text(each).encode())
-            digest.update(b"]")
-        else:
-            digest.update(_text(value).encode())
+        for part in value if isinstance(value, LongList) else [_text(value).encode()]:
+            digest.update(part)
     digest.update(b"}" if values else b"{}")
     return digest.hexdigest()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vqcli import files
 from vqcli.data.images.base import Told
-from vqcli.data.tokens import store
+from vqcli.data.tokens import ending, store
 from vqcli.data.tokens.latents import LatentsInfo, write_latents
 from vqcli.errors import VqcliError
 from vqcli.jobs.places import vacant
@@ -67,7 +67,7 @@ class TokenShards(Work[dict[str, Any]]):
     def finish(self) -> dict[str, Any]:
         """End the job in the form that was asked for. Raises VqcliError if no image could be used."""
         out, folder = self.place.out, self.place.folder
-        index = store.totals(folder, self.shards, self.info)
+        index = ending.totals(folder, self.shards, self.info)
         if self.told != NOTHING:
             index["told"] = {"left_out": dict(self.told.left_out), "remarks": list(self.told.remarks)}
         if not index["encoded"]:
@@ -78,11 +78,11 @@ class TokenShards(Work[dict[str, Any]]):
                 reason="input-empty",
             )
         if out == folder:
-            store.write_index(folder, index, self.info.OF)
+            ending.write_index(folder, index, self.info.OF)
             return index
         for path in (out, out.with_suffix(".json")):
             files.clean_beside(path)
         assert isinstance(self.info, store.TokensInfo)
-        store.assemble(folder, out, self.info, index)
+        ending.assemble(folder, out, self.info, index)
         files.remove_folder(folder)
         return index

@@ -91,6 +91,7 @@ def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:
             trainer = make_trainer(recipe, run, accelerator, progress, checkpoint)
             if accelerator.is_main_process and not options.resume:  # with sound data, there is a folder
                 held.enter_context(files.locked(run.folder))
+                run.clean()
                 check_free(run)  # another process may have come first
             return fit(trainer, options, progress, checkpoint)
     finally:

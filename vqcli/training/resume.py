@@ -100,7 +100,9 @@ def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
     if not accept_changes:
         stored = with_defaults(state["settings"], str(folder / "state.json"))
         check_same(stored, fixed_settings(trainer.recipe), "the recipe")
-        check_same(state["environment"], environment(accelerator), "the environment")
+        now = environment(accelerator)
+        stored = {"search": now["search"]} | state["environment"]  # older ones do not tell
+        check_same(stored, now, "the environment")
         check_same(state["data"], trainer.data.identity, "the training images")
         check_same(state.get("networks", {}), trainer.task.identity(), "what losses compare with")
     if state["step"] > trainer.steps:

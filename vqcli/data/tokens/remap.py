@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vqcli import files
 from vqcli.data.tokens import store
+from vqcli.data.tokens.ending import write_index
 from vqcli.data.tokens.files import TokensFile, TokensFolder
 from vqcli.types import Progress
 
@@ -88,7 +89,7 @@ def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progre
         rows = [new.new_k[row.ids] for row in store.shard_rows(found.path, shard)]
         store.write_shard(folder, shard, lines, rows, new.codebook_size)
         progress.advance(len(rows))
-    store.write_index(folder, found.index)
+    write_index(folder, found.index)
 
 
 def _renumber_file(
@@ -112,6 +113,8 @@ def _renumber_file(
     seal = files.seal_of(side)
     long = {name: side.pop(name) for name in ("keys", "labels", "extras") if name in side}
     text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
-    text += "".join(f',\n "{name}": {json.dumps(values)}' for name, values in long.items())
+    text += "".join(
+        f',\n "{name}": {json.dumps(values, separators=(",", ":"))}' for name, values in long.items()
+    )
     beside.write(f'{text},\n "seal": "{seal}"\n}}\n'.encode())
     return side | long
