@@ -65,6 +65,8 @@ static void end(void) {
 static int next(int kind) {
   int n = atomic_fetch_add(&seen, 1) + 1;
   if (n < MOST) kinds_seen[n - 1] = (char)kind;
+  if (n == at && ((wanted == TORN && kind != WRITE) || (wanted == SHORT && kind != READ && kind != WRITE)))
+    at = n + 1; /* threads have changed places: it is the next one that can be cut */
   if (!wanted || n < at || (n > at && !(lasting[0] && strchr(lasting, kind)))) return NOTHING;
   atomic_fetch_add(&failed, 1);
   if (wanted == KILL) end();
