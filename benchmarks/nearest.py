@@ -1,22 +1,25 @@
-"""Nearest-code search against the published expression and ``torch.cdist``, each in a process of its own.
-
-Measure on an idle machine: threads that share cores with other work wait for each other at every block.
+"""Nearest-code search against the published expression, ``torch.cdist``, the matrix product alone, and, where
+they are installed, faiss and vector-quantize-pytorch.
 
     python benchmarks/nearest.py
-    python benchmarks/nearest.py --vectors 4096 --codes 1024 16384 262144 --widths 8 256 --json
+    python benchmarks/nearest.py --vectors 4096 --codes 1024 16384 262144 --widths 8 64 256 --busy
+    python benchmarks/nearest.py --memory
 
+All take turns in one process on the same vectors; rivals that hold (N, K) get blocks of vectors that hold
+256 MiB at most. With --memory each runs in a process of its own, and its peak above the inputs is told.
 Shape letters: N vectors, K codes, D width.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from vqcli.nn.nearest import nearest_codes
+from benchmarks.side_by_side import against, neighbour, parser, race, report
+from vqcli.nn.nearest import is_compiled, nearest_codes
+
+MOST = 64 << 20
+"""Costs that a rival holds at once."""
 
 
 def published(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
@@ -39,100 +46,115 @@ def cdist(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
     return torch.cdist(z_nd, codes_kd).argmin(1)
 
 
+def product(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """No search: the product that any search of this form needs, into memory that is there already."""
+    out = torch.empty(len(codes_kd), min(len(z_nd), 512))
+    for z in z_nd.split(512):
+        torch.mm(codes_kd, z.T, out=out[:, : len(z)]) if len(z) == 512 else codes_kd @ z.T
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def faiss_flat(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """faiss's exact index."""
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index = faiss.IndexFlatL2(codes_kd.shape[1])
+    index.add(codes_kd.numpy())
+    return torch.from_numpy(index.search(z_nd.numpy(), 1)[1][:, 0])
+
+
+def lucidrains(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """The distances of vector-quantize-pytorch; holds (N, K)."""
+    from vector_quantize_pytorch.vector_quantize_pytorch import cdist as distances
+
+    return distances(z_nd[None], codes_kd[None])[0].argmin(1)
+
+
+def in_blocks(method: Callable[[Tensor, Tensor], Tensor], z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """A rival on as many vectors at a time as memory is meant for."""
+    return torch.cat([method(z, codes_kd) for z in z_nd.split(max(1, MOST // len(codes_kd)))])
+
+
 METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "vqcli": nearest_codes,
-    "published": published,
-    "cdist": cdist,
+    "published": partial(in_blocks, published),
+    "cdist": partial(in_blocks, cdist),
+    "product alone": product,
 }
+OTHERS: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "faiss": ("faiss", faiss_flat),
+    "vector-quantize-pytorch": ("vector_quantize_pytorch", partial(in_blocks, lucidrains)),
+}
+METHODS |= {name: run for name, (module, run) in OTHERS.items() if importlib.util.find_spec(module)}
 
 
-def inputs(n: int, k: int, d: int, device: str) -> tuple[Tensor, Tensor]:
+def inputs(n: int, k: int, d: int) -> tuple[Tensor, Tensor]:
     """The same vectors and codes in every process."""
     generator = torch.Generator().manual_seed(0)
-    pair = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
-    return pair[0].to(device), pair[1].to(device)
+    return torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
 
 
-def resident() -> int:
-    """Most bytes of memory this process ever held."""
+def compare(n: int, k: int, d: int, repeats: int) -> dict[str, Any]:
+    """Seconds of every method, and how many tokens are others than ours."""
+    pair = inputs(n, k, d)
+    found = race({name: partial(method, *pair) for name, method in METHODS.items()}, repeats)
+    own = nearest_codes(*pair)
+    others = {name: method(*pair) for name, method in METHODS.items() if name != "product alone"}
+    return {
+        "what": f"N={n:,} K={k:,} D={d}",
+        "compiled": is_compiled(k, d, "cpu"),
+        "rivals": against(found),
+        "mismatches": {name: int((tokens != own).sum()) for name, tokens in others.items()},
+    }
+
+
+def peak(method: str, shape: list[int]) -> int:
+    """Bytes of memory that one method takes at most, beside its arguments."""
+    pair = inputs(*shape)
+    METHODS[method](pair[0][:64], pair[1][:64])  # loads libraries before memory is read
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    METHODS[method](*pair)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
 
 
-def measure(method: str, shape: list[int], device: str, repeats: int) -> dict[str, Any]:
-    """Best seconds, peak memory above the inputs', and the tokens."""
-    z_nd, codes_kd = inputs(*shape, device)
-    torch.mm(z_nd[:64], codes_kd[:64].T)  # loads the matrix library before memory is read
-    cuda = device.startswith("cuda")
-    before = torch.cuda.memory_allocated() if cuda else resident()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        tokens_n = METHODS[method](z_nd, codes_kd)
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    peak = (torch.cuda.max_memory_allocated() if cuda else resident()) - before
-    return {"seconds": min(seconds), "peak_bytes": peak, "tokens": tokens_n.tolist()}
-
-
-def in_child(method: str, shape: list[int], options: argparse.Namespace) -> dict[str, Any]:
-    """``measure`` in a fresh process, where peak memory is the method's own."""
-    arguments = [method, *map(str, shape), "--device", options.device, "--repeats", str(options.repeats)]
-    done = subprocess.run([sys.executable, __file__, "--child", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
-    return json.loads(done.stdout)
-
-
-def compare(shape: list[int], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a method; ratio and mismatches are against ``vqcli``."""
-    rows = []
-    results = {method: in_child(method, shape, options) for method in METHODS}
-    tokens = {method: result.pop("tokens", []) for method, result in results.items()}
-    for method, result in results.items():
-        row = dict(zip(("N", "K", "D"), shape)) | {"method": method} | result
-        if "failed" not in result:
-            row["ratio"] = result["seconds"] / results["vqcli"]["seconds"]
-            row["mismatches"] = sum(a != b for a, b in zip(tokens[method], tokens["vqcli"]))
-        rows.append(row)
-    return rows
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    """A table on stdout."""
-    print("      N       K    D  method      seconds  ratio  peak MiB mismatches")
-    for row in rows:
-        start = f"{row['N']:>7} {row['K']:>7} {row['D']:>4}  {row['method']:<10}"
-        if "failed" in row:
-            print(f"{start} {row['failed']}")
-        else:
-            peak = row["peak_bytes"] / 2**20
-            print(f"{start} {row['seconds']:8.4f} {row['ratio']:6.2f} {peak:9.1f} {row['mismatches']:>10}")
+def memory(shape: list[int]) -> dict[str, Any]:
+    """The peak of every method, each in a fresh process."""
+    peaks = {}
+    for name in METHODS:
+        command = [sys.executable, __file__, "--child", name, *map(str, shape)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[name] = json.loads(done.stdout)
+        print(f"N={shape[0]:,} K={shape[1]:,} D={shape[2]}  {name:<24} {peaks[name] / 2**20:9.1f} MiB")
+    return {"what": "N={:,} K={:,} D={}".format(*shape), "peak_bytes": peaks}
 
 
 def main() -> None:
     """Measure every shape with every method."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--vectors", type=int, nargs="+", default=[4096], help="N")
-    parser.add_argument("--codes", type=int, nargs="+", default=[1024, 16384, 262144], help="K")
-    parser.add_argument("--widths", type=int, nargs="+", default=[8], help="D")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=3, help="the best one counts")
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--vectors", type=int, default=4096, help="N; 1,024 where K is above 100,000")
+    arguments.add_argument("--codes", type=int, nargs="+", default=[1024, 16384, 262144], help="K")
+    arguments.add_argument("--widths", type=int, nargs="+", default=[8, 64, 256], help="D")
+    arguments.add_argument("--memory", action="store_true", help="peaks instead of seconds")
+    arguments.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    torch.set_num_threads(options.threads)
     if options.child:
-        method, *shape = options.child
-        print(json.dumps(measure(method, [int(x) for x in shape], options.device, options.repeats)))
+        print(peak(options.child[0], [int(x) for x in options.child[1:]]))
         return
-    shapes = [[n, k, d] for n in options.vectors for k in options.codes for d in options.widths]
-    rows = [row for shape in shapes for row in compare(shape, options)]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        show(rows)
+    shapes = [
+        [min(options.vectors, 1024) if k > 100_000 else options.vectors, k, d]
+        for d in options.widths
+        for k in options.codes
+    ]
+    if options.memory:
+        rows = [memory(shape) for shape in shapes]
+        if options.out:
+            options.out.write_text(json.dumps(rows, indent=2) + "\n")
+        return
+    with neighbour(options.busy):
+        report(options, [compare(*shape, options.repeats) for shape in shapes])
 
 
 if __name__ == "__main__":
