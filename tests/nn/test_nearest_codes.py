@@ -160,8 +160,8 @@ def test_threads_share_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_which_way_depends_on_the_codes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(nearest.ENVIRONMENT)
     assert nearest.compiles()
-    assert nearest.is_compiled(4096, 32, "cpu")
-    for size, width, device in [(4095, 8, "cpu"), (4096, 33, "cpu"), (4096, 8, "cuda")]:
+    assert nearest.is_compiled(1024, 32, "cpu")
+    for size, width, device in [(1023, 8, "cpu"), (4096, 33, "cpu"), (4096, 8, "cuda")]:
         assert not nearest.is_compiled(size, width, device)
     monkeypatch.setattr(nearest, "_has_numba", lambda: False)
-    assert not nearest.is_compiled(4096, 32, "cpu")
+    assert not nearest.is_compiled(1024, 32, "cpu")

@@ -23,8 +23,8 @@ from vqcli.nn.precision import float32
 Metric = Literal["l2", "dot"]
 MEMORY = 64 << 20
 """Bytes a search may use beside its arguments and its result."""
-GROUP = 64
-NARROW, MANY = 32, 4096
+GROUP = 32
+NARROW, MANY = 32, 1024
 """Widest codes, and fewest, for which the compiled search is worth its import of 0.3 s."""
 ENVIRONMENT = "VQCLI_SEARCH"
 """``blocks`` keeps numba out; ``compiled`` takes it for every codebook of narrow codes."""
@@ -125,5 +125,6 @@ def _merge_grouped(costs_kn: Tensor, first: int, best_n: Tensor, tokens_n: Tenso
     groups_xn = costs_xgn.amin(1)
     closer = (groups_xn.amin(0) < best_n).nonzero().squeeze(1)
     if len(closer):
-        best_n[closer], group = groups_xn[:, closer].min(0)
+        some_xc = groups_xn if len(closer) == len(best_n) else groups_xn[:, closer]
+        best_n[closer], group = some_xc.min(0)
         tokens_n[closer] = group * GROUP + costs_xgn[group, :, closer].argmin(1) + first

@@ -31,13 +31,16 @@ def search(vectors_nd: Tensor, codes_kd: Tensor, metric: str, memory: int, token
     n, width = vectors_nd.shape
     factors_nd = vectors_nd.float() * (-2 if metric == "l2" else -1)
     best_n = factors_nd.new_full((n,), torch.inf)
-    kernel = compiled(width)
+    kernel = _searcher(width)
     step = max(TILE, memory // 2 // (8 * (width + 1)) // TILE * TILE)
     parts = _shared(n, n * width * min(step, len(codes_kd)))
     arrays = [[x[here].numpy() for x in (factors_nd, best_n, tokens_n)] for here in parts]
     for first in range(0, len(codes_kd), step):
         tiles = [x.numpy() for x in _tiles(codes_kd[first : first + step], metric)]
-        with ThreadPoolExecutor(len(parts)) as threads:
+        if len(arrays) == 1:
+            kernel(*arrays[0], *tiles, first)
+            continue
+        with ThreadPoolExecutor(len(arrays)) as threads:
             list(threads.map(lambda mine, tiles=tiles, first=first: kernel(*mine, *tiles, first), arrays))
 
 
@@ -72,8 +75,8 @@ def _least(typing: Any, a: Any, b: Any) -> Any:
 
 
 @cache
-def compiled(width: int) -> Kernel:
-    """The kernel for codes of this width; from numba's folder where it was compiled before."""
+def _searcher(width: int) -> Kernel:
+    """The search among codes of this width."""
 
     def kernel(factors: Any, best: Any, tokens: Any, tiles: Any, norms: Any, first: int) -> None:
         costs = np.empty(TILE, np.float32)
@@ -88,12 +91,18 @@ def compiled(width: int) -> Kernel:
                     costs[j] = cost
                     least = _least(least, cost)  # type: ignore[call-arg]  # numba gives the first
                 if least < best[i]:
-                    for j in range(TILE):  # the first one: ties go to the lowest index
-                        if costs[j] == least:
-                            best[i] = least
-                            tokens[i] = first + t * TILE + j
-                            break
+                    place = np.int32(TILE)  # of the first one: ties go to the lowest index
+                    for j in range(TILE):
+                        place = min(place, np.int32(j) if costs[j] == least else np.int32(TILE))
+                    if place < TILE:
+                        best[i] = least
+                        tokens[i] = first + t * TILE + place
 
+    return _compiled(kernel)
+
+
+def _compiled(kernel: Kernel) -> Kernel:
+    """The machine code of a kernel; from numba's folder where it was compiled before."""
     kept = partial(njit, nogil=True, fastmath={"contract"})
     try:
         return cast(Kernel, kept(cache=True)(kernel))
