@@ -7,14 +7,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vqcli.nn import nearest
+from vqcli.nn import fast, nearest
 from vqcli.nn.nearest import nearest_codes
 
 
-@pytest.fixture(params=["blocks", "compiled"], autouse=True)
+@pytest.fixture(params=["never", "always"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every test goes both ways."""
-    monkeypatch.setenv(nearest.ENVIRONMENT, request.param)
+    monkeypatch.setenv(fast.ENVIRONMENT, request.param)
     return request.param
 
 
@@ -145,8 +145,8 @@ def test_the_compiled_search_gives_the_tokens_of_the_blocks(monkeypatch: pytest.
         z_nd, codes_kd = random_pair(n, k, d, seed=d)
         z_nd, codes_kd = (z_nd * 8).round(), (codes_kd * 8).round()  # whole numbers: every sum is exact
         found = []
-        for name in ("blocks", "compiled"):
-            monkeypatch.setenv(nearest.ENVIRONMENT, name)
+        for name in ("never", "always"):
+            monkeypatch.setenv(fast.ENVIRONMENT, name)
             found.append(nearest_codes(z_nd, codes_kd))
         assert torch.equal(*found)
 
@@ -158,10 +158,10 @@ def test_threads_share_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_which_way_depends_on_the_codes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(nearest.ENVIRONMENT)
-    assert nearest.compiles()
+    monkeypatch.delenv(fast.ENVIRONMENT)
+    assert fast.compiles()
     assert nearest.is_compiled(1024, 32, "cpu")
     for size, width, device in [(1023, 8, "cpu"), (4096, 33, "cpu"), (4096, 8, "cuda")]:
         assert not nearest.is_compiled(size, width, device)
-    monkeypatch.setattr(nearest, "_has_numba", lambda: False)
+    monkeypatch.setattr(fast, "_has_numba", lambda: False)
     assert not nearest.is_compiled(1024, 32, "cpu")

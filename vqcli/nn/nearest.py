@@ -10,14 +10,12 @@ Shape letters: N vectors, K codes, D width; n, k sides of one block, g codes of 
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from vqcli.nn.fast import compiles
 from vqcli.nn.precision import float32
 
 Metric = Literal["l2", "dot"]
@@ -26,8 +24,6 @@ MEMORY = 64 << 20
 GROUP = 32
 NARROW, MANY = 32, 1024
 """Widest codes, and fewest, for which the compiled search is worth its import of 0.3 s."""
-ENVIRONMENT = "VQCLI_SEARCH"
-"""``blocks`` keeps numba out; ``compiled`` takes it for every codebook of narrow codes."""
 
 
 @torch.no_grad()
@@ -57,18 +53,7 @@ def nearest_codes(
 
 def is_compiled(size: int, width: int, device: str) -> bool:
     """Whether codes of this number and width go through ``nearest_compiled``, however many vectors come."""
-    enough = size >= MANY or os.environ.get(ENVIRONMENT) == "compiled"
-    return device == "cpu" and width <= NARROW and enough and compiles()
-
-
-def compiles() -> bool:
-    """Whether narrow codes of a large codebook are searched by compiled code here."""
-    return os.environ.get(ENVIRONMENT) != "blocks" and _has_numba()
-
-
-@cache
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    return device == "cpu" and width <= NARROW and compiles(size >= MANY)
 
 
 def chunk_size(width: int, memory: int) -> int:

@@ -7,23 +7,20 @@ Shape letters: N vectors, K codes, D width, T tiles, J codes of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from itertools import pairwise
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
+
+from vqcli.nn.compiled import Kernel, each, machine_code, parts
 
 TILE = 256
 THREADED = 1 << 22
 """Multiplications for which a thread is worth its start: about a millisecond of them."""
-
-Kernel = Callable[..., None]
 
 
 def search(vectors_nd: Tensor, codes_kd: Tensor, metric: str, memory: int, tokens_n: Tensor) -> None:
@@ -33,22 +30,11 @@ def search(vectors_nd: Tensor, codes_kd: Tensor, metric: str, memory: int, token
     best_n = factors_nd.new_full((n,), torch.inf)
     kernel = _searcher(width)
     step = max(TILE, memory // 2 // (8 * (width + 1)) // TILE * TILE)
-    parts = _shared(n, n * width * min(step, len(codes_kd)))
-    arrays = [[x[here].numpy() for x in (factors_nd, best_n, tokens_n)] for here in parts]
+    shares = parts(n, n * width * min(step, len(codes_kd)), THREADED)
+    arrays = [[x[here].numpy() for x in (factors_nd, best_n, tokens_n)] for here in shares]
     for first in range(0, len(codes_kd), step):
         tiles = [x.numpy() for x in _tiles(codes_kd[first : first + step], metric)]
-        if len(arrays) == 1:
-            kernel(*arrays[0], *tiles, first)
-            continue
-        with ThreadPoolExecutor(len(arrays)) as threads:
-            list(threads.map(lambda mine, tiles=tiles, first=first: kernel(*mine, *tiles, first), arrays))
-
-
-def _shared(n: int, work: int) -> list[slice]:
-    """Even parts of the vectors for as many threads as torch has, where there is work for them."""
-    threads = max(1, min(torch.get_num_threads(), work // THREADED, n))
-    ends = [n * i // threads for i in range(threads + 1)]
-    return [slice(a, b) for a, b in pairwise(ends)]
+        each(kernel, [(*mine, *tiles, first) for mine in arrays])
 
 
 def _tiles(codes_kd: Tensor, metric: str) -> tuple[Tensor, Tensor]:
@@ -98,13 +84,4 @@ def _searcher(width: int) -> Kernel:
                         best[i] = least
                         tokens[i] = first + t * TILE + place
 
-    return _compiled(kernel)
-
-
-def _compiled(kernel: Kernel) -> Kernel:
-    """The machine code of a kernel; from numba's folder where it was compiled before."""
-    kept = partial(njit, nogil=True, fastmath={"contract"})
-    try:
-        return cast(Kernel, kept(cache=True)(kernel))
-    except RuntimeError:  # there is no folder to keep it in
-        return cast(Kernel, kept()(kernel))
+    return machine_code(kernel)

@@ -101,7 +101,7 @@ def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
         stored = with_defaults(state["settings"], str(folder / "state.json"))
         check_same(stored, fixed_settings(trainer.recipe), "the recipe")
         now = environment(accelerator)
-        stored = {"search": now["search"]} | state["environment"]  # older ones do not tell
+        stored = {"compiled": now["compiled"]} | state["environment"]  # older ones do not tell
         check_same(stored, now, "the environment")
         check_same(state["data"], trainer.data.identity, "the training images")
         check_same(state.get("networks", {}), trainer.task.identity(), "what losses compare with")
