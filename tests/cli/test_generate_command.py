@@ -45,7 +45,7 @@ def test_what_is_said(tmp_path, generator, monkeypatch):
     tokens = generate("--prompt-class", "3", "-m", generator, "--tokens-only")
     assert tokens.stdout.splitlines() == [
         f"generated.npy  tokens of 8 images of owl (3), model {generator}",
-        "Next: vqcli decode generated.npy -o images -m TOKENIZER",
+        f"Next: vqcli decode generated.npy -o images -m {generator}/tokenizer",
     ]
     assert len(np.load("generated.npy")) == 8
 

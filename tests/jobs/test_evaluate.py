@@ -166,6 +166,7 @@ def test_bad_images_are_counted_and_the_rest_is_measured(tmp_path, model, photog
     (mixed / "3.png").write_bytes(b"no image")
     found = evaluate(options(model, mixed))
     assert [bad["key"] for bad in found.rejected] == ["3.png"]
+    assert found.counts == {"reconstruct": 8}
     assert found.results["tokens"] == 8 * 64
     with pytest.raises(Exception, match=r"3\.png"):
         evaluate(options(model, mixed, strict=True))

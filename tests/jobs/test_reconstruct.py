@@ -15,6 +15,7 @@ from vqcli import files
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import BadImage, VqcliError
 from vqcli.jobs.reconstruct import reconstruct
+from vqcli.jobs.verify import verify
 from vqcli.pixels import GAP, normalize, to_tensor, to_uint8
 
 NAMES = ["a/1.png", "a/2.jpg", "b/1.webp", "b/1.png", "c.gif"]
@@ -172,3 +173,12 @@ def test_two_processes_write_what_one_does(tmp_path, model, photos):
     marks = [json.loads(each.pop(".reconstruct.json")) for each in (one, two)]
     assert marks[0] == marks[1]
     assert one == two
+
+
+@pytest.mark.parametrize("folder", ["reconstructions", "side-by-side"])
+def test_verify_misses_an_image(tmp_path, model, photos, folder):
+    out = tmp_path / "out"
+    reconstruct(options(photos, model), out)
+    assert verify(out).findings == []
+    (out / folder / "c.png").unlink()
+    assert "has 10 of 11 images" in str(verify(out).findings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqcli import files
 from vqcli.cli.groups import COMPUTING, Before, Group
 from vqcli.cli.options import MODEL, Precision, SamplingOpt, complete_model, forcing, option, parse_sampling
 from vqcli.cli.output import Out
@@ -201,7 +202,9 @@ def _text(result: GenerateResult) -> str:
         what += f", {result.kept:,} more were there already"
     lines = [f"{result.out}  {what}, model {result.model}"]
     if result.tokenizer is None:
-        lines.append(f"Next: vqcli decode {result.out} -o images -m TOKENIZER")
+        own = result.model / "tokenizer"
+        tokenizer = str(own) if files.is_folder(own) else "TOKENIZER"
+        lines.append(f"Next: vqcli decode {result.out} -o images -m {tokenizer}")
     if result.sheet:
         lines.append(f"{result.sheet}  some of them on one sheet")
     if result.npz:

@@ -142,6 +142,12 @@ def _marked(path: Path, *, force: bool) -> dict[str, Any] | None:
     return found
 
 
+def pictures(out: Path) -> int | None:
+    """How many a finished job has; None of one that has not finished. Raises VqcliError."""
+    found = files.read_sealed(out / MARK).get(IMAGES)
+    return found if isinstance(found, int) else None
+
+
 def remove_others(out: Path, names: set[str]) -> None:
     """All images are there; those of another job, over which they were made, are not of this one."""
     try:

@@ -118,6 +118,15 @@ def remove_images(out: Path) -> None:
         path.unlink()
 
 
+def pictures(out: Path) -> int | None:
+    """How many a finished job has: two of each image that could be used, and the sheet. Raises VqcliError."""
+    inputs = files.read_sealed(out / MARK, files.LISTS).get("inputs")
+    if not (isinstance(inputs, dict) and isinstance(inputs.get("images"), int)):
+        return None
+    notes = (files.read_sealed(found, files.LISTS)["rejected"] for found in files.children(out, NOTES))
+    return 2 * (inputs["images"] - sum(map(len, notes))) + 1
+
+
 class Reconstructing(Work[list[dict[str, str]]]):
     """Images to be reconstructed, a batch a shard; they come to the list of those that could not be used."""
 

@@ -17,6 +17,7 @@ from vqcli.errors import VqcliError
 from vqcli.jobs.check import require_room
 from vqcli.jobs.finder import Finder
 from vqcli.jobs.options import TrainOptions
+from vqcli.jobs.places import check_folder
 from vqcli.jobs.processes import meet
 from vqcli.jobs.train_asked import check_is_recipe, recipe_name, with_codes
 from vqcli.jobs.train_head import head
@@ -175,6 +176,7 @@ def prepare_run(options: TrainOptions, progress: Progress = silent) -> tuple[Run
 
 def check_free(run: Run) -> None:
     """Raises VqcliError if the folder holds a run, or anything else."""
+    check_folder(run.folder)
     if run.started():
         raise VqcliError(
             f"{run.folder} already holds a run",

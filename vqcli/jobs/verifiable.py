@@ -163,7 +163,8 @@ def _run(folder: Path) -> Iterator[Check]:
     if files.exists(run.metrics_file):
         yield Check(run.metrics_file, partial(_log, run.metrics_file), "nothing makes it again")
     for checkpoint in files.children(folder / "checkpoints", "step-*"):
-        yield from _listed(checkpoint, f"{resume} goes on from the newest whole one", alone=True)
+        goes_on = f"{resume} goes on from the newest whole one; once it has, delete {checkpoint}"
+        yield from _listed(checkpoint, goes_on, alone=True)
     for picture in files.children(folder / "samples", "*.png"):
         yield Check(picture, partial(_picture, picture), "nothing makes it again")
     if run.finished():
@@ -241,7 +242,7 @@ def _images(folder: Path) -> Iterator[Check]:
         if not picture.name.startswith("."):
             yield Check(picture, partial(_picture, picture), SAME)
     if mark.name == decode.MARK:
-        yield Check(mark, partial(_all_decoded, mark), SAME)
+        yield Check(mark, partial(_all_there, folder, decode.pictures), SAME)
     else:
         last = folder / (generate.SAMPLES if mark.name == generate.MARK else reconstruct.SHEET)
         if not files.is_file(last):
@@ -249,15 +250,17 @@ def _images(folder: Path) -> Iterator[Check]:
         elif last.name == generate.SAMPLES:
             yield Check(last, partial(files.read_sealed, last, files.LISTS), f"delete it, and {SAME}")
             yield Check(last, partial(_all_listed, last), SAME)
+        else:
+            yield Check(mark, partial(_all_there, folder, reconstruct.pictures), SAME)
 
 
-def _all_decoded(mark: Path) -> None:
-    wanted = files.read_sealed(mark).get(decode.IMAGES)
-    found = sum(1 for path in files.below(mark.parent, "*.png") if not path.name.startswith("."))
-    if not isinstance(wanted, int):
-        _unfinished(f"{mark.parent} is of a job that has not finished", SAME)
+def _all_there(folder: Path, pictures: Callable[[Path], int | None]) -> None:
+    wanted = pictures(folder)
+    found = sum(1 for path in files.below(folder, "*.png") if not path.name.startswith("."))
+    if wanted is None:
+        _unfinished(f"{folder} is of a job that has not finished", SAME)
     elif found < wanted:
-        message = f"{mark.parent} has {found:,} of {wanted:,} images"
+        message = f"{folder} has {found:,} of {wanted:,} images"
         raise VqcliError(message, hint=SAME, reason="input-missing")
 
 

@@ -215,10 +215,11 @@ def conclude(
 ) -> EvaluateResult:
     """What all came to. Raises VqcliError if no image could be used."""
     options, target, protocol = prepared.options, prepared.target, prepared.protocol
-    counts = {stretch.what: stretch.count for stretch in prepared.stretches}
-    for what, count in counts.items():
+    counts = {}
+    for what, count in ((stretch.what, stretch.count) for stretch in prepared.stretches):
         bad = [image["reason"] for image in rejected if image["of"] == what]
-        if len(bad) == count:
+        counts[what] = count - len(bad)
+        if not counts[what]:
             message = f"none of {count:,} images ({what}) could be used ({bad[0]})"
             raise VqcliError(message, hint="are they images, and whole?", reason="input-empty")
     judged = judge(total, few_images=options.few_images, measured_against=bool(options.images))

@@ -164,11 +164,10 @@ def write_statistics(path: Path, total: Measuring, protocol: Protocol) -> None:
 
 def usage_record(result: EvaluateResult) -> UsageRecord:
     """The record of a tokenizer that was evaluated."""
-    used = result.counts["reconstruct"] - sum(bad["of"] == "reconstruct" for bad in result.rejected)
     names = {"lpips": f"lpips_{result.metrics['lpips']['net']}"} if "lpips" in result.metrics else {}
     numbers: dict[str, Any] = {
         names.get(name, name): x for name, x in result.results.items() if x is not None
     }
     cautions = {names.get(name, name): said for name, said in result.cautions.items()}
-    images = f"{used:,} images of {result.reference}, {result.preparation}"
+    images = f"{result.counts['reconstruct']:,} images of {result.reference}, {result.preparation}"
     return UsageRecord(images=images, protocol=result.protocol, cautions=cautions, **numbers)

@@ -43,7 +43,7 @@ class EvaluateResult:
     unmeasured: dict[str, str]
     """Metrics that were to be measured and are not, and why."""
     counts: dict[str, int]
-    """Images of each stretch of work."""
+    """Images of each stretch of work that could be used."""
     worst: list[dict[str, Any]]
     """Where images are compared one by one: key and numbers of those that came out worst, first of all."""
     unmatched: dict[str, list[str]]
