@@ -7,28 +7,29 @@ from torch import Tensor, nn
 
 from vqcli.nn.fast import compiles
 
-FEW, FEWEST = 32, 4
-"""Rows up to which, on a CPU in float32, compiled code was measured to be faster than any matrix library's;
-and those up to which, without it, W x^T is."""
-LARGE, THREADS = 1 << 16, 4
-"""Weights from which a map is worth it, and threads up to which it was measured."""
+FEW, FEWEST = 64, 4
+"""Rows up to which W x^T was measured to be faster than torch's own, float32: with two threads by 1.3 to 2.6
+on one CPU; with one thread it is so on every CPU that was tried for the fewest alone."""
+MOST, LARGE = 32, 1 << 16
+"""Rows up to which, with one thread, compiled code was measured to be no slower than either, and weights from
+which a map is worth it. Sharing a map among threads of ours took longer than torch's threads do."""
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``; without gradients, in another way where that is faster. What is rounded differs."""
+    """``nn.Linear``; on a CPU, without gradients, in another way for few rows. What is rounded differs."""
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.numel() // x.shape[-1]
         usual = torch.is_grad_enabled() or self.bias is not None or not x.is_cpu or not 1 < rows <= FEW
         if usual or torch.compiler.is_compiling():
             return super().forward(x)
-        flat = x.reshape(rows, -1)
-        simple = x.dtype == self.weight.dtype == torch.float32 and torch.get_num_threads() <= THREADS
-        if simple and compiles(self.weight.numel() >= LARGE):
+        flat, alone = x.reshape(rows, -1), torch.get_num_threads() == 1
+        simple = x.dtype == self.weight.dtype == torch.float32 and rows <= MOST
+        if alone and simple and compiles(self.weight.numel() >= LARGE):
             from vqcli.nn.linear_compiled import linear
 
             made = linear(flat, self.weight)
-        elif rows <= FEWEST:
+        elif rows <= FEWEST or not alone:
             made = torch.mm(self.weight, flat.t()).t()
         else:
             return super().forward(x)
