@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqcli"
 RUNGS = [
     {"types", "errors", "refusals", "parts", "bounds", "escapes"},
-    {"files", "recipes", "launcher", "plugins", "signals"},
+    {"cores", "files", "recipes", "launcher", "plugins", "signals"},
     {"config", "yaml_text"},
     {"registry"},
     {"nn", "pixels"},
@@ -35,6 +35,7 @@ LIGHT = [
     "refusals",
     "parts",
     "plugins",
+    "cores",
     "launcher",
     "signals",
     "config",

@@ -46,20 +46,12 @@ def test_one_process_is_alone(said):
     ],
 )
 def test_several_are_told_as_torchrun_tells_them(said, place):
-    environment = said | MEETING | {"OMP_NUM_THREADS": "1"}
+    environment = said | MEETING
     assert settle(environment) == place
     numbers = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     told = (place.rank, place.processes, place.local_rank, place.local_processes)
-    assert environment == dict(zip(numbers, map(str, told))) | MEETING | {"OMP_NUM_THREADS": "1"}
+    assert environment == dict(zip(numbers, map(str, told))) | MEETING
     assert settle(environment) == place
-
-
-@pytest.mark.parametrize("threads", ["", "many", "4,2", None])
-def test_several_share_the_cores(threads):
-    environment = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1000"} | MEETING
-    environment |= {} if threads is None else {"OMP_NUM_THREADS": threads}
-    settle(environment)
-    assert environment["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ FAMILIES = (
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
 )
 """Names of torchrun (and accelerate), Open MPI, MVAPICH, MPICH (and Intel MPI), in the order they count."""
-THREADS = "OMP_NUM_THREADS"
 ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
 
 
@@ -49,8 +48,6 @@ def settle(environment: MutableMapping[str, str] = os.environ) -> Place:
     if place.processes > 1:
         numbers = (place.rank, place.processes, place.local_rank, place.local_processes)
         environment.update({name: str(number) for name, number in zip(OWN, numbers)})
-        if not environment.get(THREADS, "").strip().isdecimal():  # else each would take all cores
-            environment[THREADS] = str(max(1, _cores() // place.local_processes))
     return place
 
 
@@ -58,10 +55,6 @@ def work_alone(environment: MutableMapping[str, str] = os.environ) -> None:
     """Forget what a launcher said: for work that no processes share."""
     for name in chain(*FAMILIES):
         environment.pop(name, None)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _place(environment: Mapping[str, str]) -> Place:

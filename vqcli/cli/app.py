@@ -45,6 +45,7 @@ from vqcli.cli.output import UNCLEAN, Out, leads
 from vqcli.cli.streams import settle_streams
 from vqcli.cli.surroundings import settle_surroundings
 from vqcli.cli.verdict import verdict
+from vqcli.cores import settle_threads
 from vqcli.errors import Interrupted, VqcliError
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
@@ -189,13 +190,13 @@ def speaking(function: Callable[..., None]) -> Callable[..., None]:
 def _settle_launcher(*, shared: bool) -> None:
     """Find this process's place among those of a launcher, or work alone; an error is every process's own."""
     try:
-        if shared:
-            launcher.settle()
-            return
+        place = launcher.settle() if shared else launcher.ALONE
     except VqcliError:
         launcher.work_alone()
         raise
-    launcher.work_alone()
+    if not shared:
+        launcher.work_alone()
+    settle_threads(processes=place.local_processes)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def _text(found: Diagnosis) -> str:
     memory = found.memory_available
     lines += [
         ("devices", ", ".join(found.devices) or "none"),
-        ("cores", f"{found.cpu_count}" + (f", torch uses {found.threads} threads" if found.threads else "")),
+        ("cores", _cores(found)),
         ("memory", f"{memory >> 20:,} MiB available" if memory is not None else "unknown"),
         ("disk", f"{found.disk_free >> 20:,} MiB free here"),
     ]
@@ -44,3 +44,9 @@ def _text(found: Diagnosis) -> str:
         text += ["", paragraph(f"problem: {problem.message}"), paragraph(f"hint: {problem.hint}")]
     told = f"{counted(len(found.problems), 'problem')} found" if found.problems else "ok: no problem found"
     return "\n".join([*text, "", told])
+
+
+def _cores(found: Diagnosis) -> str:
+    free = "" if found.free_cores is None else f" ({found.free_cores:.1f} free now)"
+    threads = f", torch uses {found.threads} threads" if found.threads else ""
+    return f"{found.cpu_count}{free}{threads}" + (f"; {found.crowded}" if found.crowded else "")

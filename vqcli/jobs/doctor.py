@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vqcli
+from vqcli.cores import cores, crowded, free_cores
 from vqcli.plugins import BROKEN, installed, loaded
 
 CORE = (
@@ -73,9 +74,13 @@ class Diagnosis:
     """Package -> version, None where it is not installed."""
     devices: list[str]
     cpu_count: int
-    """Cores this process may use."""
+    """Cores this process may use, by affinity and by its container's quota."""
+    free_cores: float | None
+    """Of these, what other processes leave now."""
     threads: int | None
     """Threads torch computes with."""
+    crowded: str
+    """What to do where the threads have fewer free cores than they are; else empty."""
     memory_available: int | None
     disk_free: int
     """Where the command was given."""
@@ -93,6 +98,7 @@ def diagnose() -> Diagnosis:
     problems = [*_missing(versions), *_torchvision()]
     installed()
     devices, threads, trouble = _torch()
+    free = free_cores()
     disk_free = shutil.disk_usage(Path.cwd()).free
     if disk_free < LEAST_DISK:
         problems.append(
@@ -101,8 +107,10 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         versions=versions,
         devices=devices,
-        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu_count=cores(),
+        free_cores=free,
         threads=threads,
+        crowded=crowded(threads or 1, free),
         memory_available=_memory_available(),
         disk_free=disk_free,
         environment=_environment(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from vqcli.cores import crowded, free_cores
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.train_asked import recipe_name
 from vqcli.training.auto import open_sizes
@@ -23,7 +24,7 @@ def head(trainer: Trainer, options: TrainOptions) -> list[str]:
         "folder": str(trainer.run.folder),
     }
     told = [f"{trainer.recipe.data.source}: {line}" for line in trainer.data.told.lines()]
-    return [*(f"{name:8}{text}" for name, text in lines.items() if text), *told]
+    return [*(f"{name:8}{text}" for name, text in lines.items() if text), *told, *_cores(trainer)]
 
 
 def _recipe(trainer: Trainer, options: TrainOptions) -> str:
@@ -59,13 +60,20 @@ def _model(trainer: Trainer) -> str:
     parts = {name: sum(p.numel() for p in module.parameters()) for name, module in trainer.modules.items()}
     told = [f"{n:,} parameters" if name == "model" else f"{n:,} of the {name}" for name, n in parts.items()]
     accelerator, precision = trainer.accelerator, trainer.recipe.training.precision
-    where = device_in_words(accelerator.device)
+    where = _device_in_words(accelerator.device)
     if accelerator.num_processes > 1:
         where = f"{accelerator.num_processes} processes, each on {where}"
     return f"{' and '.join(told)}; {where}, {precision}"
 
 
-def device_in_words(device: torch.device) -> str:
+def _cores(trainer: Trainer) -> list[str]:
+    """A word where other processes keep cores busy that this one counts on."""
+    alone = trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
+    told = crowded(torch.get_num_threads(), free_cores()) if alone else ""
+    return [told] if told else []
+
+
+def _device_in_words(device: torch.device) -> str:
     """``cpu (2 threads)``, ``NVIDIA H200 (cuda:0)``."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
