@@ -73,6 +73,13 @@ def test_rotation_is_a_complex_product():
     assert rotate(x.bfloat16(), table).dtype == torch.bfloat16
 
 
+def test_a_compiler_sees_the_same_rotation(monkeypatch):
+    table, x = rotary_table(((2, 2),), 8, 100.0, torch.device("cpu")), torch.randn(2, 5, 3, 8)
+    turned = rotate(x, table)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(rotate(x, table), turned)
+
+
 def test_coarse_scales_are_stretched_over_the_last():
     table = rotary_table(((1, 1), (2, 2), (4, 4)), 8, 100.0, torch.device("cpu"))
     assert torch.equal(table[1], table[6])  # the only token of scale 0 lies where the first of the last does

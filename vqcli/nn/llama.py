@@ -26,8 +26,9 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.float()
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + EPS)).to(x.dtype) * self.weight
+        if x.dtype == torch.float32:
+            return F.rms_norm(x, self.weight.shape, self.weight.float(), EPS)  # one kernel of a GPU
+        return F.rms_norm(x.float(), self.weight.shape, eps=EPS).to(x.dtype) * self.weight
 
 
 class SwiGlu(nn.Module):

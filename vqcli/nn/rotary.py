@@ -34,5 +34,10 @@ def rotary_table(grid: Grid, width: int, base: float, device: torch.device) -> T
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn neighbouring pairs of ``x`` (B, T, ..., d) by the angles of ``table`` (T, d/2, 2), in float32."""
     table = table.view(len(table), *(1,) * (x.ndim - 3), *table.shape[1:])
-    (cos, sin), (a, b) = table.unbind(-1), x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if not torch.compiler.is_compiling():  # a compiler fuses real numbers alone
+        pairs = pairs if pairs.stride(-1) == 1 else pairs.contiguous()
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table))
+        return turned.flatten(-2).to(x.dtype)
+    (cos, sin), (a, b) = table.unbind(-1), pairs.unbind(-1)
     return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2).to(x.dtype)
