@@ -3,10 +3,13 @@ they are installed, faiss and vector-quantize-pytorch.
 
     python benchmarks/nearest.py
     python benchmarks/nearest.py --vectors 4096 --codes 1024 16384 262144 --widths 8 64 256 --busy
+    python benchmarks/nearest.py --device cuda --vectors 32768
     python benchmarks/nearest.py --memory
 
 All take turns in one process on the same vectors; rivals that hold (N, K) get blocks of vectors that hold
-256 MiB at most. With --memory each runs in a process of its own, and its peak above the inputs is told.
+256 MiB at most. On a GPU the ways of the search are rivals too: blocks, and both forms of Triton's kernel;
+the limits in ``vqcli/nn/nearest.py`` are to be set by what it tells. With --memory each runs in a process of
+its own, and its peak above the inputs is told.
 Shape letters: N vectors, K codes, D width.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -29,7 +33,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from benchmarks.side_by_side import against, neighbour, parser, race, report
-from vqcli.nn.nearest import is_compiled, nearest_codes
+from vqcli.nn.fast import ENVIRONMENT
+from vqcli.nn.nearest import MEMORY, nearest_codes, way
 
 MOST = 64 << 20
 """Costs that a rival holds at once."""
@@ -48,7 +53,7 @@ def cdist(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
 
 def product(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
     """No search: the product that any search of this form needs, into memory that is there already."""
-    out = torch.empty(len(codes_kd), min(len(z_nd), 512))
+    out = z_nd.new_empty(len(codes_kd), min(len(z_nd), 512))
     for z in z_nd.split(512):
         torch.mm(codes_kd, z.T, out=out[:, : len(z)]) if len(z) == 512 else codes_kd @ z.T
     return torch.zeros(0, dtype=torch.int64)
@@ -76,6 +81,25 @@ def in_blocks(method: Callable[[Tensor, Tensor], Tensor], z_nd: Tensor, codes_kd
     return torch.cat([method(z, codes_kd) for z in z_nd.split(max(1, MOST // len(codes_kd)))])
 
 
+def in_torch(z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """Ours without compiled code."""
+    before = os.environ.get(ENVIRONMENT)
+    os.environ[ENVIRONMENT] = "never"
+    try:
+        return nearest_codes(z_nd, codes_kd)
+    finally:
+        os.environ.pop(ENVIRONMENT) if before is None else os.environ.update({ENVIRONMENT: before})
+
+
+def fused(form: Any, z_nd: Tensor, codes_kd: Tensor) -> Tensor:
+    """One form of Triton's kernel, whether or not it is taken for such codes."""
+    from vqcli.nn.nearest_fused import search
+
+    tokens_n = torch.empty(len(z_nd), dtype=torch.int64, device=z_nd.device)
+    search(form, z_nd, codes_kd, "l2", MEMORY, tokens_n)
+    return tokens_n
+
+
 METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "vqcli": nearest_codes,
     "published": partial(in_blocks, published),
@@ -87,6 +111,11 @@ OTHERS: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "vector-quantize-pytorch": ("vector_quantize_pytorch", partial(in_blocks, lucidrains)),
 }
 METHODS |= {name: run for name, (module, run) in OTHERS.items() if importlib.util.find_spec(module)}
+ON_GPU = {name: run for name, run in METHODS.items() if name != "faiss"} | {
+    "vqcli, torch": in_torch,
+    "vqcli, fp32": partial(fused, "fp32"),
+    "vqcli, bf16x3": partial(fused, "bf16x3"),
+}
 
 
 def inputs(n: int, k: int, d: int) -> tuple[Tensor, Tensor]:
@@ -95,15 +124,16 @@ def inputs(n: int, k: int, d: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
 
 
-def compare(n: int, k: int, d: int, repeats: int) -> dict[str, Any]:
+def compare(n: int, k: int, d: int, repeats: int, device: str) -> dict[str, Any]:
     """Seconds of every method, and how many tokens are others than ours."""
-    pair = inputs(n, k, d)
-    found = race({name: partial(method, *pair) for name, method in METHODS.items()}, repeats)
-    own = nearest_codes(*pair)
-    others = {name: method(*pair) for name, method in METHODS.items() if name != "product alone"}
+    z_nd, codes_kd = pair = [x.to(device) for x in inputs(n, k, d)]
+    methods = METHODS if device == "cpu" else ON_GPU
+    found = race({name: partial(method, *pair) for name, method in methods.items()}, repeats, device)
+    own = nearest_codes(z_nd, codes_kd)
+    others = {name: method(*pair) for name, method in methods.items() if name != "product alone"}
     return {
         "what": f"N={n:,} K={k:,} D={d}",
-        "compiled": is_compiled(k, d, "cpu"),
+        "way": way(k, d, z_nd.device),
         "rivals": against(found),
         "mismatches": {name: int((tokens != own).sum()) for name, tokens in others.items()},
     }
@@ -136,6 +166,7 @@ def main() -> None:
     arguments.add_argument("--vectors", type=int, default=4096, help="N; 1,024 where K is above 100,000")
     arguments.add_argument("--codes", type=int, nargs="+", default=[1024, 16384, 262144], help="K")
     arguments.add_argument("--widths", type=int, nargs="+", default=[8, 64, 256], help="D")
+    arguments.add_argument("--device", default="cpu", help="cuda: a GPU")
     arguments.add_argument("--memory", action="store_true", help="peaks instead of seconds")
     arguments.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -148,13 +179,15 @@ def main() -> None:
         for d in options.widths
         for k in options.codes
     ]
+    if options.memory and options.device != "cpu":
+        arguments.error("--memory reads the memory of processes on a CPU")
     if options.memory:
         rows = [memory(shape) for shape in shapes]
         if options.out:
             options.out.write_text(json.dumps(rows, indent=2) + "\n")
         return
     with neighbour(options.busy):
-        report(options, [compare(*shape, options.repeats) for shape in shapes])
+        report(options, [compare(*shape, options.repeats, options.device) for shape in shapes])
 
 
 if __name__ == "__main__":

@@ -31,13 +31,17 @@ class Seconds(NamedTuple):
     wall: float
 
 
-def race(rivals: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, Seconds]:
-    """Each rival in turn, so often, after one turn that does not count."""
+def race(
+    rivals: Mapping[str, Callable[[], object]], repeats: int = 5, device: str = "cpu"
+) -> dict[str, Seconds]:
+    """Each rival in turn, so often, after one turn that does not count. It ends when the device is done."""
     seen: dict[str, list[Seconds]] = {name: [] for name in rivals}
     for turn in range(repeats + 1):
         for name, run in rivals.items():
             processor, wall = time.process_time(), time.perf_counter()
             run()
+            if device != "cpu":
+                torch.accelerator.synchronize()
             spent = Seconds(time.process_time() - processor, time.perf_counter() - wall)
             if turn:
                 seen[name].append(spent)
@@ -82,7 +86,9 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
         ),
         platform.processor(),
     )
+    device = getattr(options, "device", "cpu")
     return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "machine": f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "python": platform.python_version(),
         "torch": torch.__version__,

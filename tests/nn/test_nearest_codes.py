@@ -1,5 +1,7 @@
 """Nearest-code search against brute force. Shape letters: N vectors, K codes, D width."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
@@ -157,11 +159,25 @@ def test_threads_share_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_closest(nearest_codes(z_nd, codes_kd), z_nd, codes_kd)
 
 
+def test_a_gpu_gets_room_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the published size takes hundreds of launches, not thousands."""
+    assert nearest.budget(torch.device("cpu")) == nearest.MEMORY == 64 << 20
+    for gibibytes, rounds in [(80, 112), (24, 384), (2, 2200)]:
+        about = SimpleNamespace(total_memory=gibibytes << 30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, about=about: about)
+        memory = nearest.budget(torch.device("cuda:0"))
+        assert memory == max(64 << 20, (gibibytes << 30) // 64)
+        k, n = nearest.block_sizes(32768, 262144, 256, memory, "cuda")
+        assert -(-262144 // k) * -(-32768 // n) <= rounds
+
+
 def test_which_way_depends_on_the_codes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(fast.ENVIRONMENT)
     assert fast.compiles()
-    assert nearest.is_compiled(1024, 32, "cpu")
-    for size, width, device in [(1023, 8, "cpu"), (4096, 33, "cpu"), (4096, 8, "cuda")]:
-        assert not nearest.is_compiled(size, width, device)
-    monkeypatch.setattr(fast, "_has_numba", lambda: False)
-    assert not nearest.is_compiled(1024, 32, "cpu")
+    cpu = torch.device("cpu")
+    assert nearest.way(1024, 32, cpu) == "numba"
+    for size, width in [(1023, 8), (4096, 33)]:
+        assert nearest.way(size, width, cpu) == "torch"
+    monkeypatch.setattr(fast, "_has", lambda module: False)
+    for device in (cpu, torch.device("cuda:0")):
+        assert nearest.way(1024, 32, device) == "torch"

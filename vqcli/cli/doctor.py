@@ -28,11 +28,16 @@ def doctor(out: Out) -> None:
         raise typer.Exit(UNCLEAN)
 
 
+def _ways(ways: dict[int, str]) -> str:
+    return ", ".join(f"codes of {width} by {way}" for width, way in ways.items())
+
+
 def _text(found: Diagnosis) -> str:
     lines = [(name, version or "not installed") for name, version in found.versions.items()]
     memory = found.memory_available
     lines += [
         ("devices", ", ".join(found.devices) or "none"),
+        *((f"search on {device}", _ways(ways)) for device, ways in found.search.items()),
         ("cores", _cores(found)),
         ("memory", f"{memory >> 20:,} MiB available" if memory is not None else "unknown"),
         ("disk", f"{found.disk_free >> 20:,} MiB free here"),

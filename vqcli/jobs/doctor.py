@@ -40,6 +40,9 @@ EXTRAS = {
 }
 """Extra of the package -> what it installs."""
 
+SEARCHED = 16384, (8, 64, 256)
+"""Number of codes, and widths, for which it is told how they are searched."""
+
 OLDEST_TORCH = (2, 10)
 LEAST_DISK = 1 << 30
 """Free bytes below which a run can hardly keep a checkpoint."""
@@ -73,6 +76,8 @@ class Diagnosis:
     versions: dict[str, str | None]
     """Package -> version, None where it is not installed."""
     devices: list[str]
+    search: dict[str, dict[int, str]]
+    """Device -> width of codes -> what finds the nearest of 16,384: torch, numba, Triton (fp32, bf16x3)."""
     cpu_count: int
     """Cores this process may use, by affinity and by its container's quota."""
     free_cores: float | None
@@ -98,6 +103,7 @@ def diagnose() -> Diagnosis:
     problems = [*_missing(versions), *_torchvision()]
     installed()
     devices, threads, trouble = _torch()
+    search, no_kernels = _search() if devices else ({}, [])
     free = free_cores()
     disk_free = shutil.disk_usage(Path.cwd()).free
     if disk_free < LEAST_DISK:
@@ -107,6 +113,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         versions=versions,
         devices=devices,
+        search=search,
         cpu_count=cores(),
         free_cores=free,
         threads=threads,
@@ -118,7 +125,7 @@ def diagnose() -> Diagnosis:
         missing_extras={
             x: f"pip install 'vqcli[{x}]'" for x, package in EXTRAS.items() if not versions[package]
         },
-        problems=problems + trouble + _cache() + _plugins(),
+        problems=problems + trouble + no_kernels + _cache() + _plugins(),
     )
 
 
@@ -131,7 +138,7 @@ def _version(package: str) -> str | None:
 
 def _versions() -> dict[str, str | None]:
     own = {"vqcli": vqcli.__version__, "python": platform.python_version(), "platform": platform.platform()}
-    return own | {package: _version(package) for package in (*CORE, *EXTRAS.values())}
+    return own | {package: _version(package) for package in (*CORE, "triton", *EXTRAS.values())}
 
 
 def _missing(versions: dict[str, str | None]) -> list[Problem]:
@@ -179,6 +186,26 @@ def _torch() -> tuple[list[str], int | None, list[Problem]]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices, torch.get_num_threads(), []
+
+
+def _search() -> tuple[dict[str, dict[int, str]], list[Problem]]:
+    """How each device finds nearest codes, and why a GPU cannot by kernels."""
+    import torch
+
+    from vqcli.nn.fast import compiles
+    from vqcli.nn.nearest import way
+
+    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    size, widths = SEARCHED
+    devices = [torch.device("cpu"), *gpus]
+    found: dict[str, dict[int, str]] = {str(x): {d: way(size, d, x) for d in widths} for x in devices}
+    problems = []
+    if gpus and compiles(by="triton"):
+        from vqcli.nn.nearest_fused import trouble
+
+        hint = "the search goes on without it: Triton needs a C compiler and a GPU it knows"
+        problems = [Problem(f"no Triton kernel on {x}: {why}", hint) for x in gpus if (why := trouble(x))]
+    return found, problems
 
 
 def _plugins() -> list[Problem]:

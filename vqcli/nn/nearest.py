@@ -4,12 +4,14 @@
 through one matrix product, to which |e|^2 is added. On a CPU the rest of the time goes into finding the
 smallest cost, hence groups: smallest values of groups of codes are vectorized reductions, and only the few
 vectors that found a closer code search the winning group. Narrow codes go through ``nearest_compiled``, where
-numba is installed.
+numba is installed; on a GPU, Triton's kernels in ``nearest_fused`` never write the costs.
 Shape letters: N vectors, K codes, D width; n, k sides of one block, g codes of one group.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -19,21 +21,29 @@ from vqcli.nn.fast import compiles
 from vqcli.nn.precision import float32
 
 Metric = Literal["l2", "dot"]
+Way = Literal["torch", "numba", "fp32", "bf16x3"]
+"""How codes are searched: in blocks, by ``nearest_compiled``, by a form of ``nearest_fused``."""
 MEMORY = 64 << 20
-"""Bytes a search may use beside its arguments and its result."""
+"""Bytes a search may use beside its arguments and its result; on a GPU, where it is more, a 64th of it."""
 GROUP = 32
 NARROW, MANY = 32, 1024
 """Widest codes, and fewest, for which the compiled search is worth its import of 0.3 s."""
+MIDDLE, LARGE = 64, 4096
+"""Widest codes that a GPU searches in float32 without writing costs, and fewest wider ones for bfloat16."""
+TENSOR = ((8, 0), (9, 0), (10, 0), (10, 3))
+"""GPUs whose three products of bfloat16 are, by data sheets, faster than one of float32: A100, H100, B200,
+B300. These limits are reasoned; no GPU was measured, as ``benchmarks/nearest.py --device cuda`` does."""
 
 
 @torch.no_grad()
 def nearest_codes(
-    latents_nd: Tensor, codes_kd: Tensor, metric: Metric = "l2", memory: int = MEMORY
+    latents_nd: Tensor, codes_kd: Tensor, metric: Metric = "l2", memory: int | None = None
 ) -> Tensor:
     """Token int64 (N,) of each vector's closest code (``dot``: of the largest product), computed in float32.
 
     Ties go to the lowest index. A vector with NaN or infinity gets some token in range; codes must be finite.
-    Uses ``memory`` bytes at most, whatever N and K are, unless one block of the smallest size needs more.
+    Uses ``memory`` bytes at most (None: ``budget``), whatever N and K are, unless one block of the smallest
+    size needs more.
     Raises ValueError if the widths differ or there are no codes.
     """
     (n, width), size = latents_nd.shape, len(codes_kd)
@@ -42,18 +52,48 @@ def nearest_codes(
     tokens_n = torch.zeros(n, dtype=torch.int64, device=latents_nd.device)
     if tokens_n.is_meta or not n:  # shapes are all there is
         return tokens_n
-    search = _search
-    if is_compiled(size, width, tokens_n.device.type):
-        from vqcli.nn.nearest_compiled import search
+    memory = memory or budget(tokens_n.device)
+    search = _searcher(way(size, width, tokens_n.device))
     with float32(latents_nd):
         for vectors_nd, out_n in zip(*(x.split(chunk_size(width, memory)) for x in (latents_nd, tokens_n))):
             search(vectors_nd, codes_kd, metric, memory, out_n)
     return tokens_n
 
 
-def is_compiled(size: int, width: int, device: str) -> bool:
-    """Whether codes of this number and width go through ``nearest_compiled``, however many vectors come."""
-    return device == "cpu" and width <= NARROW and compiles(size >= MANY)
+def way(size: int, width: int, device: torch.device) -> Way:
+    """How codes of this number and width are searched, however many vectors come."""
+    if device.type == "cpu" and width <= NARROW and compiles(size >= MANY):
+        return "numba"
+    if device.type == "cuda" and compiles(_is_fused(size, width, device), by="triton"):
+        from vqcli.nn.nearest_fused import trouble
+
+        if trouble(device) is None:
+            return "fp32" if width <= MIDDLE else "bf16x3"
+    return "torch"
+
+
+def _is_fused(size: int, width: int, device: torch.device) -> bool:
+    """Whether a GPU is expected to win by a kernel: where costs take longer to write than to compute."""
+    return width <= MIDDLE or (size >= LARGE and torch.cuda.get_device_capability(device) in TENSOR)
+
+
+def _searcher(chosen: Way) -> Callable[[Tensor, Tensor, Metric, int, Tensor], None]:
+    if chosen == "torch":
+        return _search
+    if chosen == "numba":
+        from vqcli.nn.nearest_compiled import search
+
+        return search
+    from vqcli.nn import nearest_fused
+
+    return partial(nearest_fused.search, chosen)
+
+
+def budget(device: torch.device) -> int:
+    """Bytes for a search; not a share of what is free: blocks, and how sums are rounded, would change."""
+    if device.type != "cuda":
+        return MEMORY
+    return max(MEMORY, torch.cuda.get_device_properties(device).total_memory // 64)
 
 
 def chunk_size(width: int, memory: int) -> int:
