@@ -143,7 +143,14 @@ def test_memory_is_bounded(n: int, k: int, d: int, memory: int) -> None:
 
 
 def test_the_compiled_search_gives_the_tokens_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for n, k, d in [(1000, 4096, 8), (513, 70_000, 16), (100, 5000, 31), (77, 300, 1), (200, 4500, 32)]:
+    for n, k, d in [
+        (1000, 4096, 8),
+        (513, 70_000, 16),
+        (100, 5000, 31),
+        (77, 300, 1),
+        (200, 4500, 32),
+        (203, 5003, 64),
+    ]:
         z_nd, codes_kd = random_pair(n, k, d, seed=d)
         z_nd, codes_kd = (z_nd * 8).round(), (codes_kd * 8).round()  # whole numbers: every sum is exact
         found = []

@@ -200,7 +200,7 @@ def _search() -> tuple[dict[str, dict[int, str]], list[Problem]]:
     devices = [torch.device("cpu"), *gpus]
     found: dict[str, dict[int, str]] = {str(x): {d: way(size, d, x) for d in widths} for x in devices}
     problems = []
-    if gpus and compiles(by="triton"):
+    if gpus and compiles(False, by="triton"):
         from vqcli.nn.nearest_fused import trouble
 
         hint = "the search goes on without it: Triton needs a C compiler and a GPU it knows"

@@ -11,7 +11,7 @@ from typing import Literal
 
 Compiler = Literal["numba", "triton"]
 ENVIRONMENT = "VQCLI_COMPILED"
-"""``never`` keeps both out; ``always`` takes them also for work that they may slow down."""
+"""``never`` keeps both out; ``always`` takes them also for work that they may slow down, on a GPU for any."""
 
 
 def compiles(worth: bool = True, by: Compiler = "numba") -> bool:

@@ -3,8 +3,9 @@
 |z|^2 is the same for every code, so the cost of a code is |e|^2 - 2 z.e. Wide codes go block by block
 through one matrix product, to which |e|^2 is added. On a CPU the rest of the time goes into finding the
 smallest cost, hence groups: smallest values of groups of codes are vectorized reductions, and only the few
-vectors that found a closer code search the winning group. Narrow codes go through ``nearest_compiled``, where
-numba is installed; on a GPU, Triton's kernels in ``nearest_fused`` never write the costs.
+vectors that found a closer code search the winning group. Where numba is installed, ``nearest_compiled``
+finds it in one pass, and narrow codes go through it as a whole; on a GPU, where they are asked for, Triton's
+kernels in ``nearest_fused`` never write the costs.
 Shape letters: N vectors, K codes, D width; n, k sides of one block, g codes of one group.
 """
 
@@ -27,12 +28,13 @@ MEMORY = 64 << 20
 """Bytes a search may use beside its arguments and its result; on a GPU, where it is more, a 64th of it."""
 GROUP = 32
 NARROW, MANY = 32, 1024
-"""Widest codes, and fewest, for which the compiled search is worth its import of 0.3 s."""
-MIDDLE, LARGE = 64, 4096
-"""Widest codes that a GPU searches in float32 without writing costs, and fewest wider ones for bfloat16."""
+"""Widest codes that compiled code searches as a whole; fewest for which it is worth its import, 0.3 s."""
+MIDDLE = 64
+"""Widest codes whose kernel on a GPU is the float32 one."""
 TENSOR = ((8, 0), (9, 0), (10, 0), (10, 3))
 """GPUs whose three products of bfloat16 are, by data sheets, faster than one of float32: A100, H100, B200,
-B300. These limits are reasoned; no GPU was measured, as ``benchmarks/nearest.py --device cuda`` does."""
+B300. That is reasoned, and no GPU was measured (``benchmarks/nearest.py --device cuda`` does): hence kernels
+on a GPU are used where they are asked for alone."""
 
 
 @torch.no_grad()
@@ -64,17 +66,13 @@ def way(size: int, width: int, device: torch.device) -> Way:
     """How codes of this number and width are searched, however many vectors come."""
     if device.type == "cpu" and width <= NARROW and compiles(size >= MANY):
         return "numba"
-    if device.type == "cuda" and compiles(_is_fused(size, width, device), by="triton"):
+    if device.type == "cuda" and compiles(False, by="triton"):
         from vqcli.nn.nearest_fused import trouble
 
+        wide = width > MIDDLE and torch.cuda.get_device_capability(device) in TENSOR
         if trouble(device) is None:
-            return "fp32" if width <= MIDDLE else "bf16x3"
+            return "bf16x3" if wide else "fp32"
     return "torch"
-
-
-def _is_fused(size: int, width: int, device: torch.device) -> bool:
-    """Whether a GPU is expected to win by a kernel: where costs take longer to write than to compute."""
-    return width <= MIDDLE or (size >= LARGE and torch.cuda.get_device_capability(device) in TENSOR)
 
 
 def _searcher(chosen: Way) -> Callable[[Tensor, Tensor, Metric, int, Tensor], None]:
@@ -106,7 +104,7 @@ def block_sizes(n: int, size: int, width: int, memory: int, device: str) -> tupl
 
     Blocks of codes are even, whole groups; those of vectors are multiples of 16, where there are as many.
     """
-    k, costs = (2048, min(1 << 19, memory // 16)) if device == "cpu" else (16384, memory // 16)
+    k, costs = (2048, min(1 << 20, memory // 16)) if device == "cpu" else (16384, memory // 16)
     k = max(GROUP, min(k, memory // 4 // (8 * width)))
     k = -(-size // (-(-size // k)))
     k = -(-k // GROUP) * GROUP
@@ -118,6 +116,9 @@ def _search(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, t
     """Write the tokens of one chunk of vectors."""
     (n, width), device = vectors_nd.shape, vectors_nd.device
     k, n_block = block_sizes(n, len(codes_kd), width, memory, device.type)
+    if device.type == "cpu" and compiles(len(codes_kd) >= MANY):
+        tokens_n.copy_(_search_compiled(vectors_nd, codes_kd, metric, k, n_block))
+        return
     vectors_nd = vectors_nd.float()
     best_n = vectors_nd.new_full((n,), torch.inf)
     costs = vectors_nd.new_empty(k * n_block)
@@ -134,6 +135,25 @@ def _search(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, t
             factors_dn = vectors_nd[here].t()
             torch.addmm(norms_k1, block_kd, factors_dn, beta=adds, alpha=times, out=costs_kn[:rows])
             merge(costs_kn, first, best_n[here], tokens_n[here])
+
+
+def _search_compiled(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, k: int, n_block: int) -> Tensor:
+    """Tokens int32 (N,) where products, of blocks of this size, are compared by compiled code."""
+    from vqcli.nn.nearest_compiled import merge
+
+    factors_nd = vectors_nd.float() * (2 if metric == "l2" else 1)
+    best_n = factors_nd.new_full((len(factors_nd),), torch.inf)
+    tokens_n = torch.zeros(len(factors_nd), dtype=torch.int32)
+    products = factors_nd.new_empty(k * n_block)
+    for first in range(0, len(codes_kd), k):
+        block_kd = codes_kd[first : first + k].float()
+        norms_k = block_kd.square().sum(1) if metric == "l2" else block_kd.new_zeros(len(block_kd))
+        for i in range(0, len(factors_nd), n_block):
+            here = slice(i, i + n_block)
+            products_kn = products[: len(block_kd) * len(best_n[here])].view(len(block_kd), -1)
+            torch.mm(block_kd, factors_nd[here].t(), out=products_kn)
+            merge(products_kn, norms_k, first, best_n[here], tokens_n[here])
+    return tokens_n
 
 
 def _merge(costs_kn: Tensor, first: int, best_n: Tensor, tokens_n: Tensor) -> None:

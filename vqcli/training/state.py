@@ -18,7 +18,7 @@ import vqcli
 from vqcli import files
 from vqcli.config import leaves
 from vqcli.errors import VqcliError
-from vqcli.nn.fast import Compiler, compiles
+from vqcli.nn.fast import compiles
 from vqcli.training.recipe import Recipe, parse_recipe
 from vqcli.training.shard import placed
 
@@ -63,7 +63,7 @@ def gathered(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
     """What a bit-exact continuation needs to be the same."""
-    compiler: Compiler = "triton" if accelerator.device.type == "cuda" else "numba"
+    on_gpu = accelerator.device.type == "cuda"
     return {
         "vqcli": vqcli.__version__,
         "torch": torch.__version__,
@@ -71,7 +71,7 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
         "device": accelerator.device.type,
         "threads": torch.get_num_threads(),
         "processes": accelerator.num_processes,
-        "compiled": compiles(by=compiler),  # sums are rounded otherwise
+        "compiled": compiles(False, by="triton") if on_gpu else compiles(),  # sums are rounded otherwise
     }
 
 
