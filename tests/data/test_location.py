@@ -70,6 +70,11 @@ def test_the_disk(tmp_path: Path) -> None:
         (folder / "pipe").read(0, 1)  # at once, though nobody writes
 
 
+def listed(folder: Path, suffixes: set[str]) -> tuple[dict[str, list[str]], dict[str, int]]:
+    names, left_out = Disk(folder).listing(suffixes)
+    return {suffix: list(its) for suffix, its in names.items()}, left_out
+
+
 def test_a_listing(tmp_path: Path) -> None:
     for name in (
         "b/2.png",
@@ -85,13 +90,31 @@ def test_a_listing(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "b" / "2.png")
     (tmp_path / "folder.png").mkdir()
-    assert Disk(tmp_path).listing({".png", ".mp4"}) == (
+    assert listed(tmp_path, {".png", ".mp4"}) == (
         {".png": ["a/x.y/3.png", "b/1.PNG", "b/2.png", "link.png"]},
         {"hidden": 2, ".txt": 1, ".gz": 1, "no ending": 1},
     )
-    assert Disk(tmp_path / "b").listing({".png", ".gz"}) == ({".png": ["1.PNG", "2.png"]}, {"hidden": 1})
+    assert listed(tmp_path / "b", {".png", ".gz"}) == ({".png": ["1.PNG", "2.png"]}, {"hidden": 1})
     with pytest.raises(VqcliError, match="does not exist"):
         Disk(tmp_path / "absent").listing({".png"})
+
+
+def test_a_listing_is_in_the_order_of_whole_names(tmp_path: Path) -> None:
+    names = [
+        "a-b/1.png",
+        "a.png",
+        "a/1.png",
+        "a/b.png",
+        "a/b/0.png",
+        "a/b/c/0.PNG",
+        "a/b0.png",
+        "a0/1.png",
+    ]
+    names += ["a!.png", "é/ü.png", "z/\udcff.png", "Z.png", "a/b-/1.png", "a0.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert listed(tmp_path, {".png"}) == ({".png": sorted(names)}, {})
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -117,7 +140,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "top" / "$RECYCLE.BIN").mkdir()
     (tmp_path / "top" / "$RECYCLE.BIN" / "deleted.png").write_bytes(b"")
     (tmp_path / "top" / "Thumbs.db").write_bytes(b"")
-    assert Disk(tmp_path / "top").listing({".png"}) == (
+    assert listed(tmp_path / "top", {".png"}) == (
         {".png": ["dog/1.png", "one.png"]},
         {"link in a loop": 4, "link to nothing": 1, "no ending": 1, "no file": 1, "hidden": 3},
     )

@@ -7,8 +7,9 @@ import pytest
 from tests.data.test_sources import make_folder, make_list, make_npz, make_parquet, make_tar, png
 from tests.streams import piped
 from vqcli.data.holdout import holdout
-from vqcli.data.images.base import Names, Source
+from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
+from vqcli.data.strings import Names
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
 
@@ -137,8 +138,12 @@ def test_names_are_compact() -> None:
     names = Names(texts)
     assert [names[i] for i in range(len(names))] == texts
     assert json.loads(json.dumps(names[3])) == texts[3]
-    many = Names(f"class{i % 1000:04d}/image{i:08d}.jpg" for i in range(20_000))
-    assert len(many.text) + many.ends.nbytes < 20_000 * 40
+    assert list(names) == names[:] == texts
+    assert names[1:3] == texts[1:3]
+    written = [f"class{i % 1000:04d}/image{i:08d}.{'jpg' if i % 7000 else 'bücher'}" for i in range(20_000)]
+    many = Names(written)
+    assert list(many) == written == [many[i] for i in range(20_000)]
+    assert len(many.text) + memoryview(many.ends).nbytes < 20_000 * 40
 
 
 @pytest.mark.parametrize(

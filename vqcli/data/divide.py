@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vqcli.data.config import DataConfig
 from vqcli.data.holdout import holdout
 from vqcli.data.images.base import Source
-from vqcli.data.images.open import open_source
+from vqcli.data.images.open import open_source, open_split
 from vqcli.data.images.splits import split_name
 from vqcli.types import Progress, silent
 
@@ -36,10 +36,10 @@ def divide(config: DataConfig, progress: Progress = silent) -> Division:
     """
     everything = open_source(config.source, config.reading(), progress)
     split = split_name(config.split) if config.split else "train" if "train" in everything.splits else None
-    source = open_source(config.source, config.reading(split)) if split else everything
+    source = open_split(everything, config.source, config.reading(split)) if split else everything
     other = next((name for name in HELD_OUT if split and name != split and name in everything.splits), None)
     if other is None:
         training, held_out = holdout(source, config.holdout)
         return Division(source, training, source, held_out)
-    held = open_source(config.source, config.reading(other))
+    held = open_split(everything, config.source, config.reading(other))
     return Division(source, np.arange(len(source)), held, np.arange(len(held)))

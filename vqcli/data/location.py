@@ -6,13 +6,15 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Collection
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from vqcli import files
+from vqcli.data.strings import Names
 
 HIDDEN = frozenset({
     "Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "#recycle", "@Recycle", "lost+found",
@@ -28,7 +30,7 @@ class NotAFile(OSError):
 class Listing(NamedTuple):
     """The files below a folder, each of them either named or counted."""
 
-    names: dict[str, list[str]]
+    names: Mapping[str, Sequence[str]]
     """Ending that was sought -> relative names, sorted; an ending that no file has is left away."""
     left_out: dict[str, int]
     """How many others there are, by kind: ``.mp4``, ``no ending``, ``hidden``, ``link to nothing`` ..."""
@@ -125,41 +127,56 @@ class Disk(Location):
             os.close(handle)
 
     def listing(self, suffixes: Collection[str]) -> Listing:
-        found: dict[str, list[str]] = {suffix: [] for suffix in suffixes}
+        found = {suffix: Names() for suffix in suffixes}
         left_out: Counter[str] = Counter()
-        pending = [""]
-        while pending:
-            below = pending.pop()
-            try:
-                kinds = files.patiently(lambda: self._kinds(below, found))  # noqa: B023 (called at once)
-            except OSError as e:
-                raise files.unread(self.path / below, e) from e
-            for kind, names in kinds.items():
-                if kind == "folder":
-                    pending += [f"{name}/" for name in names]
-                elif kind in found:
-                    found[kind] += names
-                else:
-                    left_out[kind] += len(names)
-        return Listing({suffix: sorted(names) for suffix, names in found.items() if names}, dict(left_out))
+        inside = [self._taken("", found, left_out)]
+        while inside:
+            below = next(inside[-1], None)
+            if below is None:
+                inside.pop()
+            else:
+                inside.append(self._taken(below, found, left_out))
+        return Listing({suffix: names for suffix, names in found.items() if names}, dict(left_out))
 
-    def _kinds(self, below: str, sought: Collection[str]) -> dict[str, list[str]]:
-        """What lies in one folder, by kind; of a kind that is not sought the names are empty."""
-        kinds: dict[str, list[str]] = {}
+    def _taken(self, below: str, found: dict[str, Names], left_out: Counter[str]) -> Iterator[str]:
+        """Take in what lies in one folder; gives the folders in it, each when all before it is taken."""
+        try:
+            kinds = files.patiently(lambda: self._kinds(below))
+        except OSError as e:
+            raise files.unread(self.path / below, e) from e
+        folders = sorted(f"{name}/" for name in kinds.pop("folder", ()))
+        sought = {kind: sorted(kinds.pop(kind)) for kind in found.keys() & kinds.keys()}
+        left_out.update({kind: len(names) for kind, names in kinds.items()})
+        at = dict.fromkeys(sought, 0)
+        for folder in (*folders, None):
+            for kind, names in sought.items():
+                start, at[kind] = at[kind], bisect(names, folder) if folder else len(names)
+                found[kind].extend([below + name for name in names[start : at[kind]]])
+            if folder:
+                yield below + folder
+
+    def _kinds(self, below: str) -> dict[str, list[str]]:
+        """What lies in one folder, by kind."""
+        kinds: defaultdict[str, list[str]] = defaultdict(list)
+        endings: defaultdict[str, list[str]] = defaultdict(list)
         with os.scandir(self.path / below) as entries:
             for entry in entries:
-                kind = "hidden" if entry.name.startswith(".") else self._kind(below, entry)
-                wanted = kind == "folder" or kind in sought
-                kinds.setdefault(kind, []).append(f"{below}{entry.name}" if wanted else "")
+                name = entry.name
+                if name[0] == "." or not entry.is_file(follow_symlinks=False) or name in HIDDEN:
+                    kinds[self._kind(below, entry)].append(name)
+                else:
+                    endings[name[name.rfind(".") :]].append(name)  # not kind_of: it is asked of every file
+        for ending, names in endings.items():
+            kinds[kind_of(f"a{ending}")] += names
         return kinds
 
     def _kind(self, below: str, entry: os.DirEntry[str]) -> str:
         """A file's ending, ``folder``, or why it is neither; links count as what they lead to."""
-        if entry.is_file(follow_symlinks=False):
-            return "hidden" if entry.name in HIDDEN else kind_of(entry.name)
+        if entry.name.startswith("."):
+            return "hidden"
         if entry.is_symlink():
             return self._linked(below, entry)
-        if not entry.is_dir():
+        if not (entry.is_file() or entry.is_dir()):
             return "no file"
         return "hidden" if entry.name in HIDDEN else "folder"
 

@@ -17,7 +17,7 @@ from vqcli import files
 from vqcli.checkpoint.told import Row, classes
 from vqcli.data.classes import readable
 from vqcli.data.images.base import Source, StoredSource, Unlabelled
-from vqcli.data.images.open import open_source
+from vqcli.data.images.open import open_source, open_split
 from vqcli.data.location import Location
 from vqcli.errors import BadImage
 from vqcli.types import Progress, Reading, silent
@@ -103,7 +103,7 @@ def describe_images(text: str, progress: Progress = silent) -> ImagesInfo:
         sizes=sizes,
         classes={names[label] if label < len(names) else str(label): count for label, count in known},
         unlabelled=labels[None],
-        splits={name: len(open_source(text, Reading(split=name))) for name in source.splits},
+        splits={name: len(open_split(source, text, Reading(split=name))) for name in source.splits},
         left_out=dict(source.told.left_out),
         remarks=source.told.remarks,
     )

@@ -96,6 +96,10 @@ class Source(ABC):
         """The same images where (height, width) is only known now; sources that draw theirs draw to it."""
         return self
 
+    def of_split(self, split: str) -> Source | None:
+        """Those of all images that are of one of its splits; None where they must be opened anew for that."""
+        return None
+
     @property
     def has_splits(self) -> bool:
         """Whether the data is divided into ``train``, ``validation``, ``test``."""
@@ -148,6 +152,10 @@ class Unlabelled(Source):
     def sized(self, size: tuple[int, int] | None) -> Unlabelled:
         return Unlabelled(self.source.sized(size))
 
+    def of_split(self, split: str) -> Unlabelled | None:
+        part = self.source.of_split(split)
+        return Unlabelled(part) if part else None
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -164,27 +172,13 @@ class Unlabelled(Source):
         return replace(self.source[i], label=None)
 
 
-class Names:
-    """A list of strings in two arrays: no object an item, so that forked workers copy no memory."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-        self.ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        self.text = b"".join(encoded)
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def __getitem__(self, i: int) -> str:
-        start = self.ends[i - 1] if i else 0
-        return self.text[start : self.ends[i]].decode("utf-8", "surrogateescape")
-
-
 class Labels:
     """Labels as one array; -1 where unknown."""
 
-    def __init__(self, labels: Iterable[int | None]) -> None:
-        self.values = np.array([-1 if label is None else label for label in labels], np.int32)
+    def __init__(self, labels: Iterable[int | None], of: np.ndarray | None = None) -> None:
+        """With ``of``, image ``i`` has the label number ``of[i]``."""
+        values = np.array([-1 if label is None else label for label in labels], np.int32)
+        self.values = values if of is None else values[of]
 
     def __getitem__(self, i: int) -> int | None:
         value = int(self.values[i])

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vqcli import bounds, files
-from vqcli.data.images.base import Names
 from vqcli.data.images.fields import field_of, kept, parsed
-from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, Written, numbered
+from vqcli.data.images.labels import FOLDER, LabelReader, Numbered, numbered
 from vqcli.data.images.layout import METADATA
 from vqcli.data.images.lists import check_list
 from vqcli.data.location import Listing, Location
+from vqcli.data.strings import Names
 from vqcli.errors import VqcliError
 from vqcli.types import Reading
 
@@ -91,15 +91,18 @@ def asks_fields(reading: Reading) -> bool:
     return bool(reading.keep or (column and column != FOLDER))
 
 
-def refuse_unused(reading: Reading, labels: Sequence[Written], where: str) -> None:
-    """Raise VqcliError where image files were asked for what they have not: a column, folders as labels."""
+def refuse_unused(reading: Reading, where: str, *, labelled: bool) -> None:
+    """Raise VqcliError where image files were asked for what they have not: a column, folders as labels.
+
+    ``labelled`` tells whether any has a label.
+    """
     if reading.image_column:
         raise VqcliError(
             f"{where} is image files: they have no column '{reading.image_column}'",
             hint="leave --image-column away, or choose by name, with a quoted glob",
             reason="input-missing",
         )
-    if reading.labels and reading.label_column == FOLDER and all(label is None for label in labels):
+    if reading.labels and reading.label_column == FOLDER and not labelled:
         raise VqcliError(
             f"no image of {where} lies in a folder that could be its class",
             hint="leave --label-column away",

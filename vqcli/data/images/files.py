@@ -13,7 +13,7 @@ from typing import Any
 from vqcli import bounds
 from vqcli import files as disk
 from vqcli.data.globs import matches
-from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, Beside, asks_fields, refuse_unused
 from vqcli.data.images.forms import instead
 from vqcli.data.images.labels import FOLDER, Numbered, numbered
@@ -21,6 +21,7 @@ from vqcli.data.images.layout import beside_others
 from vqcli.data.images.lists import Listed, listed, text_of
 from vqcli.data.images.shards import reader_of, shard_sources
 from vqcli.data.location import Listing, Location, kind_of, location, suffix_of
+from vqcli.data.strings import Names
 from vqcli.errors import VqcliError
 from vqcli.types import ANYHOW, Reading
 
@@ -54,8 +55,8 @@ class ListSource(StoredSource):
         self._names, self.folder, self.reading = Names(names), folder, reading
         self._beside = Beside(self._at, names, BOTH, reading) if asks_fields(reading) else None
         labels = self._numbered(listed, where) if reading.labels else Numbered([None] * len(names), [])
-        refuse_unused(reading, labels.labels, where)
         self._labels, self.classes = Labels(labels.labels), labels.classes
+        refuse_unused(reading, where, labelled=self._labels.unknown() < len(names))
         self.told = Told({}, (*listed.remarks, labels.remark) if labels.remark else listed.remarks)
 
     @classmethod

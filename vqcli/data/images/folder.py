@@ -5,17 +5,22 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import replace
+from heapq import merge
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
-from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.base import IMAGE_SUFFIXES, Labels, Source, StoredSource, Told
 from vqcli.data.images.beside import BESIDE, TABLES, Beside, asks_fields, refuse_unused, tables
-from vqcli.data.images.labels import FOLDER, Numbered, numbered
+from vqcli.data.images.labels import FOLDER, numbered
 from vqcli.data.images.layout import Layout, beside_others, layout
 from vqcli.data.images.shards import reader_of, shards_in_folders
-from vqcli.data.images.splits import check_split, present
+from vqcli.data.images.splits import SPLITS, check_split, present
 from vqcli.data.location import Listing, Location, location
+from vqcli.data.strings import Names
 from vqcli.errors import VqcliError
 from vqcli.types import ANYHOW, Reading
 
@@ -29,25 +34,24 @@ class FolderSource(StoredSource):
         """``found`` is what lies in the folder, if it was listed already. Raises VqcliError."""
         found = found or folder.listing(_sought(reading))
         names = _named(found, IMAGE_SUFFIXES)
-        places = layout(names, reading.label_column)
-        inside = [name for name in names if _folder(name) in places.splits] if places.splits else names
-        if not inside:
+        heads, of = _folders(names)
+        places = layout(names, reading.label_column, heads)
+        known = np.array([not places.splits or head in places.splits for head in heads], bool)[of]
+        outside = len(names) - int(known.sum())
+        if outside == len(names):
             raise _empty(folder, found)
+        inside, of = (Names(compress(names, known)), of[known]) if outside else (names, of)
         self.folder, self.reading, self.splits = folder, reading, present(places.splits.values())
-        self._names, self._chosen = Names(inside), np.arange(len(inside))
+        self._names, self._chosen = inside, np.arange(len(inside))
+        self._splits = np.array([SPLITS.index(places.splits.get(head, SPLITS[0])) for head in heads])[of]
         self._beside = Beside(folder.__truediv__, inside, found, reading) if asks_fields(reading) else None
-        labels = self._numbered(inside, places) if reading.labels else Numbered([None] * len(inside), [])
-        refuse_unused(reading, labels.labels, str(folder))
-        self._labels, self.classes = Labels(labels.labels), labels.classes
+        self._labels, self.classes, remark = self._numbered(heads, of, places)
+        refuse_unused(reading, str(folder), labelled=self._labels.unknown() < len(inside))
         if reading.split and self.splits:
-            wanted = check_split(reading.split, self.splits, str(folder))
-            self._chosen = np.array(
-                [i for i, name in enumerate(inside) if places.splits[_folder(name)] == wanted]
-            )
-        outside = len(names) - len(inside)
+            self._choose(check_split(reading.split, self.splits, str(folder)))
         self.told = _not_read(found, self._used(found, names), IMAGE_SUFFIXES) + Told(
             {"outside of the splits": outside} if outside else {},
-            (*self._remarks(found, places), *filter(None, [labels.remark])),
+            (*self._remarks(found, places), *filter(None, [remark])),
         )
 
     @classmethod
@@ -80,7 +84,7 @@ class FolderSource(StoredSource):
         return len(self._chosen)
 
     def key(self, i: int) -> str:
-        return self._names[self._chosen[i]]
+        return self._names[self._chosen.item(i)]
 
     def label(self, i: int) -> int | None:
         return self._labels[self._chosen[i]]
@@ -93,6 +97,15 @@ class FolderSource(StoredSource):
 
     def read(self, i: int) -> Location:
         return self.folder / self.key(i)
+
+    def of_split(self, split: str) -> FolderSource | None:
+        part = copy(self)
+        part.reading = replace(self.reading, split=split)
+        part._choose(split)
+        return part
+
+    def _choose(self, split: str) -> None:
+        self._chosen = np.flatnonzero(self._splits == SPLITS.index(split))
 
     def _used(self, found: Listing, names: Sequence[str]) -> set[str]:
         """What is beside the pictures and read."""
@@ -110,20 +123,32 @@ class FolderSource(StoredSource):
             return places.remarks
         return *places.remarks, f"{_some(unread)} not read: --label-column takes a column of it for labels"
 
-    def _numbered(self, names: Sequence[str], places: Layout) -> Numbered:
-        """Labels of all pictures, of whichever split. Raises VqcliError."""
-        column = self.reading.label_column
-        if self._beside and column and column != FOLDER:
-            return self._beside.labels(column, names, str(self.folder))
+    def _numbered(
+        self, heads: Sequence[str], of: np.ndarray, places: Layout
+    ) -> tuple[Labels, list[str], str]:
+        """Labels of all pictures, of whichever split, classes and a remark. Raises VqcliError."""
+        reading = self.reading
+        if not reading.labels:
+            return Labels([None], np.zeros_like(of)), [], ""
+        if self._beside and reading.label_column not in (None, FOLDER):
+            found = self._beside.labels(reading.label_column, self._names, str(self.folder))
+            return Labels(found.labels), found.classes, found.remark
         classes = sorted(set(places.classes.values()))
         found = numbered(classes)
         number = dict(zip(classes, found.labels))
-        labels = {folder: number[name] for folder, name in places.classes.items()}
-        return found._replace(labels=[labels.get(_folder(name)) for name in names])
+        return (
+            Labels([number.get(places.classes.get(head, "")) for head in heads], of),
+            found.classes,
+            found.remark,
+        )
 
 
-def _folder(name: str) -> str:
-    return name.rpartition("/")[0]
+def _folders(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The folders of names, and which of them each lies in."""
+    number: dict[str, int] = {}
+    of = (number.setdefault(name.rpartition("/")[0], len(number)) for name in names)
+    numbers = np.fromiter(of, np.int32, len(names))
+    return list(number), numbers
 
 
 def _some(names: Sequence[str]) -> str:
@@ -136,15 +161,16 @@ def _sought(reading: Reading) -> frozenset[str]:
     return IMAGE_SUFFIXES | shards_in_folders() | TABLES | (BESIDE if asks_fields(reading) else frozenset())
 
 
-def _named(found: Listing, suffixes: Collection[str]) -> list[str]:
+def _named(found: Listing, suffixes: Collection[str]) -> Sequence[str]:
     """The files with these endings, sorted."""
-    return sorted(name for suffix in suffixes for name in found.names.get(suffix, ()))
+    known = [names for suffix, names in found.names.items() if suffix in suffixes]
+    return known[0] if len(known) == 1 else Names(merge(*known))
 
 
 def _not_read(found: Listing, used: Collection[str], whole: Collection[str] = ()) -> Told:
     """All that lies in a folder but for these files, and for those of these endings, counted."""
     others = {
-        suffix: sum(name not in used for name in names)
+        suffix: sum(name not in used for name in names) if used else len(names)
         for suffix, names in found.names.items()
         if suffix not in whole
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import pairwise
 from math import inf
 from posixpath import basename, splitext
@@ -32,11 +32,15 @@ class Layout(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def layout(names: Sequence[str], label_column: str | None = None) -> Layout:
-    """What the folders of pictures mean, which are named relative to the folder that a user named."""
-    folders: dict[str, Parts] = {
-        head: tuple(head.split("/")) if head else () for head in {name.rpartition("/")[0] for name in names}
-    }
+def layout(
+    names: Sequence[str], label_column: str | None = None, heads: Collection[str] | None = None
+) -> Layout:
+    """What the folders of pictures mean, which are named relative to the folder that a user named.
+
+    ``heads`` are these folders, where they are known.
+    """
+    heads = {name.rpartition("/")[0] for name in names} if heads is None else heads
+    folders: dict[str, Parts] = {head: tuple(head.split("/")) if head else () for head in heads}
     shared, depth, known = split_level(folders.values())
     splits = {
         head: known[parts[depth]]

@@ -7,6 +7,7 @@ import re
 from vqcli.data.images.base import Source, Told, Unlabelled
 from vqcli.data.images.forms import instead
 from vqcli.data.images.misnamed import check_image
+from vqcli.data.images.splits import split_name
 from vqcli.data.location import location
 from vqcli.errors import VqcliError
 from vqcli.registry import known_parts, resolve
@@ -37,6 +38,21 @@ def open_source(text: str, reading: Reading = ANYHOW, progress: Progress = silen
     for line in source.told.lines():
         progress.say(f"{text}: {line}")
     return source if reading.labels else Unlabelled(source)
+
+
+def open_split(everything: Source, text: str, reading: Reading) -> Source:
+    """The images of a split among ``everything`` that ``text`` names, listed again only where that is needed.
+
+    Raises VqcliError as ``open_source``.
+    """
+    split = split_name(reading.split or "")
+    part = everything.of_split(split) if split in everything.splits else None
+    if part is None:
+        return open_source(text, reading)
+    whole = _without_label(everything).remarks
+    rest = tuple(remark for remark in part.told.remarks if remark not in whole)
+    part.told = Told(part.told.left_out, rest) + (_without_label(part) if reading.labels else Told())
+    return part
 
 
 def claimed(text: str) -> type[Source]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vqcli import bounds
 from vqcli.data.images.archive import plain_name
-from vqcli.data.images.base import Labels, Names, StoredSource, Told
+from vqcli.data.images.base import Labels, StoredSource, Told
 from vqcli.data.images.columns import (
     LabelColumn,
     Pictures,
@@ -30,6 +30,7 @@ from vqcli.data.images.groups import Group, Groups, bounded, opened
 from vqcli.data.images.labels import FOLDER, LabelReader, ShardLabels, Written, merged
 from vqcli.data.images.shards import Places, ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
+from vqcli.data.strings import Names
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading
 

@@ -16,13 +16,14 @@ import numpy as np
 from vqcli import bounds
 from vqcli import files as disk
 from vqcli.data.images.archive import Damaged
-from vqcli.data.images.base import Labels, Names, Source, StoredSource, Told
+from vqcli.data.images.base import Labels, Source, StoredSource, Told
 from vqcli.data.images.fields import kept, parsed
 from vqcli.data.images.labels import FOLDER, LabelReader, Written, numbered
 from vqcli.data.images.misnamed import BEGINNING, check_kind
 from vqcli.data.images.samples import Picture, Place, Shard, chosen
 from vqcli.data.images.shards import ShardSource, folder_of, offered, shard_names
 from vqcli.data.location import Location, location
+from vqcli.data.strings import Names
 from vqcli.errors import BadImage, VqcliError
 from vqcli.types import ANYHOW, Reading
 

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqcli.data.images.base import Names
 from vqcli.data.loader import VIEW, TrainPlan, Wish, train_wishes
+from vqcli.data.strings import Names
 from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.data.tokens.store import TokensInfo, read_shard, token_type
 from vqcli.errors import BadImage, VqcliError
