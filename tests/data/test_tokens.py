@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from vqcli.data.tokens.store import read_shard, token_type, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
+from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.types import silent
 
 IDS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -161,6 +163,45 @@ def test_one_flipped_bit_is_found(encoded, tmp_path):
     (tmp_path / "t.json").write_bytes((encoded / "t.json").read_bytes())
     with pytest.raises(VqcliError, match="its hash differs"):
         list(TokensFile(tmp_path / "t.npy").blocks())
+
+
+@pytest.mark.parametrize("kind", ["<u1", ">u2", "<u4", "<i8", "<u8"])
+def test_blocks_are_the_array_however_it_lies(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("vqcli.data.tokens.files.BLOCK", 100)
+    ids = np.random.default_rng(0).integers(0, 100, (57, 3, 2)).astype(kind)
+    for array in (ids, np.asfortranarray(ids)):
+        np.save(tmp_path / "t.npy", array)
+        blocks = list(TokensFile(tmp_path / "t.npy").blocks())
+        assert len(blocks) > 3
+        assert np.array_equal(np.concatenate(blocks), ids.reshape(57, 6))
+        counts = UsageCounts.of(blocks, 100)
+        assert np.array_equal(counts.counts_k, np.bincount(ids.ravel().astype(int), minlength=100))
+
+
+def test_an_array_is_hashed_only_where_a_hash_is_told(tmp_path, monkeypatch):
+    np.save(tmp_path / "t.npy", IDS)
+    hashed = []
+
+    class Digest:
+        update = hashed.append
+
+        def hexdigest(self):
+            return "x"
+
+    monkeypatch.setattr("vqcli.data.tokens.files.hashlib.sha256", Digest)
+    assert np.array_equal(np.concatenate(list(TokensFile(tmp_path / "t.npy").blocks())), IDS.reshape(2, 12))
+    assert not hashed
+    (tmp_path / "t.json").write_text('{"sha256": "x"}')
+    list(TokensFile(tmp_path / "t.npy").blocks())
+    assert b"".join(hashed) == IDS.tobytes()
+
+
+def test_an_array_that_is_cut_while_it_is_read(tmp_path):
+    np.save(tmp_path / "t.npy", IDS)
+    found = TokensFile(tmp_path / "t.npy")
+    os.truncate(tmp_path / "t.npy", found.array.offset + 5)
+    with pytest.raises(VqcliError, match="was cut while it was read"):
+        list(found.blocks())
 
 
 def test_both_forms_read_the_same(encoded):

@@ -26,7 +26,8 @@ from vqcli.data.tokens.store import (
 from vqcli.errors import VqcliError
 from vqcli.types import Grid, grid_length
 
-BLOCK = 4096  # rows of an array that are looked at together
+BLOCK = 1 << 19
+"""Bytes of an array that are looked at together, about: they and what is made of them stay in a cache."""
 LOADERS = {
     ".npz": "np.load(FILE)['arr_0']",
     ".pt": "torch.load(FILE).numpy()",
@@ -89,17 +90,38 @@ class TokensFile:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All tokens, some at a time, (n, L). Raises VqcliError if they are not what was written."""
+        told = self.side.get("sha256")
         digest = hashlib.sha256()
-        for start in range(0, len(self), BLOCK):
-            block = np.ascontiguousarray(self.array[start : start + BLOCK])
-            digest.update(block.data)
+        for block in self._read():
+            if told is not None:
+                digest.update(block.data)
             yield block.reshape(len(block), -1)
-        if self.side.get("sha256", digest.hexdigest()) != digest.hexdigest():
+        if told is not None and told != digest.hexdigest():
             message = f"{self.path} is damaged, or not the array of {self.path.stem}.json: its hash differs"
             raise VqcliError(message, hint="copy both again, or encode again", reason="damaged")
 
+    def _read(self) -> Iterator[np.ndarray]:
+        """The array, some rows at a time, read as a file: a memory map would stay in memory."""
+        array = self.array
+        rows = max(1, BLOCK * len(array) // array.nbytes)
+        if not array.flags.c_contiguous:
+            yield from (np.ascontiguousarray(array[at : at + rows]) for at in range(0, len(array), rows))
+            return
+        with files.open_regular(self.path) as file:
+            file.seek(array.offset)
+            for at in range(0, len(array), rows):
+                block = np.empty((min(rows, len(array) - at), *array.shape[1:]), array.dtype)
+                try:
+                    got = file.readinto(block.data.cast("B"))
+                except OSError as e:
+                    raise files.unread(self.path, e) from e
+                if got < block.nbytes:
+                    message = f"{self.path} was cut while it was read"
+                    raise VqcliError(message, hint="copy it again, or encode again", reason="damaged")
+                yield block
 
-def _open_array(path: Path) -> np.ndarray:
+
+def _open_array(path: Path) -> np.memmap:
     try:
         files.open_regular(path).close()
         with np.errstate(over="raise"):
@@ -166,23 +188,25 @@ def _contradicts(side: dict[str, Any]) -> bool:
 
 def _fits(side: dict[str, Any], rows: int) -> bool:
     """Whether what stands beside an array has the types it should have, and as many of each."""
-    keys, labels = (side.get(name, [None] * rows) for name in ("keys", "labels"))
-    extras, kept = side.get("extras", [{}] * rows), side.get("keep", [])
-    pairs, classes, rejected = side.get("grid", [[1, 1]]), side.get("classes", []), side.get("rejected", [])
+    each = [side[name] for name in ("keys", "labels", "extras") if name in side]
+    kept, pairs, classes = side.get("keep", []), side.get("grid", [[1, 1]]), side.get("classes", [])
     sizes = (side.get("codebook_size", 1), side.get("views", 1))
     texts = [side.get(name, "") for name in ("fingerprint", "preprocessing", "sha256")]
     return (
-        all(isinstance(values, list) for values in (keys, labels, extras, kept, pairs, classes, rejected))
-        and len(keys) == len(labels) == len(extras) == rows
-        and all(isinstance(fields, dict) for fields in extras)
-        and all(
-            isinstance(name, str) for name in (*texts, *(keys if "keys" in side else ()), *classes, *kept)
-        )
-        and all(label is None or (type(label) is int and -1 <= label < 1 << 31) for label in labels)
+        all(isinstance(values, list) for values in (*each, kept, pairs, classes, side.get("rejected", [])))
+        and all(len(values) == rows for values in each)
+        and all(isinstance(fields, dict) for fields in side.get("extras", ()))
+        and all(isinstance(name, str) for name in (*texts, *classes, *kept))
+        and all(isinstance(key, str) for key in side.get("keys", ()))
+        and all(map(_is_label, side.get("labels", ())))
         and bool(pairs)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         and all(type(n) is int and 0 < n < 1 << 31 for n in (*sizes, *(n for pair in pairs for n in pair)))
     )
+
+
+def _is_label(value: Any) -> bool:
+    return value is None or (type(value) is int and -1 <= value < 1 << 31)
 
 
 class TokensFolder:

@@ -94,7 +94,7 @@ class UsageCounts:
         several = grid if grid and len(grid) > 1 else None
         counts = cls(codebook_size, len(several or (0,)))
         for block in blocks:
-            counts.add(block.astype(np.int64), several)
+            counts.add(block, several)
         return counts
 
     @property
@@ -116,7 +116,7 @@ class UsageCounts:
                 f"tokens from {ids_bl.min()} to {ids_bl.max()} do not fit a codebook of {size} codes"
             )
         for entry, part in enumerate(np.split(ids_bl, np.cumsum(lengths)[:-1], axis=1)):
-            self.counts_ek[entry] += np.bincount(part.ravel(), minlength=size)
+            self.counts_ek[entry] += np.bincount(part.ravel().astype(np.int64, copy=False), minlength=size)
         self.images += len(ids_bl)
 
     def merge(self, other: UsageCounts) -> None:
