@@ -93,9 +93,7 @@ def read_tokens(path: str | Path) -> TokenSet:
     """
     found = open_tokens(Path(path))
     if isinstance(found, TokensFile):
-        side, rows = found.side, len(found)
-        labels, extras = side.get("labels", [None] * rows), side.get("extras", [{}] * rows)
-        return _set(found, found.array, side.get("keys"), labels, extras)
+        return _set(found, found.array, *(list(found.column(name)) for name in ("keys", "labels", "extras")))
     lines: list[dict[str, Any]] = []
     parts = [np.empty(0, token_type(found.info.codebook_size))]
     for shard in range(found.index["shards"]):
@@ -116,7 +114,7 @@ def read_tokens(path: str | Path) -> TokenSet:
 def _set(
     found: TokensFile | TokensFolder,
     ids: np.ndarray,
-    keys: list[str] | None,
+    keys: list[str],
     labels: Sequence[int | None],
     extras: list[dict[str, Any]],
 ) -> TokenSet:
@@ -125,7 +123,7 @@ def _set(
         found.path,
         ids,
         np.array([-1 if label is None else label for label in labels], np.int64),
-        keys or [f"{i:06d}" for i in range(len(ids))],
+        keys,
         found.grid,
         info.codebook_size if info else None,
         info.fingerprint if info else "",

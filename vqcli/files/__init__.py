@@ -16,6 +16,7 @@ from vqcli.files.folders import (
     writing_folder,
 )
 from vqcli.files.hashes import cache_folder, hash_of, is_there, read_listed, sha256, verify_listed
+from vqcli.files.lists import Lines, LongList
 from vqcli.files.locks import claimed, held, locked
 from vqcli.files.memory import used, within
 from vqcli.files.pictures import ImageWriter, whole_image, write_image
@@ -30,13 +31,14 @@ from vqcli.files.reading import (
 )
 from vqcli.files.refused import is_absent, os_error, passing_over, patiently, unread, unwritten
 from vqcli.files.seals import (
-    LongList,
     parse_sealed,
     read_sealed,
+    read_sealed_lists,
     seal,
     seal_of,
     sealed,
     text_edited,
+    write_lists,
     write_sealed,
     write_sealed_text,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "LISTS",
     "TEMPORARY",
     "ImageWriter",
+    "Lines",
     "LongList",
     "append_line",
     "below",
@@ -104,6 +107,7 @@ __all__ = [
     "read_lines",
     "read_listed",
     "read_sealed",
+    "read_sealed_lists",
     "read_text",
     "remove_folder",
     "resolved",
@@ -125,6 +129,7 @@ __all__ = [
     "write_copy",
     "write_image",
     "write_json",
+    "write_lists",
     "write_sealed",
     "write_sealed_text",
     "write_tensors",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from operator import ne
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any
 
 from vqcli import bounds
 from vqcli.errors import VqcliError
+from vqcli.files.lists import Fits, Lines, LongList, compact, with_lines
 from vqcli.files.reading import parse_json, read_bytes, read_text
 from vqcli.files.writing import write_json, write_text
 
@@ -28,46 +28,16 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
     return rest | {SEAL: seal_of(rest)}
 
 
-class LongList:
-    """A list as JSON text on the disk, in a file without a name: written once, and never held as a whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed with this)
-        self._before = "["
-
-    def add(self, values: list[Any]) -> None:
-        """Add values at the end. Raises OSError."""
-        if values:
-            self._file.write((self._before + _text(values)[1:-1]).encode())
-            self._before = ","
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Its text, part by part."""
-        self._file.seek(0)
-        yield from iter(lambda: self._file.read(1 << 20), b"")
-        yield b"]" if self._before == "," else b"[]"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._file.close()
-
-
 def seal_of(values: Mapping[str, Any]) -> str:
     """The seal of a JSON object."""
     digest, before = hashlib.sha256(), "{"
     for name in sorted(values):
-        digest.update(f"{before}{_text(name)}:".encode())
+        digest.update(f"{before}{compact(name)}:".encode())
         value, before = values[name], ","
-        for part in value if isinstance(value, LongList) else [_text(value).encode()]:
+        for part in value.compact() if isinstance(value, LongList | Lines) else [compact(value).encode()]:
             digest.update(part)
     digest.update(b"}" if values else b"{}")
     return digest.hexdigest()
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
@@ -93,6 +63,32 @@ def parse_sealed(data: bytes, path: str | Path) -> dict[str, Any]:
         raise VqcliError(f"{path} was edited or damaged since it was written", hint=hint, reason="damaged")
     value.pop(SEAL, None)
     return value
+
+
+def read_sealed_lists(path: Path, lists: Mapping[str, Fits]) -> dict[str, Any] | None:
+    """As ``read_sealed``, where those ``lists`` are written a value a line: they are ``Lines``, and unparsed.
+
+    None where they are not, or the file is another than was sealed, which ``read_sealed`` tells.
+    """
+    try:
+        value = with_lines(path, lists)
+    except VqcliError as e:
+        if e.reason == "os":
+            raise
+        return None
+    told = value and value.pop(SEAL, None)
+    return value if value and seal_of(value) == told else None
+
+
+def write_lists(file: IO[bytes], head: dict[str, Any], lists: Mapping[str, LongList]) -> str:
+    """Write a sealed JSON object with long lists, a value a line; returns its seal."""
+    file.write(json.dumps(head, indent=1, allow_nan=False)[:-2].encode())
+    for name, values in lists.items():
+        file.write(f',\n "{name}": '.encode())
+        file.writelines(values.lines())
+    told = seal_of({**head, **lists})
+    file.write(f',\n "{SEAL}": "{told}"\n}}\n'.encode())
+    return told
 
 
 def write_sealed_text(path: Path, text: str) -> None:

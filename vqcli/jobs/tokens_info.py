@@ -108,10 +108,10 @@ def describe_tokens(path: Path, of: Of) -> EncodedInfo:
 
 def _file(found: TokensFile) -> EncodedInfo:
     side, views = found.side, found.side.get("views", 1)
-    kept = {name: sum(name in own for own in side.get("extras", [])) for name in side.get("keep", [])}
+    kept = {name: sum(name in own for own in found.column("extras")) for name in side.get("keep", [])}
     beside = found.path.with_suffix(".json")
     size = found.path.stat().st_size + (beside.stat().st_size if files.exists(beside) else 0)
-    labels = Counter(side.get("labels", [None] * len(found)))
+    labels = Counter(found.column("labels"))
     return EncodedInfo(
         found.path,
         "tokens",

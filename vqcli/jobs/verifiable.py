@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from vqcli import files
 from vqcli.checkpoint.contents import CARD, MANIFEST
 from vqcli.data.tokens import store
-from vqcli.data.tokens.files import TokensFile
+from vqcli.data.tokens.files import LISTS, TokensFile
 from vqcli.errors import VqcliError
 from vqcli.jobs import decode, generate, reconstruct
 from vqcli.jobs.evaluation.outputs import RESULTS
@@ -68,8 +69,9 @@ def _file(path: Path) -> Iterator[tuple[str, Check]]:
 
 
 def _array(path: Path) -> None:
-    for _ in TokensFile(path).blocks():
-        pass
+    found = TokensFile(path)
+    for each in (found.blocks(), *map(found.column, LISTS)):
+        deque(each, 0)
 
 
 def _tensors(path: Path) -> None:
@@ -80,7 +82,8 @@ def _tensors(path: Path) -> None:
 
 def _json(path: Path) -> None:
     files.verify_listed(path)
-    files.read_sealed(path, files.LISTS)
+    if files.read_sealed_lists(path, LISTS) is None:
+        files.read_sealed(path, files.LISTS)
 
 
 def _recipe(path: Path) -> None:

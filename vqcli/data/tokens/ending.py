@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -63,8 +62,4 @@ def assemble(folder: Path, out: Path, info: TokensInfo, index: dict[str, Any]) -
         head |= {name: index[name] for name in ("told",) if name in index}
         head |= {"rejected": index["rejected"]}
         with files.writing(out.with_suffix(".json")) as side:
-            side.write(json.dumps(head, indent=1)[:-2].encode())
-            for name, values in lists.items():
-                side.write(f',\n "{name}": '.encode())
-                side.writelines(values)
-            side.write(f',\n "seal": "{files.seal_of(head | lists)}"\n}}\n'.encode())
+            files.write_lists(side, head, lists)

@@ -6,7 +6,8 @@ Shape letters: N rows (images, or views of them), L tokens a row, h, w sides of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ LOADERS = {
     ".txt": "np.loadtxt(FILE, int)",
 }
 """Other forms in which people keep tokens, and what reads an array of them."""
+LISTS: dict[str, Callable[[Any], bool]] = {
+    "keys": lambda value: isinstance(value, str),
+    "labels": lambda value: value is None or (type(value) is int and -1 <= value < 1 << 31),
+    "extras": lambda value: isinstance(value, dict),
+}
+"""What is told of every row beside an array, and what that may be."""
 OURS = "give a file or folder that vqcli encode wrote"
 
 
@@ -44,7 +51,7 @@ class TokensFile:
 
     def __init__(self, path: Path) -> None:
         self.path, self.array = path, _open_array(path)
-        self.side = _read_side(path.with_suffix(".json"), len(self.array))
+        self.side = _side_of(path.with_suffix(".json"), len(self.array))
         told = [self.side.get(name) for name in ("codebook_size", "fingerprint", "preprocessing")]
         self.info = None if None in told else TokensInfo.read(self.side)
 
@@ -76,17 +83,19 @@ class TokensFile:
     def rows(self, grid: Grid | None = None) -> Iterator[Row]:
         """Every row; ``grid`` is needed where the file does not tell it."""
         grid = self.layout(grid)
-        keys, labels, extras = (self.side.get(name) for name in ("keys", "labels", "extras"))
+        columns = zip(*map(self.column, ("keys", "labels", "extras")))
         return (
-            Row(
-                keys[i] if keys else f"{i:06d}",
-                labels[i] if labels else None,
-                grid,
-                ids.reshape(-1),
-                extras[i] if extras else {},
-            )
-            for i, ids in enumerate(self.array)
+            Row(key, label, grid, ids.reshape(-1), extras)
+            for (key, label, extras), ids in zip(columns, self.array)
         )
+
+    def column(self, name: str) -> Iterator[Any]:
+        """Of every row what ``keys``, ``labels`` or ``extras`` tell; without them a number, None, nothing."""
+        if name in self.side:
+            return iter(self.side[name])
+        if name == "keys":
+            return (f"{i:06d}" for i in range(len(self)))
+        return repeat(None if name == "labels" else {}, len(self))
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All tokens, some at a time, (n, L). Raises VqcliError if they are not what was written."""
@@ -162,14 +171,27 @@ def _no_tokens(folder: Path) -> VqcliError:
     return VqcliError(message, hint=hint, reason="wrong-kind")
 
 
-def _read_side(path: Path, rows: int) -> dict[str, Any]:
-    """What stands beside an array of ``rows``, if anything. Raises VqcliError where it is of another."""
-    data = files.read_bytes(path, files.LISTS) if files.exists(path) else b"{}"
+def read_side(path: Path) -> dict[str, Any]:
+    """What stands beside an array, if anything; its ``LISTS`` are unread where they are a value a line.
+
+    Raises VqcliError where it is damaged.
+    """
+    if not files.exists(path):
+        return {}
+    if (side := files.read_sealed_lists(path, LISTS)) is not None:
+        return side
+    data = files.read_bytes(path, files.LISTS)
     side = files.parse_sealed(data, path)
     if b'"seal"' not in data[-90:] and _contradicts(side):
         message = f"{path} was edited or damaged: labels are not the classes that its keys begin with"
         hint = f"copy it again, or encode again; if it is right: vqcli verify --seal {path}"
         raise VqcliError(message, hint=hint, reason="damaged")
+    return side
+
+
+def _side_of(path: Path, rows: int) -> dict[str, Any]:
+    """What stands beside an array of ``rows``. Raises VqcliError where it is of another."""
+    side = read_side(path)
     if side.get("format", FORMAT) == FORMAT and _fits(side, rows):
         return side
     message = f"{path} does not describe the {rows:,} images of {path.stem}.npy"
@@ -188,25 +210,20 @@ def _contradicts(side: dict[str, Any]) -> bool:
 
 def _fits(side: dict[str, Any], rows: int) -> bool:
     """Whether what stands beside an array has the types it should have, and as many of each."""
-    each = [side[name] for name in ("keys", "labels", "extras") if name in side]
+    each = [side[name] for name in LISTS if name in side]
     kept, pairs, classes = side.get("keep", []), side.get("grid", [[1, 1]]), side.get("classes", [])
     sizes = (side.get("codebook_size", 1), side.get("views", 1))
     texts = [side.get(name, "") for name in ("fingerprint", "preprocessing", "sha256")]
     return (
-        all(isinstance(values, list) for values in (*each, kept, pairs, classes, side.get("rejected", [])))
+        all(isinstance(values, list | files.Lines) for values in each)
+        and all(isinstance(values, list) for values in (kept, pairs, classes, side.get("rejected", [])))
         and all(len(values) == rows for values in each)
-        and all(isinstance(fields, dict) for fields in side.get("extras", ()))
         and all(isinstance(name, str) for name in (*texts, *classes, *kept))
-        and all(isinstance(key, str) for key in side.get("keys", ()))
-        and all(map(_is_label, side.get("labels", ())))
+        and all(all(map(LISTS[name], side[name])) for name in LISTS if isinstance(side.get(name), list))
         and bool(pairs)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         and all(type(n) is int and 0 < n < 1 << 31 for n in (*sizes, *(n for pair in pairs for n in pair)))
     )
-
-
-def _is_label(value: Any) -> bool:
-    return value is None or (type(value) is int and -1 <= value < 1 << 31)
 
 
 class TokensFolder:

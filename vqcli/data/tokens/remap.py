@@ -6,11 +6,10 @@ Shape letters: K codes before.
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 from vqcli import files
 from vqcli.data.tokens import store
 from vqcli.data.tokens.ending import write_index
-from vqcli.data.tokens.files import TokensFile, TokensFolder
+from vqcli.data.tokens.files import LISTS, TokensFile, TokensFolder, read_side
 from vqcli.types import Progress
+
+MANY = 4096
+"""Values of a long list that are held together."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ def renumber(
     else:
         beside = out.with_suffix(".json")
         files.clean_beside(beside)  # of a killed command; the array's is gone: that is what was claimed
-        side = _renumber_file(found, out, new, pending, progress)
+        seal = _renumber_file(found, out, new, pending, progress)
         places = [out, beside]
-        same = not force and files.is_file(beside) and files.read_sealed(beside, files.LISTS) == side
+        same = not force and files.is_file(beside) and files.seal_of(read_side(beside)) == seal
     for place in () if same else places:
         files.check_free(place, ours=True, force=force)
 
@@ -94,8 +96,8 @@ def _renumber_folder(found: TokensFolder, folder: Path, new: Renumbering, progre
 
 def _renumber_file(
     found: TokensFile, out: Path, new: Renumbering, pending: ExitStack, progress: Progress
-) -> dict[str, Any]:
-    """Returns what is written beside the array."""
+) -> str:
+    """Returns the seal of what is written beside the array."""
     array = pending.enter_context(files.writing(out))  # entered first, named last: then the pair is whole
     beside = pending.enter_context(files.writing(out.with_suffix(".json")))
     kind, digest = np.lib.format.dtype_to_descr(new.new_k.dtype), hashlib.sha256()
@@ -110,11 +112,9 @@ def _renumber_file(
     if "fingerprint" in side:
         side["fingerprint"] = new.fingerprint
     side["sha256"] = digest.hexdigest()
-    seal = files.seal_of(side)
-    long = {name: side.pop(name) for name in ("keys", "labels", "extras") if name in side}
-    text = json.dumps(side, indent=1)[:-2]  # as encode writes it: a line for each of the long lists
-    text += "".join(
-        f',\n "{name}": {json.dumps(values, separators=(",", ":"))}' for name, values in long.items()
-    )
-    beside.write(f'{text},\n "seal": "{seal}"\n}}\n'.encode())
-    return side | long
+    lists = {name: pending.enter_context(files.LongList(out.parent)) for name in LISTS if name in side}
+    for name, values in lists.items():
+        each = iter(side.pop(name))
+        while some := list(islice(each, MANY)):
+            values.add(some)
+    return files.write_lists(beside, side, lists)

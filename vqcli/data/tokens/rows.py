@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,9 +35,9 @@ AGAIN = "copy it again, or encode again"
 class Listed:
     """What is told of images, beside their tokens or latents."""
 
-    keys: list[str] | None
+    keys: Iterable[str] | None
     """Of their first rows; None where nobody told them."""
-    labels: list[int | None]
+    labels: Iterable[int | None]
     views: int
     """Rows of an image, which follow each other."""
     digest: str
@@ -73,7 +74,8 @@ class Rows(ABC):
         self.views, self.digest = listed.views, listed.digest
         ending = "#0" if self.views > 1 else ""
         self._keys = Names(key.removesuffix(ending) for key in listed.keys) if listed.keys else None
-        self.labels: NDArray[np.int64] = np.array([-1 if c is None else c for c in listed.labels], np.int64)
+        labels = (-1 if label is None else label for label in listed.labels)
+        self.labels: NDArray[np.int64] = np.fromiter(labels, np.int64)
         """(n,), -1 where unknown."""
 
     def __len__(self) -> int:
@@ -126,9 +128,9 @@ def _of_file(found: TokensFile, info: TokensInfo) -> TokenRows:
     for block in found.blocks():
         check_range(found.path, block, start, info.codebook_size, AGAIN)
         start += len(block)
-    keys, labels = found.side.get("keys"), found.side.get("labels", [None] * len(found))
     views, digest = info.views, found.side.get("sha256", "")
-    listed = Listed(keys and keys[::views], labels[::views], views, digest)
+    keys, labels = (islice(found.column(name), 0, None, views) for name in ("keys", "labels"))
+    listed = Listed(keys if "keys" in found.side else None, labels, views, digest)
     return TokenRows(info, grid, np.asarray(found.array), listed)
 
 
