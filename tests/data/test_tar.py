@@ -1,6 +1,7 @@
 import gzip
 import io
 import os
+import random
 import subprocess
 import tarfile
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_sources import make_tar, png
+from vqcli.data.images import archive
 from vqcli.data.images.open import open_source
 from vqcli.errors import VqcliError
 
@@ -92,6 +94,28 @@ def test_damaged_headers_are_an_error(tmp_path: Path) -> None:
         (tmp_path / "bad.tar").write_bytes(damaged)
         with pytest.raises(VqcliError, match="after 1 good images"):
             open_source(str(tmp_path / "bad.tar"))
+
+
+@pytest.mark.parametrize("top", [1, 127, 128, 255])
+def test_sums_and_numbers_of_headers_are_those_of_plain_arithmetic(top: int) -> None:
+    draw = random.Random(top)
+    for block in (bytes([top] * 512), *(bytes(draw.choices(range(top + 1), k=512)) for _ in range(50))):
+        assert archive._sum(block) == sum(block)
+    for size in (0, 1, 7, 8, 0o777777, 0o77777777777):
+        for form in (
+            "{:011o}\0",
+            "{:011o} ",
+            "{:o}\0",
+            "{:o} \0",
+            "{:o}\0 ",
+            " {:o} ",
+            "{:012o}",
+            "{:o}\0rest",
+        ):
+            assert archive._number(form.format(size).encode(), 0) == size
+    for wrong in (b"8\0", b"0_7\0", b"-1\0", b"0o7\0", b"7 7\0", b"x\0"):
+        with pytest.raises(archive.Damaged):
+            archive._number(wrong, 0)
 
 
 def test_two_members_of_one_name_are_an_error(tmp_path: Path) -> None:
