@@ -13,8 +13,10 @@ import pytest
 
 from tests.models import make_model
 from tests.seals import put
-from vqcli.data.tokens.files import TokensFile, TokensFolder, open_tokens
+from vqcli import files
+from vqcli.data.tokens.files import LISTS, TokensFile, TokensFolder, open_tokens
 from vqcli.data.tokens.remap import Renumbering, pruned_path, renumber
+from vqcli.data.tokens.rows import open_token_rows
 from vqcli.data.tokens.store import read_shard, token_type, write_shard
 from vqcli.errors import VqcliError
 from vqcli.jobs.encode import encode
@@ -202,6 +204,37 @@ def test_an_array_that_is_cut_while_it_is_read(tmp_path):
     os.truncate(tmp_path / "t.npy", found.array.offset + 5)
     with pytest.raises(VqcliError, match="was cut while it was read"):
         list(found.blocks())
+
+
+@pytest.mark.parametrize("form", [{}, {"indent": 2}, {"separators": (",", ":")}])
+def test_lists_beside_an_array_are_the_same_however_they_are_written(encoded, tmp_path, form):
+    now, told = TokensFile(encoded / "t.npy"), json.loads((encoded / "t.json").read_text())
+    assert isinstance(now.side["keys"], files.Lines)
+    shutil.copy(encoded / "t.npy", tmp_path)
+    (tmp_path / "t.json").write_text(json.dumps(told, **form))
+    old = TokensFile(tmp_path / "t.npy")
+    assert isinstance(old.side["keys"], list)
+    for name in LISTS:
+        assert list(now.column(name)) == list(old.column(name))
+    assert list(now.column("keys")) == told["keys"]
+    assert (now.info, now.grid, len(now)) == (old.info, old.grid, len(old))
+    (a, b) = (open_token_rows(found.path) for found in (now, old))
+    assert ([*map(a.key, range(3))], a.labels.tolist()) == ([*map(b.key, range(3))], b.labels.tolist())
+    assert a.digest == b.digest
+
+
+def test_lists_of_another_length_do_not_fit(tmp_path):
+    for name, label in (("keys", "x"), ("labels", 1)):
+        np.save(tmp_path / "t.npy", IDS)
+        told = {"keys": ["a", "b"], "labels": [0, 1]}
+        told[name].append(label)
+        with ExitStack() as opened, (tmp_path / "t.json").open("wb") as file:
+            lists = {each: opened.enter_context(files.LongList(tmp_path)) for each in told}
+            for each, long in lists.items():
+                long.add(told[each])
+            files.write_lists(file, {"format": 1}, lists)
+        with pytest.raises(VqcliError, match="does not describe the 2 images"):
+            TokensFile(tmp_path / "t.npy")
 
 
 def test_both_forms_read_the_same(encoded):

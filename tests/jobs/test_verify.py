@@ -94,7 +94,7 @@ def test_tokens_of_both_forms(tmp_path, model):
 def test_what_was_edited_is_taken_as_it_is(tmp_path, model):
     array = encoded(model, tmp_path / "t.npy")
     side = array.with_suffix(".json")
-    side.write_text(side.read_text().replace('"labels": [0', '"labels": [1'))
+    side.write_text(side.read_text().replace('"labels": [\n0', '"labels": [\n1'))
     with pytest.raises(VqcliError, match="edited or damaged") as refused:
         files.read_sealed(side)
     assert f"vqcli verify --seal {side}" in refused.value.hint

@@ -169,7 +169,7 @@ def _check_sum(header: bytes, at: int) -> None:
 
 
 def _sum(block: bytes) -> int:
-    """The sum of at most a block's bytes; of text, Adler's first sum, far faster, is one more, and never wraps."""
+    """The sum of a block's bytes; of text, Adler's first sum, far faster, is one more, and never wraps."""
     return (adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
 
 
