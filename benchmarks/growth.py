@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -129,13 +128,18 @@ MAKE = {"listing": make_listing, "usage": make_usage, "sidecar": make_sidecar}
 
 def turn(kind: str, name: str, path: Path) -> dict[str, float]:
     """One rival in this process: seconds, and megabytes that it takes at most."""
-    run, unit = RIVALS[kind][name](), 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run, before = RIVALS[kind][name](), peak()
     processor, wall = time.process_time(), time.perf_counter()
     kept = run(path)
     spent = {"processor": time.process_time() - processor, "wall": time.perf_counter() - wall}
     del kept
-    return {**spent, "mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit}
+    return {**spent, "mb": peak() - before}
+
+
+def peak() -> float:
+    """Megabytes that this process has had at most; of ``getrusage`` it is those of its parent, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def in_child(kind: str, name: str, path: Path) -> dict[str, float]:

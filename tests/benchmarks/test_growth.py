@@ -26,6 +26,12 @@ def test_rivals_see_the_same(tmp_path, kind):
             assert list(found["vqcli"].column(name)) == found["json.loads"][name]
 
 
+def test_memory_is_that_of_the_turn_alone(tmp_path):
+    path = growth.make_sidecar(tmp_path, 200_000)
+    ours, parsed = (growth.in_child("sidecar", name, path)["mb"] for name in ("vqcli", "json.loads"))
+    assert ours < 5 < 20 < parsed
+
+
 def test_a_quick_run_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     told = tmp_path / "growth.json"
     monkeypatch.setattr(
