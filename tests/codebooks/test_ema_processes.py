@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests import processes
 from vqcli.codebooks.ema import EmaCodebook
 
 OPTIONS = {"plain": {}, "revived": {"revive_below": 1.0}, "clustered": {"kmeans": 3}}
@@ -36,7 +36,7 @@ def run(rank: int, folder: str) -> None:
 
 
 def test_two_processes_have_one_codebook(tmp_path: Path) -> None:
-    mp.spawn(run, (str(tmp_path),), nprocs=2)
+    processes.spread(run, str(tmp_path))
     for name in OPTIONS:
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert torch.equal(first, second), name

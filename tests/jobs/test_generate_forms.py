@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.jobs.drawn import contents, images, options
 from tests.models import make_generator, make_model
-from tests.processes import two_processes
+from tests.processes import VQCLI, two_processes
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import Gpt
 from vqcli.jobs import generate_tokens as tokens_job
@@ -136,9 +136,6 @@ def test_tokens_of_a_named_tokenizer(tmp_path, generator, tokenizer, monkeypatch
         generate_tokens(options(generator), tmp_path / "u.npy")
 
 
-SCRIPT = "from vqcli.cli.app import main; main()"
-
-
 @pytest.mark.parametrize("form", ["out", pytest.param("t.npy", marks=pytest.mark.slow)])
 def test_two_processes_make_what_one_does(tmp_path, generator, form):
     torch.set_num_threads(1)
@@ -147,7 +144,7 @@ def test_two_processes_make_what_one_does(tmp_path, generator, form):
     generate(given, one, npz=tmp_path / "one.npz") if form == "out" else generate_tokens(given, one)
     kind = ["--npz", tmp_path / "two.npz"] if form == "out" else ["--tokens-only"]
     arguments = ["generate", "--prompt-class", "0-2", "-n", 5, "-m", generator, "-o", two, "-b", 4, *kind]
-    assert two_processes(SCRIPT, *arguments, "--device", "cpu").count("15 images") == 1
+    assert two_processes(VQCLI, *arguments, "--device", "cpu").count("15 images") == 1
     assert contents(one.parent if form == "t.npy" else one) == contents(
         two.parent if form == "t.npy" else two
     )

@@ -9,11 +9,39 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import two_processes
 from tests.training.tiny import ENVIRONMENT, assert_same, start, write_recipe
 from vqcli import files
 from vqcli.errors import VqcliError
 from vqcli.jobs.processes import meet
+
+
+def launched(script, *arguments):
+    """As ``two_processes``, but started one by one as a launcher does it, and ended as Python ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    everywhere = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            env=ENVIRONMENT | everywhere | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    ended = [process.communicate(timeout=120) for process in started]
+    for process, (_, said) in zip(started, ended):
+        assert process.returncode == 0, said
+    assert ended[1][0] == ""  # the first process alone speaks
+    return ended[0][0]
+
 
 TRAIN = """
 import os, sys
@@ -31,7 +59,7 @@ main()
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_processes_without_a_gpu_train_together(tmp_path):
     recipe, run = write_recipe(tmp_path), tmp_path / "run"
-    assert two_processes(TRAIN, recipe, run, "OMPI_COMM_WORLD_%s").strip() == str(run / "model")
+    assert launched(TRAIN, recipe, run, "OMPI_COMM_WORLD_%s").strip() == str(run / "model")
     state = files.read_json(run / "checkpoints" / "step-00000002" / "state.json")
     assert state["environment"]["processes"] == 2
 
@@ -108,4 +136,4 @@ assert threads()
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_no_thread_of_the_group_is_left_at_the_end():
     """One that still wants Python's lock then ends the process by an abort."""
-    assert two_processes(LEAVES).strip() == "[]"
+    assert launched(LEAVES).strip() == "[]"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
+from tests import processes
 from vqcli.losses.adversarial import LeCam, discriminator_loss, generator_loss
 
 
@@ -130,7 +130,7 @@ def process(rank: int, folder: str) -> None:
 
 
 def test_lecam_two_processes_have_one_average(tmp_path: Path) -> None:
-    mp.spawn(process, (str(tmp_path),), nprocs=2)
+    processes.spread(process, str(tmp_path))
     lecam = LeCam(decay=0.9)
     for seed in range(3):
         penalty = lecam(*logits(seed))

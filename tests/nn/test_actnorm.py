@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
+from tests import processes
 from vqcli.nn.actnorm import ActNorm
 
 
@@ -60,7 +60,7 @@ def process(rank: int, folder: str) -> None:
 
 
 def test_starts_alike_on_two_processes(tmp_path: Path) -> None:
-    mp.spawn(process, (str(tmp_path),), nprocs=2)
+    processes.spread(process, str(tmp_path))
     norm = ActNorm(3)
     norm(batch())
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))

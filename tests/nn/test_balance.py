@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tests import processes
 from vqcli.nn.balance import EPS, LIMIT, balanced
 
 FACTOR = 0.75
@@ -170,7 +170,6 @@ def test_wrong_use_is_refused() -> None:
 
 
 def process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
     world = World()
     spread = nn.parallel.DistributedDataParallel(world.decoder)
@@ -183,7 +182,7 @@ def process(rank: int, folder: str) -> None:
 
 
 def test_two_processes_have_one_weight(tmp_path: Path) -> None:
-    mp.spawn(process, (str(tmp_path),), nprocs=2)
+    processes.spread(process, str(tmp_path))
     world = World()
     weight = world.published(*data()).float()
     for rank in (0, 1):

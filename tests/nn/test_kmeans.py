@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests import processes
 from vqcli.nn import kmeans as module
 from vqcli.nn.kmeans import Clusters, KMeans, KMeansOptions, Vectors, held, repeated, sampled, spread
 
@@ -198,7 +198,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_processes_find_the_same_bits(tmp_path: Path) -> None:
-    mp.spawn(work, (str(tmp_path),), nprocs=2)
+    processes.spread(work, str(tmp_path))
     one = run(KMeans(cut(noise(900), 300, 200, 400), KMeansOptions(32, 5)))
     for rank in (0, 1):
         clusters, alone = torch.load(tmp_path / f"{rank}.pt", weights_only=False)

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch.distributed.tensor import DTensor
 
+from tests import processes
 from tests.training.tiny import Recorded
 from vqcli.errors import Interrupted
 from vqcli.jobs import train as job
@@ -23,11 +22,10 @@ def launch(folder, *runs):
 
     ``folder/name`` is the run, ``folder/name-RANK.json`` tells what a process held in the end.
     """
-    mp.spawn(_process, (folder, runs), nprocs=2)
+    processes.spread(_process, folder, runs)
 
 
 def _process(rank, folder, runs):
-    torch.set_num_threads(1)
     job.Trainer = Watched
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     for number, (name, settings, options) in enumerate(runs):
@@ -75,4 +73,6 @@ def _saved(trainer):
 
 
 def _held(tensors):
+    from torch.distributed.tensor import DTensor  # takes a second
+
     return sum((x.to_local() if isinstance(x, DTensor) else x).numel() for x in tensors)

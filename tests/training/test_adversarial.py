@@ -2,15 +2,14 @@
 
 import json
 import random
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.processes import VQCLI, two_processes
 from tests.training.test_loop import GENTLE, assert_close, trainer  # noqa: F401 (a fixture)
-from tests.training.tiny import ENVIRONMENT, Recorded, assert_same, metrics, resume, start, write_recipe
+from tests.training.tiny import Recorded, assert_same, metrics, resume, start, write_recipe
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.jobs.check import check_recipe
 from vqcli.jobs.train import TrainOptions, train
@@ -210,11 +209,7 @@ def test_two_processes_are_one(tmp_path):
     recipe, run = write_recipe(tmp_path), tmp_path / "two"
     form = gan(discriminator=PATCHES | {"norm": "actnorm"}, adaptive=True, lecam=0.05, disc_start=2)
     settings = (*GENTLE, form, EVERY, "training.steps=3")  # rounding grows from step to step
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
-    command += ["vqcli", "train", recipe, "--out", run, "--device", "cpu"]
-    command += [x for s in settings for x in ("--set", s)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    two_processes(VQCLI, "train", recipe, "--out", run, "--device", "cpu", *(f"--set={s}" for s in settings))
     assert json.loads((newest_checkpoint(run) / "state.json").read_text())["environment"]["processes"] == 2
     start(tmp_path / "one", *settings)
     assert_close(run, tmp_path / "one")

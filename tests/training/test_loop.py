@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.processes import VQCLI, two_processes
 from tests.training.tiny import (
     ENVIRONMENT,
     Recorded,
@@ -57,22 +59,32 @@ def test_accumulated_passes_are_one_pass(tmp_path):
 EMA = 'tokenizer.codebook={"name": "ema", "size": 16, "width": 8}'
 
 
-@pytest.mark.parametrize("own", [(), (EMA, "training.accumulate=2")], ids=["bridged", "ema"])
-def test_two_processes_are_one(tmp_path, own):
+def torchrun(*arguments):
+    """Both processes of the launcher talk to one terminal; what was printed."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    command += ["vqcli", *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("train: 0/4 steps") == 1
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("together", "own"),
+    [(torchrun, ()), (partial(two_processes, VQCLI), (EMA, "training.accumulate=2"))],
+    ids=["bridged", "ema"],
+)
+def test_two_processes_are_one(tmp_path, together, own):
     """Two processes share each batch; the first alone talks and writes.
 
     Moments of Adam stand for gradients: the same codebook, averages and gradients as on one process.
     """
     recipe, run = write_recipe(tmp_path), tmp_path / "two"
     settings = (*GENTLE, "training.validation_images=7", *own)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
-    command += ["vqcli", "train", recipe, "--out", run, "--device", "cpu", "--json"]
-    command += [x for s in settings for x in ("--set", s)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["steps"] == 4  # one result
-    assert done.stderr.count("train: 0/4 steps") == 1
-    assert "Traceback" not in done.stderr
+    arguments = ["train", recipe, "--out", run, "--device", "cpu", "--json"]
+    told = together(*arguments, *(f"--set={setting}" for setting in settings))
+    assert json.loads(told)["steps"] == 4  # one result
     state = json.loads((newest_checkpoint(run) / "state.json").read_text())
     assert state["environment"]["processes"] == 2
     random_states = load_file(newest_checkpoint(run) / "state.safetensors")["rng.cpu"]

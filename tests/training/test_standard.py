@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests import processes
 from vqcli.errors import VqcliError
 from vqcli.training.standard import measure_standard
 from vqcli.types import Latents, Standard, silent
@@ -46,7 +46,7 @@ def run(rank: int, folder: str) -> None:
 
 
 def test_a_process_without_images_learns_what_the_others_measured(tmp_path: Path) -> None:
-    mp.spawn(run, (str(tmp_path),), nprocs=2)
+    processes.spread(run, str(tmp_path))
     alone = measure(latents())
     for rank in (0, 1):
         mean, std = torch.load(tmp_path / f"{rank}.pt")
