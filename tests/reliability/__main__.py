@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 
 from tests.reliability.parts import PARTS, part
+from tests.reliability.server import close_shared
 from tests.reliability.trials import Part, Trial, drawn, mine
 
 
@@ -84,7 +85,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     arguments.out = arguments.out.resolve()
-    sys.exit(1 if sum(run(part(name), arguments) for name in arguments.parts or PARTS) else 0)
+    try:
+        bad = sum(run(part(name), arguments) for name in arguments.parts or PARTS)
+    finally:
+        close_shared()
+    sys.exit(1 if bad else 0)
 
 
 if __name__ == "__main__":

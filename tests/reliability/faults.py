@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.reliability import oracle, scenarios
 from tests.reliability.oracle import Tree
 from tests.reliability.scenarios import SCENARIOS, STOCK, STOPPED, Scenario
-from tests.reliability.server import FAIL, KILL, ROOT, SHORT, TORN, Fault, Server
+from tests.reliability.server import FAIL, KILL, ROOT, SHORT, TORN, Fault, Server, shared
 from tests.reliability.trials import Part, Trial
 
 ERRORS = {
@@ -57,7 +57,7 @@ class Faults(Part):
     name, figure, goal, share = "faults", "injected faults", 10_000, 8
 
     def __init__(self) -> None:
-        self.server = Server()
+        self.server = shared()
         self.stock = Path()
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
@@ -67,9 +67,6 @@ class Faults(Part):
             for n, (name, fault) in enumerate(faults(known)):
                 if n % one.every == seed % one.every:
                     yield Trial(f"{one.name}/{name}", partial(self.run, one, fault))
-
-    def close(self) -> None:
-        self.server.close()
 
     def serving(self) -> Server:
         """The server; what scenarios start from is made when it is first needed, once."""

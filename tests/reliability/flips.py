@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.reliability import oracle, scene
 from tests.reliability.scene import COMMIT, JOBS, ON_CPU, PROJECTED, READING
-from tests.reliability.server import Ended, Server
+from tests.reliability.server import Ended, shared
 from tests.reliability.trials import Part, Trial
 
 BITS, CHUNK = 12, 3
@@ -121,7 +121,7 @@ class Flips(Part):
     name, figure, goal, share = "flips", "flipped bits, every artefact and use", 5000, 6
 
     def __init__(self) -> None:
-        self.server = Server()
+        self.server = shared()
         self.place = Path()
         self.expected: dict[str, tuple[str, ...]] = {}
 
@@ -185,9 +185,6 @@ class Flips(Part):
         line = {"use": use.name, "file": path, "bit": bit, "end": end}
         with (self.place / "ends.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-
-    def close(self) -> None:
-        self.server.close()
 
 
 def files_of(place: Path, use: Use) -> list[str]:

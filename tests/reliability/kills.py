@@ -81,9 +81,6 @@ class Kills(Part):
                     chance = random.Random(f"{seed} {one.name} {way} {n} fresh")
                     yield Trial(f"{one.name}/fresh-{way}/{n}", partial(self.hit_fresh, one, numbers, chance))
 
-    def close(self) -> None:
-        self.faults.close()
-
     def hit(self, one: Scenario, numbers: list[int], chance: random.Random, _: Path) -> str:
         """Signals to one process of a command somewhere on its way."""
         known, server = self.faults.undisturbed(one), self.faults.serving()

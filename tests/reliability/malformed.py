@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.reliability.corpus.base import prepared
 from tests.reliability.corpus.case import Case
-from tests.reliability.server import HANGS, Ended, Server
+from tests.reliability.server import HANGS, Ended, Server, shared
 from tests.reliability.trials import Part, Trial
 
 FAMILIES = (
@@ -43,16 +43,13 @@ class Malformed(Part):
     name, figure, goal, share = "malformed", "malformed inputs", 800, 30
 
     def __init__(self) -> None:
-        self.server = Server()
+        self.server = shared()
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
         ready = base / self.name
         for family in FAMILIES:
             for case in import_module(f"tests.reliability.corpus.{family}").cases(seed):
                 yield Trial(f"{family}/{case.name}", partial(tried, case, ready, self.server))
-
-    def close(self) -> None:
-        self.server.close()
 
 
 def tried(case: Case, base: Path, server: Server, _: Path) -> str:

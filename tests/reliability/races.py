@@ -48,7 +48,7 @@ class Races(Faults):
     name, figure, goal, share = "races", "collisions of two commands", 500, 5
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
-        self.stock = base / f"races-{version()}"
+        self.stock = base / f"faults-{version()}"
         for name, *commands in PAIRS:
             for delay in DELAYS:
                 yield Trial(f"{name}/{delay}", partial(self.collide, name, commands, delay / 1000))

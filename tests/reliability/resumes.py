@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tests.reliability import oracle
-from tests.reliability.server import KILL, STEP, TORN, Ended, Fault, Server
+from tests.reliability.server import KILL, STEP, TORN, Ended, Fault, shared
 from tests.reliability.trials import Part, Trial
 from vqcli.config import merged
 
@@ -90,7 +90,7 @@ class Resumes(Part):
     name, figure, goal, share = "resumes", "bit-equal resumes", 200, 4
 
     def __init__(self) -> None:
-        self.server, self.base = Server(), Path()
+        self.server, self.base = shared(), Path()
 
     def trials(self, base: Path, seed: int) -> Iterator[Trial]:
         self.base = base / "resumes"
@@ -106,9 +106,6 @@ class Resumes(Part):
                     yield Trial(f"{named(kind)}/kill/{n}", partial(self.resumed, kind, [stop]))
                 else:
                     yield Trial(f"{named(kind)}/kill/{n}", partial(self.killed, kind, moments[: 1 + n % 2]))
-
-    def close(self) -> None:
-        self.server.close()
 
     def train(self, kind: Kind, stop: Fault | None = None) -> Ended:
         """Train a kind in ``run``, or go on with what is there."""

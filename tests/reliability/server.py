@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -173,6 +173,17 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.lock.close()
         self.process, self.lock = None, None
+
+
+@cache
+def shared() -> Server:
+    """The one that all parts of this process use: to import everything takes it seconds."""
+    return Server()
+
+
+def close_shared() -> None:
+    shared().close()
+    shared.cache_clear()
 
 
 def built(shim: Path) -> Path:

@@ -42,12 +42,17 @@ class Part(ABC):
         """End what trials have left running."""
 
 
+def kind_of(trial: Trial) -> str:
+    """What its name begins with."""
+    return trial.name.partition("/")[0]
+
+
 def drawn(trials: Sequence[Trial], number: int, seed: int) -> list[Trial]:
     """As many of the trials, spread over their kinds (what their names begin with), the same for a seed."""
     chance = random.Random(seed)
     kinds: dict[str, list[Trial]] = {}
     for trial in trials:
-        kinds.setdefault(trial.name.partition("/")[0], []).append(trial)
+        kinds.setdefault(kind_of(trial), []).append(trial)
     for kind in kinds.values():
         chance.shuffle(kind)
     found: list[Trial] = []
