@@ -3,12 +3,12 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqcli"
-FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 READS = (
     r"open|os\.open|io\.open|(?!files\.).*\.(read_text|read_bytes)|np\.(load|fromfile|memmap)"
     r"|(.*\.)?(safe_open|load_file)"
@@ -60,6 +60,13 @@ ALLOWED = {
 """Calls, and the modules or folders that may make them, each with its reason."""
 
 
+@cache
+def nodes() -> dict[Path, list[ast.AST]]:
+    """Of every file, all that stands in it."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    return {path: [*ast.walk(ast.parse(text))] for path, text in texts.items()}
+
+
 def name_of(node: ast.expr) -> str:
     """``a.b`` of a call ``a.b()``; what is no name is ``_``."""
     match node:
@@ -71,22 +78,22 @@ def name_of(node: ast.expr) -> str:
 
 
 def calls(path: Path, pattern: str) -> Iterator[str]:
-    for node in ast.walk(FILES[path]):
+    for node in nodes()[path]:
         if isinstance(node, ast.Call) and re.fullmatch(pattern, name_of(node.func)):
             yield f"{path.relative_to(PACKAGE)}:{node.lineno} {name_of(node.func)}"
 
 
 def handlers(path: Path) -> Iterator[ast.ExceptHandler]:
-    return (node for node in ast.walk(FILES[path]) if isinstance(node, ast.ExceptHandler))
+    return (node for node in nodes()[path] if isinstance(node, ast.ExceptHandler))
 
 
 @pytest.mark.parametrize("pattern", ALLOWED, ids=["reads", "parses", "looks", "never"])
 def test_calls_that_few_may_make(pattern: str) -> None:
     allowed = ALLOWED[pattern]
-    found = {path: list(calls(path, pattern)) for path in FILES}
-    used = {place for place in allowed for path in FILES if found[path] and is_in(path, place)}
+    found = {path: list(calls(path, pattern)) for path in nodes()}
+    used = {place for place in allowed for path in nodes() if found[path] and is_in(path, place)}
     assert not [
-        call for path in FILES if not any(is_in(path, place) for place in allowed) for call in found[path]
+        call for path in nodes() if not any(is_in(path, place) for place in allowed) for call in found[path]
     ]
     assert used == allowed.keys(), "these need no permission any more"
 
@@ -98,7 +105,7 @@ def is_in(path: Path, place: str) -> bool:
 def test_no_error_of_the_machine_becomes_a_bad_image() -> None:
     """Who catches OSError and raises BadImage asks ``files.is_absent``, and lets all else through."""
     wrong = []
-    for path in FILES:
+    for path in nodes():
         for handler in handlers(path):
             caught = ast.unparse(handler.type) if handler.type else "everything"
             body = "\n".join(map(ast.unparse, handler.body))
@@ -109,15 +116,15 @@ def test_no_error_of_the_machine_becomes_a_bad_image() -> None:
 
 def test_nothing_is_caught_without_being_named() -> None:
     bare = [
-        f"{path}:{handler.lineno}" for path in FILES for handler in handlers(path) if handler.type is None
+        f"{path}:{handler.lineno}" for path in nodes() for handler in handlers(path) if handler.type is None
     ]
     assert not bare
 
 
 def test_no_shell_and_no_other_reader_of_yaml() -> None:
     wrong = []
-    for path, tree in FILES.items():
-        for node in ast.walk(tree):
+    for path, found in nodes().items():
+        for node in found:
             if isinstance(node, ast.Call):
                 given = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 shell = given.get("shell", "False") != "False"

@@ -2,9 +2,7 @@ import math
 
 import numpy as np
 import pytest
-import skimage.metrics
 import torch
-from torchmetrics.functional import image
 
 from tests.photographs import photographs, worse
 from vqcli.metrics.psnr import Psnr, luma
@@ -31,7 +29,8 @@ def plain_luma(images):
 
 @pytest.mark.parametrize("channel", ["rgb", "y"])
 def test_photographs_against_torchmetrics(channel):
-    metric = image.peak_signal_noise_ratio
+    from torchmetrics.functional.image import peak_signal_noise_ratio as metric
+
     a = photographs(8)
     b = worse(a)
     x, y = (plain_luma(each) if channel == "y" else each.double() / 255 for each in (a, b))
@@ -43,7 +42,8 @@ def test_photographs_against_torchmetrics(channel):
 
 @pytest.mark.parametrize("channel", ["rgb", "y"])
 def test_photographs_against_scikit_image(channel):
-    metric = skimage.metrics.peak_signal_noise_ratio
+    from skimage.metrics import peak_signal_noise_ratio as metric
+
     a = photographs(4)
     b = worse(a)
     x, y = (plain_luma(each) if channel == "y" else each.double() / 255 for each in (a, b))

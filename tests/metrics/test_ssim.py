@@ -2,10 +2,8 @@ import math
 
 import numpy as np
 import pytest
-import skimage.metrics
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torchmetrics.functional import image
 
 from tests.perceptual import drawn_images
 from tests.photographs import photographs, worse
@@ -61,7 +59,8 @@ def test_against_the_definition(window, data_range):
 @pytest.mark.parametrize("data_range", [1, 2])
 def test_photographs_against_torchmetrics(data_range):
     """Its map without the positions whose windows reach over the border: there it reflects images."""
-    metric = image.structural_similarity_index_measure
+    from torchmetrics.functional.image import structural_similarity_index_measure as metric
+
     a = photographs(5, 160)
     x, y = normalize(a), normalize(worse(a))
     unit = [(each.double() + 1) / 2 for each in (x, y)]
@@ -72,7 +71,8 @@ def test_photographs_against_torchmetrics(data_range):
 
 @pytest.mark.parametrize(("window", "data_range"), FORMS)
 def test_photographs_against_scikit_image(window, data_range):
-    metric = skimage.metrics.structural_similarity
+    from skimage.metrics import structural_similarity as metric
+
     a = photographs(5, 160)
     x, y = normalize(a), normalize(worse(a))
     gaussian = {"gaussian_weights": True, "use_sample_covariance": False, "sigma": 1.5}
