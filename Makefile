@@ -17,11 +17,16 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh out/demo
 
+# Four on two cores, since tests wait for disks and for processes that they start. All keep what they compiled, and no
+# thread spins while it waits for others.
+WORKERS ?= 4
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 # hours; goes on where it was stopped
 test-reliability: $(READY)
