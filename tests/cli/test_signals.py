@@ -121,7 +121,8 @@ def test_ctrl_c_while_modules_are_loaded(tmp_path, model, seconds, form):
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     result, said = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT)  # by itself, or by the system in the first moment
+    unborn = process.returncode == 1 and "Failed to import the site module" in said  # Python's own start
+    assert unborn or process.returncode in (130, -signal.SIGINT)  # by itself, or by the system at first
     if process.returncode == 130 and form:
         assert (json.loads(result)["reason"], said) == ("interrupted", "")
     elif process.returncode == 130:
