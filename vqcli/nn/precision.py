@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -12,11 +13,30 @@ from vqcli.errors import VqcliError
 DECODED = "what the decoder makes"
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """What runs the networks in ``precision`` (fp32, bf16, fp16)."""
+def autocast(
+    precision: str, device: torch.device, *, training: bool = False
+) -> AbstractContextManager[object]:
+    """What runs the networks in ``precision`` (fp32, bf16, fp16).
+
+    fp32 is exact, but in training, where convolutions of a GPU are what torch makes of them: TF32, unless its
+    settings say otherwise.
+    """
+    if precision == "fp32" and device.type == "cuda" and not training:
+        return exact_convolutions()
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     known = precision in kinds and torch.amp.is_autocast_available(device.type)  # not on the meta device
     return torch.autocast(device.type, kinds[precision]) if known else nullcontext()
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Inside, a GPU computes convolutions of float32 with all its bits, not with TF32's 10."""
+    chosen = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = chosen
 
 
 def float32(like: Tensor) -> AbstractContextManager[object]:

@@ -35,6 +35,7 @@ from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.meta import built
+from vqcli.nn.precision import autocast
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
@@ -157,7 +158,7 @@ class GeneratorTask(Task):
 
     def load(self, loaded: ImageBatch | RowBatch) -> Batch:
         labels = self.classes.number(loaded.labels.to(self.device))
-        with torch.no_grad():
+        with torch.no_grad(), autocast("fp32", self.device):  # tokens as ``encode`` makes them
             made = self.represent(loaded)
         return Batch(made if isinstance(made, Tokens) else made.standardized(self.standard), labels)
 

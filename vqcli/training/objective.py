@@ -64,7 +64,7 @@ class Objective:
         compared = reconstruction
         if self.adversary and heard:
             compared, judged, probe = self.adversary.split(reconstruction, last_layer, step)
-        with autocast(self.precision, self.device):
+        with autocast(self.precision, self.device, training=True):
             losses = {name: term(compared, images) for name, term in self.terms.items()}
             if self.adversary and heard:
                 losses["adversarial"] = self.adversary.against(judged, step) + probe
