@@ -47,7 +47,9 @@ def make_accelerator(recipe: Recipe, run: Run, device: torch.device, trackers: S
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop does it
             log_with=list(trackers) or None,
             project_dir=run.folder,
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+            ],
         )
 
 
