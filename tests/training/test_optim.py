@@ -1,5 +1,7 @@
 """Rates, decay, clipping and averages as they reach the weights."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +11,7 @@ from tests.training.tiny import metrics, start
 from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import OptimizerConfig
+from vqcli.training.state import load_optimizer, optimizer_tensors
 
 
 def network():
@@ -76,12 +79,65 @@ def test_running_average_is_ramped():
         module.weight.data.copy_(value)
         module.running_mean.copy_(-value)
         module.num_batches_tracked.fill_(n)
-        average.update_parameters(module)
+        average.update(module)
         decay = min(0.8, (1 + n) / (10 + n))
         expected = value.clone() if expected is None else decay * expected + (1 - decay) * value
         torch.testing.assert_close(average.module.weight.detach(), expected)
         torch.testing.assert_close(average.module.running_mean, -expected)
         assert average.module.num_batches_tracked == n
+
+
+def test_the_average_is_that_of_a_loop_over_tensors():
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    average = RunningAverage(module, 0.9)
+    expected = [x.clone() for x in module.state_dict().values()]
+    for n in range(5):
+        for x in (*module.parameters(), module[1].running_var):
+            x.data.normal_()
+        average.update(module)
+        for mean, value in zip(expected, module.state_dict().values(), strict=True):
+            weight = 1 - min(0.9, (1 + n) / (10 + n)) if n else 1.0
+            mean.lerp_(value, weight) if mean.is_floating_point() else mean.copy_(value)
+    assert all(map(torch.equal, average.module.state_dict().values(), expected))
+
+
+def test_a_step_that_is_to_be_skipped_changes_nothing():
+    module = network()
+    optimizer = make_optimizer(module, OptimizerConfig(name="adamw", weight_decay=0.1), 1)
+    optimizer.found_inf = skip = torch.zeros(())
+    for value, sound in ((1.0, True), (torch.nan, False), (1.0, False)):
+        skip.fill_(0 if sound else 1)
+        before = copy.deepcopy((module.state_dict(), optimizer_tensors(optimizer)))
+        for p in module.parameters():
+            p.grad = torch.full_like(p, value)
+        optimizer.step()
+        now = (module.state_dict(), optimizer_tensors(optimizer))
+        if not sound:
+            for ours, theirs in zip(now, before):
+                assert all(torch.equal(x, theirs[name]) for name, x in ours.items())
+
+
+def test_moments_of_another_form_of_adam_go_on():
+    """Older checkpoints were written without the fused form."""
+    first, second = network(), network()
+    fused = make_optimizer(second, OptimizerConfig(lr=0.01), 1)
+    order = [p for group in fused.param_groups for p in group["params"]]
+    plain = torch.optim.Adam(
+        [dict(zip(map(id, second.parameters()), first.parameters()))[id(p)] for p in order],
+        lr=0.01, betas=OptimizerConfig().betas, eps=OptimizerConfig().eps,
+    )  # fmt: skip
+    for _ in range(3):
+        for p in first.parameters():
+            p.grad = torch.ones_like(p)
+        plain.step()
+    second.load_state_dict(first.state_dict())
+    load_optimizer(fused, copy.deepcopy(optimizer_tensors(plain)))
+    for optimizer, module in ((plain, first), (fused, second)):
+        for p in module.parameters():
+            p.grad = torch.full_like(p, 0.5)
+        optimizer.step()
+    for ours, theirs in zip(second.parameters(), first.parameters()):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_average_of_a_run_is_the_average_of_its_steps(tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from vqcli.training.recipe import OptimizerConfig
+
+FUSED = ("cpu", "cuda")
+"""Devices on which all of a step is one pass over the weights, and ``found_inf`` makes it do nothing."""
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
@@ -20,20 +22,34 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) 
     ]
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    optimizer = kind([g for g in groups if g["params"]], lr=lr, betas=config.betas, eps=config.eps)
+    fused = all(p.device.type in FUSED for p in parameters)
+    groups = [group for group in groups if group["params"]]
+    optimizer = kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return optimizer
 
 
-class RunningAverage(AveragedModel):
+class RunningAverage:
     """Average of a model's weights and buffers, with decay min(decay, (1 + n) / (10 + n)) after n updates."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        @torch.no_grad()
-        def update(averages: Sequence[Tensor], values: Sequence[Tensor], n: Tensor | int) -> None:
-            weight = 1 - min(decay, (1 + int(n)) / (10 + int(n)))
-            for average, value in zip(averages, values):
-                average.lerp_(value, weight) if average.is_floating_point() else average.copy_(value)
+        self.module, self.decay, self.updates = copy.deepcopy(model), decay, 0
 
-        super().__init__(model, multi_avg_fn=update, use_buffers=True)
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Count the model as it is now."""
+        n, self.updates = self.updates, self.updates + 1
+        weight = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
+        ours, theirs = list(self.module.buffers()), list(model.buffers())
+        _lerp(list(self.module.parameters()), list(model.parameters()), weight)
+        moving = [x.is_floating_point() for x in ours]
+        _lerp(*([x for x, moves in zip(each, moving) if moves] for each in (ours, theirs)), weight)
+        for average, value, moves in zip(ours, theirs, moving):
+            if not moves:
+                average.copy_(value)
+
+
+def _lerp(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
+    if averages:
+        torch._foreach_lerp_(averages, values, weight)

@@ -128,7 +128,7 @@ def _restore(trainer: Assembly, folder: Path, *, accept_changes: bool) -> None:
         load_optimizer(trainer.optimizers[part].optimizer, moments)
     if trainer.average is not None:
         load_module(trainer.average.module, folder / "average.safetensors")
-        trainer.average.n_averaged.fill_(trainer.step)
+        trainer.average.updates = trainer.step
     rows = files.load_tensors(folder / "state.safetensors")
     row = min(accelerator.process_index, len(rows["rng.cpu"]) - 1)
     own = {name: x[row] for name, x in rows.items()}
