@@ -15,19 +15,36 @@ GENTLE = ("optimizer.eps=1e-2", "optimizer.lr=1e-2")
 """Adam that does not blow up rounding, at a rate that moves weights visibly."""
 
 
+STEPS = 3
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_both_loops_train_alike(adaptive):
+    own = (*GENTLE, "tokenizer.network=tiny")
+    assert_alike(train_step.GAN, own, options(adaptive=adaptive, size=32, network="tiny"))
+
+
+def test_the_published_search_is_the_same_step():
+    assert_alike("fvq-cifar10", (*GENTLE, "tokenizer.network=tiny"), options())
+
+
+def options(**own):
+    return Namespace(**{"batch_size": 2, "device": "cpu"} | own)
+
+
+def assert_alike(recipe, settings, asked):
     torch.set_num_threads(1)
-    options = Namespace(batch_size=2, size=32, network="tiny", adaptive=adaptive, device="cpu")
-    with train_step.make(options, *GENTLE) as (trainer, batches):
-        hand = train_step.twin(trainer)
-        loops = {
-            name: train_step.loop_of(name, own, batches, adaptive=adaptive)
-            for name, own in (("plain", hand), ("vqcli", trainer))
-        }
+    with train_step.make(recipe, asked, *settings) as (trainer, batches):
+        hand = train_step.published_search(train_step.twin(trainer))
+        loops = [
+            train_step.loop_of(name, own, batches) for name, own in (("plain", hand), ("vqcli", trainer))
+        ]
         before = copy.deepcopy(trainer.modules)
-        train_step.timed(loops, 1, "cpu")
-        assert trainer.step == train_step.WARM + 1
+        for seed in range(STEPS):
+            for step in loops:
+                torch.manual_seed(seed)
+                step()
+        assert trainer.step == STEPS
         for part, module in trainer.modules.items():
             moved = 0.0
             first, theirs = before[part].state_dict(), hand.modules[part].state_dict()

@@ -17,6 +17,7 @@ from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.metrics.usage.record import COUNTED, UsageRecord
 from vqcli.pixels import normalize, to_uint8
 from vqcli.training.scores import score, usage_record
+from vqcli.training.usage import DeviceCounts
 
 
 def tokenizer(folder, side):
@@ -25,7 +26,7 @@ def tokenizer(folder, side):
 
 @torch.no_grad()
 def scored(model, batches, network=None):
-    return score(model, batches, UsageCounts(model.spec.codebook_size), network)
+    return score(model, batches, DeviceCounts(model.spec.codebook_size, 1, torch.device("cpu")), network)
 
 
 @torch.no_grad()

@@ -9,10 +9,11 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from vqcli.errors import VqcliError
 from vqcli.training.data import Data
+from vqcli.training.flags import Flags
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import Recipe, steps_in
 from vqcli.training.run import Run
@@ -38,6 +39,10 @@ class Assembly:
                 f"training.steps: {config.steps} is less than one step", hint="train longer", reason="config"
             )
         self.step, self.saved, self.window = 0, 0, Window()
+        self.seen: dict[str, Tensor] = {}
+        """What this pass has shown so far, for the window."""
+        self.stopped: list[int] = []
+        """Signals to stop that came."""
         self.began, self.before, self.sittings = time.monotonic(), 0.0, 1
         self.rejected: set[str] = set()
         self.measured: dict[str, Any] = {}
@@ -60,6 +65,16 @@ class Assembly:
             optimizer = make_optimizer(module, task.tuning(name)[0], config.batch_size)
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # broadcast_buffers
                 task.parts[name], self.optimizers[name] = accelerator.prepare(called, optimizer)
+        self.flags: Flags | None = None
+        if accelerator.device.type == "cuda" and not self.sharded:
+            self.ask_later()
+
+    def ask_later(self) -> None:
+        """From now on, the device skips steps that are not sound by itself: see ``flags``."""
+        self.flags = Flags(self.accelerator.device)
+        if not self.accelerator.scaler:  # which does the same
+            for optimizer in self.optimizers.values():
+                optimizer.optimizer.found_inf = self.flags.skip
 
     @property
     def seconds(self) -> float:

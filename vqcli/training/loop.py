@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from vqcli import files
 from vqcli.errors import Interrupted, VqcliError
 from vqcli.library.references import checkpoints
-from vqcli.training.assembly import Assembly
 from vqcli.training.data import Loaded
+from vqcli.training.flags import Check
+from vqcli.training.measuring import Measuring, evaluating
 from vqcli.training.resume import save
 from vqcli.training.schedules import rate_factor
 from vqcli.training.shard import fill, whole_tensor
@@ -25,11 +25,8 @@ from vqcli.training.stop import stop_signals
 from vqcli.training.task import Losses
 from vqcli.training.words import TOTAL, log_line, time_left
 
-DRAWN = 8
-"""Held-out images, of each process, that a grid may show."""
 
-
-class Trainer(Assembly):
+class Trainer(Measuring):
     """Trains the parts of a task as the recipe says, into a run folder."""
 
     def fit(self) -> dict[str, Any]:
@@ -45,13 +42,14 @@ class Trainer(Assembly):
         self.left = lambda: time_left(self.step - first, self.steps - self.step, time.monotonic() - since)
         batches = self.data.train(self.step * config.accumulate)
         with stop_signals() as stopped:
+            self.stopped = stopped
             while self.step < self.steps:
                 if self.step:
                     self.look()  # after saving: a resumed run looks again, a stopped one stops at once
                 self.train_step(batches)
                 self.step += 1
                 self.progress.advance()
-                self.after_step(stopped)
+                self.after_step()
         return self.finish()
 
     def train_step(self, batches: Iterator[Loaded]) -> None:
@@ -75,9 +73,10 @@ class Trainer(Assembly):
                     self.accelerator.backward(total)
                     if last:
                         self.step_part(part)
-            self.window.add(self.task.observed())
+            self.window.add(self.seen | self.task.observed())
+            self.seen = {}
         if self.average is not None:
-            self.average.update_parameters(self.modules["model"])
+            self.average.update(self.modules["model"])
 
     def next_batch(self, batches: Iterator[Loaded], *, first: bool) -> Any:
         """What is trained on next; where it cannot be read, what has been trained until then is kept."""
@@ -86,7 +85,7 @@ class Trainer(Assembly):
         except VqcliError:
             alone = self.accelerator.num_processes == 1  # others are in the middle of a step
             if first and alone and self.step and self.saved < self.step:
-                save(self)
+                self.save()
                 self.progress.say(f"what was trained until step {self.step} is kept")
             raise
 
@@ -104,48 +103,42 @@ class Trainer(Assembly):
         self.window.images += len(loaded) * self.accelerator.num_processes
         return self.task.load(loaded)
 
-    def reject(self, loaded: Loaded) -> None:
-        """Count and name what a batch has left out, each image once."""
-        for bad in loaded.rejected:
-            if bad.key not in self.rejected:
-                self.rejected.add(bad.key)
-                self.progress.say(f"rejected {bad}")
-
     def total(self, part: str, losses: Losses) -> Tensor:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
         total = torch.stack([x.float() for x in losses.values()]).sum()
         named = {of(part, name): x for name, x in losses.items()}
         self.require_finite(part, total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in named.items()))
-        self.window.add(named | ({TOTAL: total} if part == "model" else {}))
+        self.seen |= named | ({TOTAL: total} if part == "model" else {})
         return total
 
     def require_finite(self, part: str, value: Tensor, what: Callable[[], str]) -> None:
-        """Stop all processes together if ``value`` is not finite on any of them."""
-        if self.anywhere(not torch.isfinite(value).item()):
-            kept, rate = checkpoints(self.run.folder), "optimizer.lr"
-            rate = rate if part == "model" else f"adversarial.{rate}"
-            raise VqcliError(
-                f"training diverged at step {self.step + 1}: {what()}",
-                hint=f"try a lower {rate}" + (f"; {kept[-1]} is from before" if kept else ""),
-                reason="diverged",
-            )
+        """Stop all processes together if ``value`` is not finite on any of them; with flags, a step later."""
+        check = Check(self.step + 1, part, value, what)
+        if self.flags:
+            self.flags.add(check)
+        elif self.anywhere(not check.holds):
+            raise self.diverged(check)
 
-    def anywhere(self, flag: bool) -> bool:
-        """Whether ``flag`` holds on any process, known to all of them."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        return bool(
-            self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item()
+    def diverged(self, check: Check) -> VqcliError:
+        """What ends a run with a number that is not finite."""
+        kept, rate = checkpoints(self.run.folder), "optimizer.lr"
+        rate = rate if check.part == "model" else f"adversarial.{rate}"
+        return VqcliError(
+            f"training diverged at step {check.step}: {check.what()}",
+            hint=f"try a lower {rate}" + (f"; {kept[-1]} is from before" if kept else ""),
+            reason="diverged",
         )
 
     def step_part(self, part: str) -> None:
         """Clip and step one part."""
         optimizer, clip = self.optimizers[part], self.task.tuning(part)[0].clip
         self.accelerator.unscale_gradients(optimizer)
-        norm = whole_tensor(nn.utils.clip_grad_norm_(self.modules[part].parameters(), clip or math.inf))
+        norm = whole_tensor(clipped(self.modules[part], clip))
         if not self.accelerator.scaler:  # which skips such a step and lowers its scale
             self.require_finite(part, norm, lambda: f"gradient norm of {part} is {norm.item():g}")
-        self.window.add({of(part, "gradient_norm"): norm})
+        self.seen[of(part, "gradient_norm")] = norm
+        if self.flags:
+            self.flags.share(bool(self.stopped))
         optimizer.step()
         if self.accelerator.device.type != "cpu":  # elsewhere the next forward pass can use the room
             optimizer.zero_grad(set_to_none=True)
@@ -155,19 +148,38 @@ class Trainer(Assembly):
         """Whether something done every so many steps, and after the last, is to be done now."""
         return self.step % every == 0 or self.step == self.steps
 
-    def after_step(self, stopped: list[int]) -> None:
+    def after_step(self) -> None:
         """Log and save where the recipe asks for it, and stop if a signal said so. Raises Interrupted."""
-        stop = self.anywhere(bool(stopped))
+        stop = self.asked_to_stop()
         if self.due(self.recipe.training.log_every):
             self.log()
         if self.due(self.recipe.training.checkpoint_every) or stop:
             with self.window.paused():
-                save(self)
+                self.save()
         if stop:
             raise Interrupted(
                 f"stopped at step {self.step}; to go on: vqcli train --resume {quote(str(self.run.folder))}",
-                stopped[0] if stopped else signal.SIGTERM,
+                self.stopped[0] if self.stopped else signal.SIGTERM,
             )
+
+    def asked_to_stop(self) -> bool:
+        """Whether a signal reached any process; with flags, until the step before, which must be sound."""
+        if not self.flags:
+            return self.anywhere(bool(self.stopped))
+        failed, stop = self.flags.before(self.step)
+        if failed:
+            raise self.diverged(failed)
+        return stop
+
+    def sure(self) -> None:
+        """Wait until the last step is known to be sound. Raises VqcliError."""
+        if self.flags and (failed := self.flags.now()):
+            raise self.diverged(failed)
+
+    def save(self) -> None:
+        """Write a checkpoint of a sound step."""
+        self.sure()
+        save(self)
 
     def look(self) -> None:
         """Draw and measure where the recipe asks for it; changes nothing of what is trained."""
@@ -182,6 +194,7 @@ class Trainer(Assembly):
 
     def log(self) -> None:
         """Write and show means since the last line."""
+        self.sure()
         rates = {of(part, "learning_rate"): x.param_groups[0]["lr"] for part, x in self.optimizers.items()}
         numbers = self.window.close() | rates | self.task.numbers()
         if rejected := len(self.rejections()):
@@ -194,65 +207,6 @@ class Trainer(Assembly):
         for text in self.task.warnings(numbers):
             self.progress.say(f"step {self.step}: {text}")
 
-    def draw(self) -> None:
-        """Store a grid of what the model makes. Every process draws: a model may be spread over them."""
-        loaded = next(self.data.held_out(DRAWN * self.accelerator.num_processes), None)
-        batch = self.load_eval(loaded) if loaded is not None and len(loaded) else None
-        with evaluating(self.best()) as model:
-            picture = self.task.picture(model, batch)
-        if self.accelerator.is_main_process:
-            if picture is not None:
-                self.run.sample(self.step, picture)
-            self.onlook()
-
-    def load_eval(self, loaded: Loaded) -> Any:
-        """A held-out batch on the device; rejected images are counted and named."""
-        self.reject(loaded)
-        return self.task.load(loaded)
-
-    def measure(self) -> dict[str, Any]:
-        """Measurements on held-out images, logged; the last ones complete."""
-        most, last = self.recipe.training.validation_images, self.step == self.steps
-        if last:
-            self.progress.start("measure on held-out images", self.share(min(most, self.data.held)), "images")
-        batches = self.to_measure(self.data.held_out(most), last)
-        with evaluating(self.best()) as model:
-            measured = self.task.validate(model, self.in_step(model, batches) if self.sharded else batches)
-            if last:
-                measured = self.task.complete(model, measured, self.again)
-        numbers = {f"validation/{k}": v for k, v in measured.items() if isinstance(v, int | float)}
-        if self.accelerator.is_main_process and numbers:
-            self.run.log({"step": self.step} | numbers)
-            self.accelerator.log(numbers, step=self.step)
-        return measured
-
-    def again(self, most: int) -> Iterator[Any]:
-        """Batches of so many training images, this process's share, to be measured."""
-        share = self.share(min(most, self.data.images))
-        self.progress.start("count codes of training images", share, "images")
-        yield from self.to_measure(self.data.again(most), True)
-
-    def share(self, images: int) -> int:
-        """How many of so many images this process is given."""
-        return len(range(self.accelerator.process_index, images, self.accelerator.num_processes))
-
-    def to_measure(self, loaded: Iterator[Loaded], shown: bool) -> Iterator[Any]:
-        """Batches on the device, without what was rejected; ``shown`` tells how far they have come."""
-        for batch in loaded:
-            self.reject(batch)
-            if len(batch):
-                yield self.task.load(batch)
-            if shown:
-                self.progress.advance(len(batch) + len(batch.rejected))
-
-    def in_step(self, model: nn.Module, batches: Iterator[Any]) -> Iterator[Any]:
-        """The batches of this process; while only others have more, the model is called along with theirs."""
-        while self.anywhere((batch := next(batches, None)) is not None):
-            if batch is None:
-                model(*self.task.example(1))
-            else:
-                yield batch
-
     def finish(self) -> dict[str, Any]:
         """Measure and export."""
         self.look()
@@ -264,6 +218,13 @@ class Trainer(Assembly):
                 self.task.export(model, folder, self.measured)
         self.accelerator.wait_for_everyone()
         return self.measured
+
+
+def clipped(module: nn.Module, clip: float) -> Tensor:
+    """Scale a module's gradients to a norm of ``clip`` at most, 0 for any; returns what it was, a scalar."""
+    if clip:
+        return nn.utils.clip_grad_norm_(module.parameters(), clip)
+    return nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
 
 
 def of(part: str, name: str) -> str:
@@ -279,15 +240,3 @@ def own_numbers(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             torch.cuda.manual_seed(seed)
         yield
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in evaluation mode and without gradients, for a while."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield module
-    finally:
-        module.train(training)

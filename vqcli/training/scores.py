@@ -14,14 +14,14 @@ from vqcli.metrics.lpips import LpipsDistance
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.metrics.psnr import Psnr
 from vqcli.metrics.ssim import Ssim
-from vqcli.metrics.usage.counts import UsageCounts, UsageReport
+from vqcli.metrics.usage.counts import UsageReport
 from vqcli.metrics.usage.diagnosis import ENOUGH, tokens_needed
 from vqcli.metrics.usage.record import UsageRecord
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.lpips import Lpips
 from vqcli.pixels import normalize, to_uint8
 from vqcli.tokenizers.base import Tokenizer
-from vqcli.types import Tokens
+from vqcli.training.usage import DeviceCounts
 
 PROTOCOL = PROTOCOLS["plain"]
 """How reconstructions are compared with their images."""
@@ -32,7 +32,7 @@ MOST_COUNTED = 20_000
 
 
 def score(
-    model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts | None, network: Lpips | None
+    model: Tokenizer, batches: Iterable[Tensor], usage: DeviceCounts | None, network: Lpips | None
 ) -> dict[str, Any]:
     """PSNR, SSIM and LPIPS by the protocol ``plain``, means over images, and the exact use of the codebook.
 
@@ -49,12 +49,12 @@ def score(
     for images in batches:
         made, tokens = baked.roundtrip(images)
         if usage and tokens:
-            count(usage, tokens)
+            usage.add(tokens)
         pair = [normalize(to_uint8(each, PROTOCOL.compared)) for each in (images, made)]
         values = [metric.measure(*pair).sum().item() for metric in metrics.values()]
         sums += torch.tensor([*values, len(images)], dtype=torch.float64)
     *totals, images_seen = all_reduce_sum(sums.float().to(device)).tolist()
-    report = summed(usage, device).report() if usage else None
+    report = usage.summed().report() if usage else None
     if not images_seen:
         return {}
     quality = {name: total / images_seen for name, total in zip(metrics, totals)}
@@ -82,17 +82,17 @@ def missing_images(codes: int, tokens: int, each: int) -> int:
 
 
 def count_further(
-    model: Tokenizer, batches: Iterable[Tensor], usage: UsageCounts, measured: dict[str, Any]
+    model: Tokenizer, batches: Iterable[Tensor], usage: DeviceCounts, measured: dict[str, Any]
 ) -> dict[str, Any]:
     """What ``score`` measured, with the use of the codebook over training images too.
 
     ``usage`` is what this process counted there; quality stays that of held-out images. A collective call.
     """
-    baked, device = copy.deepcopy(model), model.last_layer.device
+    baked = copy.deepcopy(model)
     baked.bake()
     for images in batches:
-        count(usage, baked.encode(images))
-    report, held = summed(usage, device).report(), measured.get("images", 0)
+        usage.add(baked.encode(images))
+    report, held = usage.summed().report(), measured.get("images", 0)
     if not report.images:
         return measured
     return measured | counted(report) | {"images": held, "training_images": report.images - held}
@@ -141,16 +141,3 @@ def usage_record(measured: dict[str, Any], source: str) -> UsageRecord | None:
     images = f"{images_in_words({'images': report.images} | measured)} of {source}"
     quality = {name: measured[name] for name in QUALITY if name in measured}
     return UsageRecord.of(report, images, PROTOCOL.name, **quality)
-
-
-def summed(usage: UsageCounts, device: torch.device) -> UsageCounts:
-    """What all processes counted together. A collective call."""
-    total = UsageCounts(usage.counts_ek.shape[1], usage.counts_ek.shape[0])
-    total.counts_ek += all_reduce_sum(torch.from_numpy(usage.counts_ek).to(device, copy=True)).cpu().numpy()
-    total.images = int(all_reduce_sum(torch.tensor(usage.images, device=device)))
-    return total
-
-
-def count(usage: UsageCounts, tokens: Tokens) -> None:
-    """Add the tokens of a batch."""
-    usage.add(tokens.ids.cpu().numpy(), tokens.grid)

@@ -22,7 +22,6 @@ from vqcli.config import PartConfig, merged
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
-from vqcli.metrics.usage.counts import UsageCounts
 from vqcli.nn.meta import built
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.registry import LossesConfig, TokenizerConfig, build
@@ -35,15 +34,14 @@ from vqcli.training.objective import Objective
 from vqcli.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from vqcli.training.scores import (
     PROTOCOL,
-    count,
     count_further,
     in_words,
     missing_images,
     score,
-    summed,
     usage_record,
 )
 from vqcli.training.task import Losses, Task
+from vqcli.training.usage import DeviceCounts
 from vqcli.training.watch import UsageWatch
 from vqcli.training.words import tokens_in_words
 from vqcli.types import Progress, grid_length
@@ -139,7 +137,7 @@ class TokenizerTask(Task):
             self.parts["discriminator"] = self.adversary.discriminator
             self.adversary.check_hears(self.tokenizer.last_layer)
         self.usage, self.watch = self.nothing_counted(), UsageWatch(self.tokenizer.spec.codebook_size)
-        self.validated: UsageCounts | None = None
+        self.validated: DeviceCounts | None = None
         """Counts of this process over the held-out images, last measured."""
 
     def tuning(self, part: str) -> tuple[OptimizerConfig, ScheduleConfig]:
@@ -157,10 +155,10 @@ class TokenizerTask(Task):
     def identity(self) -> dict[str, Any]:
         return self.objective.identity()
 
-    def nothing_counted(self) -> UsageCounts | None:
+    def nothing_counted(self) -> DeviceCounts | None:
         """Counts of no image yet; None without a codebook."""
         codes = self.tokenizer.spec.codebook_size
-        return UsageCounts(codes, self.entries) if codes else None
+        return DeviceCounts(codes, self.entries, self.device) if codes else None
 
     def start_from(self, model: str, progress: Progress) -> None:
         progress.say(start_from(self.tokenizer, model))
@@ -192,7 +190,7 @@ class TokenizerTask(Task):
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
         if self.usage:
-            count(self.usage, quantized.tokens)
+            self.usage.add(quantized.tokens)
         pair = (reconstruction, batch.images)
         yield "model", self.objective.losses(*pair, self.tokenizer.last_layer, step) | quantized.losses
         if self.adversary and self.adversary.plays(step):
@@ -214,7 +212,7 @@ class TokenizerTask(Task):
     def numbers(self) -> dict[str, float]:
         if not self.usage:
             return {}
-        report = summed(self.usage, self.device).report()
+        report = self.usage.summed().report()
         self.usage = self.nothing_counted()
         return {
             "utilization": report.utilization,
@@ -223,13 +221,7 @@ class TokenizerTask(Task):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        counted = {}
-        if self.usage:
-            counted = {
-                "counts": torch.from_numpy(self.usage.counts_ek),
-                "images": torch.tensor(self.usage.images),
-                "watch": self.watch.state(),
-            }
+        counted = self.usage.tensors() | {"watch": self.watch.state()} if self.usage else {}
         return counted | self.objective.tensors()
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -237,8 +229,7 @@ class TokenizerTask(Task):
         if "watch" in tensors:
             self.watch.load_state(tensors["watch"])
         if self.usage:
-            self.usage.counts_ek[:] = tensors["counts"].numpy()
-            self.usage.images = int(tensors["images"])
+            self.usage.load_tensors(tensors)
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """PSNR, LPIPS where the loss has its network here, and the usage of the codebook: ``score``."""
