@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -53,9 +54,25 @@ def is_finite(x: Tensor) -> bool:
     return not x.is_floating_point() or bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
+UNASKED: ContextVar[list[Tensor] | None] = ContextVar("unasked", default=None)
+
+
+@contextmanager
+def asking_later(device: torch.device) -> Iterator[list[Tensor]]:
+    """Inside, ``finite`` lets a GPU go on: its list gets sums that are finite only if all numbers are."""
+    sums: list[Tensor] = []
+    before = UNASKED.set(sums if device.type == "cuda" else None)
+    try:
+        yield sums
+    finally:
+        UNASKED.reset(before)
+
+
 def finite(made: Tensor, what: str) -> Tensor:
     """What a network made. Raises VqcliError where it is NaN or Inf, which tokens and 8 bits would hide."""
-    if not made.is_meta and not is_finite(made):
+    if (unasked := UNASKED.get()) is not None:
+        unasked.append(made.sum(dtype=torch.float32))
+    elif not made.is_meta and not is_finite(made):
         hint = "--precision fp32 or bf16: fp16 reaches to 65,504; else its weights are damaged"
         raise VqcliError(f"{what} holds NaN or Inf", hint=hint, reason="not-finite")
     return made

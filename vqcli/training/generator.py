@@ -35,7 +35,7 @@ from vqcli.generators.base import Generator, image_stream
 from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.meta import built
-from vqcli.nn.precision import autocast
+from vqcli.nn.precision import asking_later, autocast
 from vqcli.pixels import contact_sheet, normalize, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
@@ -72,6 +72,8 @@ class Batch:
 
     made: Made
     labels: Tensor
+    sums: tuple[Tensor, ...] = ()
+    """Of what the tokenizer made, where nobody has asked yet whether it is finite."""
 
 
 class GeneratorTask(Task):
@@ -158,9 +160,10 @@ class GeneratorTask(Task):
 
     def load(self, loaded: ImageBatch | RowBatch) -> Batch:
         labels = self.classes.number(loaded.labels.to(self.device))
-        with torch.no_grad(), autocast("fp32", self.device):  # tokens as ``encode`` makes them
+        with torch.no_grad(), autocast("fp32", self.device), asking_later(self.device) as sums:
             made = self.represent(loaded)
-        return Batch(made if isinstance(made, Tokens) else made.standardized(self.standard), labels)
+        made = made if isinstance(made, Tokens) else made.standardized(self.standard)
+        return Batch(made, labels, tuple(sums))
 
     def represent(self, loaded: ImageBatch | RowBatch) -> Made:
         """What the generator sees of a batch; the latents of tokens are their codes."""
@@ -179,7 +182,10 @@ class GeneratorTask(Task):
         return self.generator.spec.latents
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
-        yield "model", self.parts["model"](batch.made, batch.labels)
+        losses = self.parts["model"](batch.made, batch.labels)
+        for x in batch.sums:  # the loop refuses what is not finite
+            losses = {name: loss + 0 * x for name, loss in losses.items()}
+        yield "model", losses
 
     def tensors(self) -> dict[str, Tensor]:
         standard = self.standard
@@ -230,9 +236,7 @@ class GeneratorTask(Task):
         model = self.informed(model)
         classes = model.config.classes
         rows = []
-        for label in range(
-            0, classes, max(1, -(-classes // PICTURED))
-        ):  # a class at a time: caches are large
+        for label in range(0, classes, max(1, -(-classes // PICTURED))):  # one at a time: caches are large
             streams = [image_stream(self.recipe.seed, label, index) for index in range(PICTURED)]
             labels = torch.full((PICTURED,), label, device=self.device)
             made = model.sample(labels, streams, model.config.sampling)

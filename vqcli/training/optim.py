@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -41,15 +42,14 @@ class RunningAverage:
         """Count the model as it is now."""
         n, self.updates = self.updates, self.updates + 1
         weight = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
-        ours, theirs = list(self.module.buffers()), list(model.buffers())
-        _lerp(list(self.module.parameters()), list(model.parameters()), weight)
-        moving = [x.is_floating_point() for x in ours]
-        _lerp(*([x for x, moves in zip(each, moving) if moves] for each in (ours, theirs)), weight)
-        for average, value, moves in zip(ours, theirs, moving):
-            if not moves:
+        _lerp(zip(self.module.parameters(), model.parameters()), weight)
+        buffers = list(zip(self.module.buffers(), model.buffers()))
+        _lerp((pair for pair in buffers if pair[0].is_floating_point()), weight)
+        for average, value in buffers:
+            if not average.is_floating_point():
                 average.copy_(value)
 
 
-def _lerp(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
-    if averages:
-        torch._foreach_lerp_(averages, values, weight)
+def _lerp(pairs: Iterable[tuple[Tensor, Tensor]], weight: float) -> None:
+    if there := list(pairs):
+        torch._foreach_lerp_([average for average, _ in there], [value for _, value in there], weight)
