@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export VQCLI_TEST_ASSETS ?= $(abspath ../shared)
 endif
 
-.PHONY: demo test test-all test-reliability lint check clean
+.PHONY: bench demo test test-all test-reliability lint check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,11 @@ test-all: $(READY)
 test-reliability: $(READY)
 	$(BIN)/python benchmarks/bench_reliability.py --out out/reliability/price.json
 	$(BIN)/python -m tests.reliability.table --workers 2
+
+# an hour or two; goes on where it was stopped
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/performance.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

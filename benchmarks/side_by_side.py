@@ -108,7 +108,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """Print a line for each row and rival, and write all of it."""
+    """Print a line for each row and rival, and write all of it where that is wanted."""
     for row in rows:
         print(row["what"])
         for name, spent in row["rivals"].items():
@@ -116,11 +116,6 @@ def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
                 f"  {name:<28} {spent['processor']:9.4f} s of processors ({spent['processor_ratio']:5.2f}x)"
                 f" {spent['wall']:9.4f} s ({spent['wall_ratio']:5.2f}x)"
             )
-    write(options, rows)
-
-
-def write(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """All that was found, as JSON, where that is wanted."""
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**about(options), "rows": rows}, indent=2) + "\n")

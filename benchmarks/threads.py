@@ -4,7 +4,7 @@
     python benchmarks/threads.py --busy
 
 A rival is a process of its own, since OpenMP reads its settings once: as vqcli starts it, and as OpenMP
-starts by itself (threads wait awake). They take turns. Milliseconds of a clock, medians of many turns.
+starts by itself (300,000 rounds awake). They take turns; medians count.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import torch
-from side_by_side import neighbour, parser, write
+from side_by_side import Seconds, against, neighbour, parser, race, report
 from torch import Tensor, nn
 
 from vqcli.cores import SPINNING, THREADS, WAITING, settle_threads
@@ -33,44 +32,33 @@ def main() -> None:
     made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = made.parse_args()
     if options.worker:
-        print(json.dumps({name: milliseconds(work()) for name, work in WORKS.items()}))
+        print(json.dumps({name: race({name: work()}, 15)[name] for name, work in WORKS.items()}))
         return
-    seen: dict[str, list[dict[str, float]]] = {"vqcli": [], "OpenMP's own": []}
+    seen: dict[str, list[dict[str, Seconds]]] = {"vqcli": [], "threads that wait awake": []}
     with neighbour(options.busy):
         for _ in range(options.repeats):
             for name, found in seen.items():
                 found.append(measured(options.threads, asleep=name == "vqcli"))
     rows = []
     for work in WORKS:
-        ours, theirs = (statistics.median(one[work] for one in found) for found in seen.values())
-        rows.append({"what": work, "vqcli_ms": ours, "awake_ms": theirs, "ratio": theirs / ours})
-        print(f"{work:<44} {ours:8.1f} ms asleep {theirs:8.1f} ms awake ({theirs / ours:.2f}x)")
-    write(options, rows)
+        turns = {name: [one[work] for one in found] for name, found in seen.items()}
+        medians = {name: Seconds(*map(statistics.median, zip(*spent))) for name, spent in turns.items()}
+        rows.append({"what": work, "rivals": against(medians)})
+    report(options, rows)
 
 
-def measured(threads: int, *, asleep: bool) -> dict[str, float]:
-    """Milliseconds of each work, in a new process."""
+def measured(threads: int, *, asleep: bool) -> dict[str, Seconds]:
+    """Time of each work, in a new process."""
     environment = {name: text for name, text in os.environ.items() if name not in (SPINNING, WAITING)}
     environment[THREADS] = str(threads)
     if asleep:
         settle_threads(environment)
+    else:
+        environment[SPINNING] = "300000"
     done = subprocess.run(
         [sys.executable, __file__, "--worker"], env=environment, stdout=subprocess.PIPE, check=True
     )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def milliseconds(work: Work, turns: int = 15) -> float:
-    """Median of some turns after two that do not count."""
-    for _ in range(2):
-        work()
-    spent = []
-    for _ in range(turns):
-        begun = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - begun)
-    return 1e3 * statistics.median(spent)
+    return {name: Seconds(*spent) for name, spent in json.loads(done.stdout).items()}
 
 
 def training() -> Work:
