@@ -132,8 +132,8 @@ def load(weights: Path, settings: dict[str, Any]) -> tuple[Judge, dict[str, Any]
 
 def stack(pairs: Iterable[tuple[Image.Image, int | None]]) -> Labelled:
     """Pictures with their classes as tensors; cut to size where they have another."""
-    crop, rng = CenterCrop((SIDE, SIDE)), np.random.default_rng(0)
-    images, classes = zip(*((to_tensor(crop(image, rng)), label) for image, label in pairs))
+    crop, stream = CenterCrop((SIDE, SIDE)), np.random.default_rng
+    images, classes = zip(*((to_tensor(crop(image, stream)), label) for image, label in pairs))
     return torch.stack(images), torch.tensor(classes)
 
 

@@ -20,8 +20,8 @@ def photographs(count: int, side: int = 256) -> Tensor:
         pytest.skip("VQCLI_TEST_ASSETS names no folder with photographs")
     paths = sorted(FOLDER.glob("*/*.JPEG"))
     chosen = paths[:: len(paths) // count][:count]
-    cut, rng = CenterCrop((side, side)), np.random.default_rng(0)
-    return torch.stack([to_tensor(cut(Image.open(path).convert("RGB"), rng)) for path in chosen])
+    cut, stream = CenterCrop((side, side)), np.random.default_rng
+    return torch.stack([to_tensor(cut(Image.open(path).convert("RGB"), stream)) for path in chosen])
 
 
 def worse(images: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from vqcli.pixels import (
     crop,
     jpeg,
     normalize,
+    on_device,
     to_pil,
     to_tensor,
     to_uint8,
 )
 
-RNG = np.random.default_rng(0)
+
+def still() -> np.random.Generator:
+    """For what draws nothing."""
+    raise AssertionError("a stream was made")
 
 
 def noise(height: int, width: int) -> Image.Image:
@@ -69,6 +74,22 @@ def test_pil_round_trip() -> None:
     assert tensor.shape == (3, 5, 7)
     assert tensor.is_contiguous()
     assert np.array_equal(np.array(to_pil(tensor)), picture(5, 7))
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), picture(5, 7))
+
+
+def test_a_gpu_fetches_from_pinned_memory_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def to(self: torch.Tensor, device: torch.device, non_blocking: bool = False) -> torch.Tensor:
+        asked.append((device.type, non_blocking))
+        return self
+
+    images = torch.arange(48, dtype=torch.uint8).view(1, 3, 4, 4)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: asked.append("pinned") or self)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for device in ("cuda", "cpu"):
+        assert torch.equal(on_device(images, torch.device(device)), normalize(images))
+    assert asked == ["pinned", ("cuda", True), ("cpu", False)]
 
 
 def test_contact_sheet() -> None:
@@ -98,7 +119,7 @@ def adm_center_crop(image: Image.Image, side: int) -> Image.Image:
 def test_center_crop_is_adm(shape: tuple[int, int]) -> None:
     image = noise(*shape)
     expected = np.array(adm_center_crop(image, 32))
-    assert np.array_equal(np.array(CenterCrop((32, 32))(image, RNG)), expected)
+    assert np.array_equal(np.array(CenterCrop((32, 32))(image, still)), expected)
 
 
 def padded_centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -118,15 +139,15 @@ def test_centre_cut_is_torchvisions(size: tuple[int, int]) -> None:
     for height in (*range(4, 13), 31):
         for width in (*range(4, 13), 32):
             image = noise(height, width)
-            got = np.array(CentreCut(size)(image, RNG))
+            got = np.array(CentreCut(size)(image, still))
             assert np.array_equal(got, padded_centre(np.array(image), size)), (height, width)
 
 
 def test_centre_cut_of_a_ramp() -> None:
     """Of three pixels to spare two go above; of three that lack one is above."""
     ramp = Image.fromarray(np.arange(1, 12, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(3, 2))
-    assert np.array(CentreCut((8, 2))(ramp, RNG))[:, 0, 0].tolist() == list(range(3, 11))
-    assert np.array(CentreCut((14, 2))(ramp, RNG))[:, 0, 0].tolist() == [0, *range(1, 12), 0, 0]
+    assert np.array(CentreCut((8, 2))(ramp, still))[:, 0, 0].tolist() == list(range(3, 11))
+    assert np.array(CentreCut((14, 2))(ramp, still))[:, 0, 0].tolist() == [0, *range(1, 12), 0, 0]
 
 
 def bilinear(pixels: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
@@ -148,7 +169,7 @@ def test_smallest_side_is_bilinear(shape: tuple[int, int]) -> None:
     height, width = round(shape[0] * scale), round(shape[1] * scale)
     top, left = (height - 32) // 2, (width - 32) // 2
     expected = bilinear(np.array(image).astype(float), (height, width))[top : top + 32, left : left + 32]
-    got = np.array(SmallestSide((32, 32))(image, RNG))
+    got = np.array(SmallestSide((32, 32))(image, still))
     assert got.shape == (32, 32, 3)
     assert np.abs(got - expected).max() < 0.501
 
@@ -159,7 +180,7 @@ def test_protocols_crop_by_name() -> None:
     assert crop("centre", size) == CentreCut(size)
     assert crop("smallest_side", size) == SmallestSide(size)
     image = noise(20, 30)
-    cuts = [np.array(crop(name, size)(image, RNG)) for name in ("adm", "centre", "smallest_side")]
+    cuts = [np.array(crop(name, size)(image, still)) for name in ("adm", "centre", "smallest_side")]
     assert all(cut.shape == (8, 8, 3) for cut in cuts)
     assert not any(np.array_equal(cuts[i], cuts[i - 1]) for i in range(3))
 
@@ -167,7 +188,7 @@ def test_protocols_crop_by_name() -> None:
 def test_center_crop_covers_other_shapes() -> None:
     for shape in ((10, 90), (90, 10), (300, 200), (7, 7)):
         for cover in (CenterCrop, CentreCut, SmallestSide):
-            assert cover((24, 48))(noise(*shape), RNG).size == (48, 24)
+            assert cover((24, 48))(noise(*shape), still).size == (48, 24)
 
 
 def test_long_thin_images_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +205,8 @@ def test_long_thin_images_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
         expected = np.array(adm_center_crop(image, 64)).astype(int)
         monkeypatch.setattr(Image.Image, "resize", recording)
         for transform in (CenterCrop((64, 64)), RandomCrop((64, 64), flip=True)):
-            transform(image, RNG)
-        got = np.array(CenterCrop((64, 64))(image, RNG)).astype(int)
+            transform(image, np.random.default_rng)
+        got = np.array(CenterCrop((64, 64))(image, still)).astype(int)
         monkeypatch.undo()
         assert max(made) <= 4 * 64 * 64
         assert np.abs(got - expected).max() <= 1
@@ -200,7 +221,7 @@ def test_random_crop_is_a_cut_of_a_resized_image() -> None:
         resized[side] = np.array(source.resize((width, height), Image.Resampling.BICUBIC))
     sides, lefts = set(), set()
     for seed in range(60):
-        got = np.array(RandomCrop((32, 32), flip=False)(image, np.random.default_rng(seed)))
+        got = np.array(RandomCrop((32, 32), flip=False)(image, partial(np.random.default_rng, seed)))
         side, left = find(got, resized)
         sides.add(side)
         lefts.add(left)
@@ -214,7 +235,9 @@ def test_random_crop_without_scaling_covers_and_cuts_anywhere() -> None:
         32: np.array(image.resize((50, 40), Image.Resampling.BOX).resize((40, 32), Image.Resampling.BICUBIC))
     }
     crop = RandomCrop((32, 32), flip=False, largest=1)
-    lefts = {find(np.array(crop(image, np.random.default_rng(seed))), resized)[1] for seed in range(40)}
+    lefts = {
+        find(np.array(crop(image, partial(np.random.default_rng, seed))), resized)[1] for seed in range(40)
+    }
     assert lefts == set(range(9))
 
 
@@ -230,7 +253,7 @@ def find(cut: np.ndarray, resized: dict[int, np.ndarray]) -> tuple[int, int]:
 def test_flips() -> None:
     image = noise(32, 32)
     plain = np.array(image)
-    outcomes = [np.array(Flip((32, 32))(image, np.random.default_rng(seed))) for seed in range(40)]
+    outcomes = [np.array(Flip((32, 32))(image, partial(np.random.default_rng, seed))) for seed in range(40)]
     mirrored = [np.array_equal(got, plain[:, ::-1]) for got in outcomes]
     assert all(flip or np.array_equal(got, plain) for got, flip in zip(outcomes, mirrored))
     assert 8 < sum(mirrored) < 32
@@ -239,13 +262,13 @@ def test_flips() -> None:
 def test_random_crop_of_other_shapes() -> None:
     for shape in ((10, 90), (50, 40), (200, 300)):
         for seed in range(5):
-            image = RandomCrop((24, 48), flip=True)(noise(*shape), np.random.default_rng(seed))
+            image = RandomCrop((24, 48), flip=True)(noise(*shape), partial(np.random.default_rng, seed))
             assert image.size == (48, 24)
 
 
 def test_native_crop() -> None:
     image = noise(37, 50)
-    got = np.array(NativeCrop(16)(image, RNG))
+    got = np.array(NativeCrop(16)(image, still))
     assert np.array_equal(got, np.array(image)[2:34, 1:49])
     with pytest.raises(TooSmall, match="15x40"):
-        NativeCrop(16)(noise(15, 40), RNG)
+        NativeCrop(16)(noise(15, 40), still)

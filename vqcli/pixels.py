@@ -27,9 +27,14 @@ Rounding = Literal["nearest", "truncate", "truncate_128", "none"]
 point of 255 (x + 1) / 2, or of 127.5 x + 128 (ADM's and LlamaGen's samples); or not at all."""
 
 
+def planes(image: Image.Image) -> bytes:
+    """The 3*H*W levels of an RGB image, one colour after the other: Pillow takes them apart the fastest."""
+    return b"".join([image.tobytes("raw", colour) for colour in "RGB"])
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """An RGB image as uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.frombuffer(bytearray(planes(image)), dtype=torch.uint8).view(3, image.height, image.width)
 
 
 def to_pil(image: Tensor) -> Image.Image:
@@ -40,6 +45,13 @@ def to_pil(image: Tensor) -> Image.Image:
 def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float in [-1, 1]: x / 127.5 - 1."""
     return images.float() / 127.5 - 1
+
+
+def on_device(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 (B, 3, H, W) of this process, normalized, on a device; a GPU fetches them while we go on."""
+    if device.type == "cuda":
+        return normalize(images.pin_memory().to(device, non_blocking=True))
+    return normalize(images.to(device))
 
 
 def to_uint8(images: Tensor, rounding: Rounding = "nearest") -> Tensor:
@@ -79,10 +91,14 @@ class TooSmall(ValueError):
     """An image that has not the pixels a transform needs."""
 
 
-class Transform(Protocol):
-    """How an RGB image comes to its size; all randomness is drawn from ``rng``."""
+Stream = Callable[[], np.random.Generator]
+"""Makes a random stream, from its start: making one takes longer than decoding a small image."""
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image: ...
+
+class Transform(Protocol):
+    """How an RGB image comes to its size; one that draws makes ``stream``, once, and draws from it alone."""
+
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class CenterCrop:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
         image, (height, width) = _scale(image, self.size)
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
         return _cut(image, (height, width), (top, left), self.size)
@@ -103,7 +119,7 @@ class CentreCut:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
         # an odd number of missing pixels: one less above than below; of spare ones: an even number above
         top, left = (
             round(spare / 2) if spare >= 0 else -(-spare // 2)
@@ -121,7 +137,7 @@ class SmallestSide:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
         factor = max(self.size[0] / image.height, self.size[1] / image.width)
         height, width = round(image.height * factor), round(image.width * factor)
         scaled = F.interpolate(to_tensor(image)[None].float(), (height, width), mode="bilinear")
@@ -136,8 +152,8 @@ class Flip:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return _flip(CenterCrop(self.size)(image, rng), rng)
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
+        return _flip(CenterCrop(self.size)(image, stream), stream())
 
 
 @dataclass(frozen=True)
@@ -150,8 +166,8 @@ class RandomCrop:
     largest: float = 1.25
     """1.25 is LlamaGen's training (arXiv:2406.06525), 1 VQGAN's (arXiv:2012.09841)."""
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        short = min(self.size)
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
+        rng, short = stream(), min(self.size)
         side = int(rng.integers(short, math.ceil(short * self.largest), endpoint=True))
         cover = (round(self.size[0] * side / short), round(self.size[1] * side / short))
         image, (height, width) = _scale(image, cover)
@@ -167,7 +183,7 @@ class NativeCrop:
 
     multiple: int
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, stream: Stream) -> Image.Image:
         width, height = image.size
         h, w = height // self.multiple * self.multiple, width // self.multiple * self.multiple
         if not h or not w:
@@ -203,6 +219,8 @@ def _cut(
 ) -> Image.Image:
     """The ``size`` at (top, left) of what the image would be at ``scaled``, bicubic."""
     (height, width), (top, left), (h, w) = scaled, at, size
+    if image.size == (w, h) == (width, height):
+        return image
     if height * width <= LARGEST * h * w:
         resized = image.resize((width, height), Image.Resampling.BICUBIC)
         return resized.crop((left, top, left + w, top + h))

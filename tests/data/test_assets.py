@@ -56,3 +56,11 @@ def test_imagenet_sample() -> None:
     assert sum(min(size) < 256 for size in sizes) == 50
     batch = next(eval_batches(source, np.arange(0, 500, 25), CenterCrop((256, 256)), 20))
     assert (len(batch.images), batch.rejected) == (20, [])
+
+
+def test_pixels_of_photographs_are_those_of_the_plain_way() -> None:
+    source, cut = open_source(str(ASSETS / "imagenet-sample")), CenterCrop((96, 64))
+    for batch in eval_batches(source, np.arange(0, 500, 10), cut, 20):
+        for i, image in zip(batch.indices, batch.images):
+            plain = np.array(cut(source[i].image, np.random.default_rng))
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), plain)

@@ -18,7 +18,7 @@ from vqcli.data.images.folder import FolderSource
 from vqcli.data.loader import Batch, TrainPlan, batches_per_epoch, data_order, eval_batches, train_batches
 from vqcli.data.location import Disk
 from vqcli.errors import VqcliError
-from vqcli.pixels import CenterCrop, Flip, NativeCrop, RandomCrop
+from vqcli.pixels import CenterCrop, Flip, NativeCrop, RandomCrop, Transform
 from vqcli.types import Sample
 
 CROP = RandomCrop((8, 8), flip=True)
@@ -64,6 +64,15 @@ def test_resuming_gives_the_tail(start: int) -> None:
     plan = TrainPlan(3, 4)
     whole, tail = take(16, plan), take(16 - start, plan, start)
     assert all(same(a, b) for a, b in zip(whole[start:], tail, strict=True))
+
+
+@pytest.mark.parametrize("crop", [CROP, CenterCrop((8, 8)), CenterCrop((12, 10)), Flip((6, 8))])
+def test_batches_are_those_of_the_plain_way(crop: Transform) -> None:
+    batches = itertools.islice(train_batches(demo(), np.arange(23), crop, TrainPlan(5, 4)), 10)
+    for number, batch in enumerate(batches):
+        for i, image in zip(batch.indices, batch.images):
+            made = crop(demo()[i].image, lambda: np.random.default_rng([1, 5, number // 5, i]))  # noqa: B023
+            assert torch.equal(image, torch.from_numpy(np.array(made)).permute(2, 0, 1))
 
 
 def test_workers_change_nothing() -> None:

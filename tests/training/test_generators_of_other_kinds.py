@@ -116,8 +116,8 @@ def test_latents_are_standardized_and_told(finished, tokenizers, tmp_path):
     result = finished["toy_flow"]
     spec, tokenizer = load_generator(result.model).spec, load_tokenizer(tokenizers["toy_flow"])
     source = DemoSource(64, (8, 8))
-    crop, rng = CenterCrop((8, 8)), np.random.default_rng(0)
-    images = torch.stack([to_tensor(crop(source[i].image, rng)) for i in range(64)])
+    crop, stream = CenterCrop((8, 8)), np.random.default_rng
+    images = torch.stack([to_tensor(crop(source[i].image, stream)) for i in range(64)])
     z = tokenizer.latents(normalize(images)).detach().double()
     mean, std = z.mean((0, 2, 3)).float(), z.std((0, 2, 3), unbiased=False).float()
     torch.testing.assert_close(torch.tensor(spec.latents.mean), mean, atol=1e-4, rtol=1e-4)

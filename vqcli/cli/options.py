@@ -172,7 +172,14 @@ LimitOpt = Annotated[
     int | None, option("--limit", min=1, metavar="N", help="Read only the first N images.", default="all")
 ]
 WorkersOpt = Annotated[
-    int, option("--num-workers", min=0, metavar="N", help="Processes that read images; 0: this one.")
+    int | None,
+    option(
+        "--num-workers",
+        min=0,
+        metavar="N",
+        help="Processes that read images; 0: this one.",
+        default="2, for a GPU its share of the cores",
+    ),
 ]
 StrictOpt = Annotated[
     bool, option("--strict", help="Fail at the first input that cannot be used, instead of counting it.")

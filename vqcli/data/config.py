@@ -36,8 +36,9 @@ class DataConfig(PartConfig):
     holdout: float | None = Field(None, ge=0, lt=1)
     """Share of the images kept for validation, chosen by hash of the key, where the data has no splits. None:
     0.02, but at least 64 images, or a quarter where there are few."""
-    num_workers: int = Field(2, ge=0, le=1024)
-    """Processes that load images; 0 loads in the training process. Has no influence on results."""
+    num_workers: int | None = Field(None, ge=0, le=1024)
+    """Processes that load images; 0 loads in the training process. None: two, for a GPU its share of the
+    cores, up to 16. Has no influence on results."""
 
     def reading(self, split: str | None = None) -> Reading:
         """How its images are read."""

@@ -10,21 +10,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vqcli import files
 from vqcli.data.images.base import Source
 from vqcli.data.workers import FEWER, loaded
 from vqcli.errors import BadImage, VqcliError
-from vqcli.pixels import TooSmall, Transform, to_tensor
+from vqcli.pixels import TooSmall, Transform, planes
 from vqcli.types import Sample
 
 ORDER, AUGMENT, VIEW = 0, 1, 2
 """What a random stream is for; two purposes never share one."""
+EMPTY = torch.empty(0, dtype=torch.uint8)
+"""Pixels of no images."""
 
 
 @dataclass(frozen=True)
@@ -155,19 +159,20 @@ class _Loading:
 
     def __call__(self, wish: Wish) -> _Packed:
         epoch, indices = wish
-        images, extras, good, rejected = [], [], [], []
+        images, sizes, extras, good, rejected = [], [], [], [], []
         for i in indices.tolist():
             try:
                 image, sample = self._image(epoch, i)
-                images.append(image)
+                images.append(planes(image))
+                sizes.append((image.height, image.width))
                 extras.append(sample.extras)
                 good.append(i)
             except BadImage as e:
                 rejected.append(BadImage(e.key, e.reason, e.detail))
         labels = [self.source.label(i) for i in good]
         return _Packed(
-            torch.cat([image.flatten() for image in images]) if images else torch.empty(0, dtype=torch.uint8),
-            [(image.shape[1], image.shape[2]) for image in images],
+            torch.frombuffer(bytearray().join(images), dtype=torch.uint8) if images else EMPTY,
+            sizes,
             [-1 if label is None else label for label in labels],
             [self.source.key(i) for i in good],
             extras,
@@ -176,12 +181,12 @@ class _Loading:
             indices.tolist(),
         )
 
-    def _image(self, epoch: int, i: int) -> tuple[Tensor, Sample]:
+    def _image(self, epoch: int, i: int) -> tuple[Image.Image, Sample]:
         """An image, as it is wanted. Raises BadImage; VqcliError for what is the machine's."""
         try:
             sample = files.patiently(lambda: self.source[i])
-            rng = np.random.default_rng([AUGMENT, self.seed, epoch, i])
-            return to_tensor(self.transform(sample.image, rng)), sample
+            stream = partial(np.random.default_rng, [AUGMENT, self.seed, epoch, i])
+            return self.transform(sample.image, stream), sample
         except TooSmall as e:
             raise BadImage(self.source.key(i), "too-small", str(e)) from e
         except OSError as e:

@@ -16,17 +16,18 @@ from vqcli.data.decoding.colour import COLOURS
 from vqcli.data.images.base import Source
 from vqcli.data.images.open import open_source
 from vqcli.data.images.views import VIEWS, Views
-from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.loader import Batch
 from vqcli.data.tokens.latents import LatentsInfo
 from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
 from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.sharded import SHARD
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import check_named
 from vqcli.nn.precision import autocast
-from vqcli.pixels import CenterCrop, NativeCrop, normalize
+from vqcli.pixels import CenterCrop, NativeCrop, on_device
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.tokenizers.sizes import check_size, target_size
 from vqcli.types import Grid, Latents, Progress, silent
@@ -98,11 +99,9 @@ class Encoder:
         Raises BadImage if strict.
         """
         options = self.options
-        for batch in eval_batches(
-            self.source, indices, self.transform, options.batch_size, options.num_workers
+        for batch in load_batches(
+            self.source, indices, self.transform, options.batch_size, options, self.device
         ):
-            if batch.rejected and options.strict:
-                raise batch.rejected[0]
             if options.latents:
                 yield batch, latents_of(self.tokenizer, batch, options.precision, self.device)
             else:
@@ -132,7 +131,7 @@ def encode_batch(
     for indices, images in batch.by_size():
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
-            latents = tokenizer.latents(normalize(images.to(device)))
+            latents = tokenizer.latents(on_device(images, device))
             tokens = tokenizer.quantizer.tokenize(latents)
         if watch:
             watch(indices, latents)
@@ -150,7 +149,7 @@ def latents_of(
     for indices, images in batch.by_size():
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
-            made = tokenizer.represent(normalize(images.to(device)), "latents")
+            made = tokenizer.represent(on_device(images, device), "latents")
         assert isinstance(made, Latents)
         sides = (made.values.shape[2], made.values.shape[3])
         for index, latents in zip(indices.tolist(), made.values.float().cpu().numpy()):

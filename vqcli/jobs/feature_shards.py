@@ -20,14 +20,15 @@ import torch
 from vqcli import files
 from vqcli.data.images.base import Source, identity
 from vqcli.data.images.open import open_source
-from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.loader import Batch
 from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
 from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import FeatureOptions
 from vqcli.jobs.sharded import SHARD, Work
 from vqcli.nn.kmeans import Vectors, held
-from vqcli.pixels import CenterCrop, normalize
+from vqcli.pixels import CenterCrop, on_device
 from vqcli.registry import known_parts, resolve
 from vqcli.types import Progress
 
@@ -81,11 +82,9 @@ class Extractor:
     def batches(self, indices: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
         """Every batch with the vectors (B, N, F) of its usable images. Raises BadImage if strict."""
         options = self.options
-        for batch in eval_batches(
-            self.source, indices, CenterCrop(self.size), options.batch_size, options.num_workers
+        for batch in load_batches(
+            self.source, indices, CenterCrop(self.size), options.batch_size, options, self.device
         ):
-            if batch.rejected and options.strict:
-                raise batch.rejected[0]
             yield batch, self.extract(batch)
 
     @torch.inference_mode()
@@ -93,7 +92,7 @@ class Extractor:
         """Vectors (B, N, F) of a batch's usable images. Raises VqcliError if float16 cannot hold them."""
         if not len(batch):
             return np.zeros((0, self.vectors, self.features.width), np.float16)
-        images = normalize(batch.stacked().to(self.device))
+        images = on_device(batch.stacked(), self.device)
         vectors_bnf = pool(self.features(images), self.grid, self.side).half().cpu()
         if not vectors_bnf.isfinite().all():
             message = f"{self.features.title} has features beyond 65,504, or not numbers at all"

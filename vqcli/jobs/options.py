@@ -25,7 +25,8 @@ class ReadOptions:
     """Whether labels are read."""
     keep_profile: bool = False
     """Take the numbers of a picture as they are, whatever colours its ICC profile gives them."""
-    num_workers: int = 2
+    num_workers: int | None = None
+    """Processes that load images; None: two, for a GPU its share of the cores, up to 16."""
     strict: bool = False
     """The first bad image is fatal."""
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from vqcli import files
 from vqcli.data.images.base import IMAGE_SUFFIXES, identity
 from vqcli.data.images.open import open_source
-from vqcli.data.loader import eval_batches
 from vqcli.errors import BadImage, VqcliError
 from vqcli.files import ImageWriter
 from vqcli.jobs.devices import pick_device, settle_allocator
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.file_names import FileNames
+from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.places import check_folder, made, vacant
 from vqcli.jobs.plans import Plan
@@ -34,7 +34,7 @@ from vqcli.jobs.sharded import Engine, Work
 from vqcli.library.open import open_tokenizer
 from vqcli.library.references import check_named
 from vqcli.nn.precision import DECODED, autocast, finite
-from vqcli.pixels import CenterCrop, NativeCrop, contact_sheet, normalize, to_pil, to_tensor, to_uint8
+from vqcli.pixels import CenterCrop, NativeCrop, contact_sheet, on_device, to_pil, to_tensor, to_uint8
 from vqcli.tokenizers.sizes import check_size, target_size
 from vqcli.types import Progress, silent
 
@@ -186,11 +186,9 @@ class Reconstructing(Work[list[dict[str, str]]]):
     def do(self, shards: Sequence[int], progress: Progress) -> None:
         options, rejected = self.options, 0
         items = np.concatenate([np.arange(0), *map(self.shard, shards)])
-        batches = eval_batches(self.source, items, self.transform, options.batch_size, options.num_workers)
+        batches = load_batches(self.source, items, self.transform, options.batch_size, options, self.device)
         with ImageWriter() as writer:
             for k, batch in zip(shards, batches):
-                if batch.rejected and options.strict:
-                    raise batch.rejected[0]
                 for indices, images in batch.by_size():
                     self._write(indices, images, writer)
                 self._note(k, batch.rejected)
@@ -204,7 +202,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
         """Write both files of those images, uint8 (B, 3, H, W), that are not there: all are computed."""
         check_size(self.tokenizer, *images.shape[2:])
         with autocast(self.options.precision, self.device):
-            made, _ = self.tokenizer.roundtrip(normalize(images.to(self.device)))
+            made, _ = self.tokenizer.roundtrip(on_device(images, self.device))
         for i, image, again in zip(indices.tolist(), images, to_uint8(finite(made.float(), DECODED)).cpu()):
             if not self.made(i):
                 writer.write(self.out / ALONE / self.paths[i], to_pil(again))

@@ -16,6 +16,7 @@ from vqcli.data.loader import TrainPlan, batches_per_epoch
 from vqcli.errors import VqcliError
 from vqcli.jobs.check import require_room
 from vqcli.jobs.finder import Finder
+from vqcli.jobs.loading import worker_count
 from vqcli.jobs.options import TrainOptions
 from vqcli.jobs.places import check_folder
 from vqcli.jobs.processes import meet
@@ -205,7 +206,8 @@ def make_trainer(
     kind, models = resolve("tasks", recipe.task), Finder(progress)
     rank, world = accelerator.process_index, accelerator.num_processes
     per_pass = recipe.training.batch_size // (recipe.training.accumulate * world)
-    plan = TrainPlan(recipe.seed, per_pass, rank, world, recipe.data.num_workers)
+    workers = worker_count(recipe.data.num_workers, accelerator.device)
+    plan = TrainPlan(recipe.seed, per_pass, rank, world, workers)
     if recipe.init and not checkpoint:
         check_named(recipe.init)  # before anything is fetched
     data: Data = kind.open_data(recipe, plan, models)

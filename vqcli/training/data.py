@@ -60,7 +60,7 @@ def image_data(config: DataConfig, plan: TrainPlan) -> Data:
 
 def data_of(images: Division, config: DataConfig, plan: TrainPlan) -> Data:
     """Batches of images that are divided already."""
-    evaluate, workers = eval_transform(config), config.num_workers
+    evaluate, workers = eval_transform(config), plan.num_workers
 
     def as_measured(source: Source, indices: np.ndarray) -> Iterator[Any]:
         return eval_batches(source, indices[plan.rank :: plan.world], evaluate, plan.batch_size, workers)

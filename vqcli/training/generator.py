@@ -36,7 +36,7 @@ from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.meta import built
 from vqcli.nn.precision import asking_later, autocast
-from vqcli.pixels import contact_sheet, normalize, to_uint8
+from vqcli.pixels import contact_sheet, on_device, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
 from vqcli.training.classes import ClassList
@@ -169,7 +169,7 @@ class GeneratorTask(Task):
         """What the generator sees of a batch; the latents of tokens are their codes."""
         makes = self.generator.makes
         if isinstance(loaded, ImageBatch):
-            return self.tokenizer.represent(normalize(loaded.stacked().to(self.device)), makes)
+            return self.tokenizer.represent(on_device(loaded.stacked(), self.device), makes)
         if isinstance(loaded, LatentBatch):
             return Latents(loaded.values.to(self.device))
         assert isinstance(loaded, TokenBatch)

@@ -72,8 +72,8 @@ class Views(Source):
     def _covered(self, number: int) -> Image.Image:
         """An image, decoded and scaled once for all of its views."""
         if self._last is None or self._last[0] != number:
-            rng = np.random.default_rng(0)  # a centre crop draws nothing
-            self._last = number, CenterCrop(self.cover)(self.source[number].image, rng)
+            image = self.source[number].image
+            self._last = number, CenterCrop(self.cover)(image, np.random.default_rng)  # draws nothing
         return self._last[1]
 
 

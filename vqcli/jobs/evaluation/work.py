@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqcli.data.images.base import Source, identity
-from vqcli.data.loader import Batch, eval_batches
+from vqcli.data.loader import Batch
 from vqcli.errors import BadImage
+from vqcli.jobs.devices import pick_device
 from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.jobs.loading import load_batches
 from vqcli.jobs.sampler import Picture, Sampler
 from vqcli.metrics.base import Side
 from vqcli.metrics.protocols import Protocol
@@ -86,6 +88,7 @@ class Pictures(Stretch):
         self, source: Source, transform: Transform, options: EvaluateOptions, limit: int | None
     ) -> None:
         self.source, self.transform, self.options = source, transform, options
+        self.device = pick_device(options.device)
         self.count = min(len(source), limit or len(source))
         self.per_block = options.batch_size * max(1, BLOCK // options.batch_size)
 
@@ -96,12 +99,7 @@ class Pictures(Stretch):
     def loaded(self, items: np.ndarray) -> Iterator[Batch]:
         """Batches of the images. Raises BadImage if strict."""
         options = self.options
-        for batch in eval_batches(
-            self.source, items, self.transform, options.batch_size, options.num_workers
-        ):
-            if batch.rejected and options.strict:
-                raise batch.rejected[0]
-            yield batch
+        return load_batches(self.source, items, self.transform, options.batch_size, options, self.device)
 
     def plan(self) -> dict[str, Any]:
         keys = identity(self.source.key(i) for i in range(self.count))
