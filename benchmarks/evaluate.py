@@ -1,64 +1,106 @@
-"""What an evaluation costs: images a second, and whether memory grows with their number.
+"""What `vqcli evaluate` costs beside the networks it asks, and whether memory grows with images.
 
-    python benchmarks/evaluate.py runs/fvq-cifar10 'cifar10/*.parquet' --counts 1000 50000
-    python benchmarks/evaluate.py runs/fvq-cifar10 'cifar10/test-*.tar' --counts 1000 --metrics psnr,lpips,fid
+    python benchmarks/evaluate.py
+    python benchmarks/evaluate.py --images 'cifar10/test-*.tar' --counts 1000 10000 --metrics psnr,ssim,usage
+    python benchmarks/evaluate.py --quick
 
-Each count is one `vqcli evaluate` with networks of random weights, which cost as much as the published ones.
-The rate is that of the work without start and end; memory is the peak of the process.
+Networks have random weights, which cost as much as others, and the tokenizer the sizes of a recipe. The
+networks alone have their images in memory, in the command's batches: the tokenizer there and back, and with
+fid the Inception network on both sides. Work is what is done image by image: a Fréchet distance at the end
+costs seconds however many there were. Peaks of memory stand in the JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
+
+from benchmarks.commands import Clock, Seconds, child, make_model, race_in_children, rows
+from benchmarks.encode import draw
+from benchmarks.side_by_side import neighbour, parser, report
+from vqcli.checkpoint.tokenizer import load_tokenizer
+from vqcli.data.images.open import open_source
+from vqcli.data.loader import eval_batches
+from vqcli.jobs.devices import working_device
+from vqcli.jobs.evaluation.evaluate import evaluate
+from vqcli.jobs.evaluation.options import EvaluateOptions
+from vqcli.nn.inception import FidInception
+from vqcli.nn.random_weights import random_weights
+from vqcli.pixels import CenterCrop, normalize, to_uint8
+
+BATCH = 32
 
 
-def measure(arguments: argparse.Namespace, count: int, cache: str) -> tuple[dict, float, float]:
-    """The result of one evaluation, its seconds, and its peak of memory in MB."""
-    command = [sys.executable, "-m", "vqcli", "evaluate", arguments.model, "--images", arguments.images]
-    command += ["--limit", str(count), "--metrics", arguments.metrics, "--random-networks", "--json"]
-    command += ["--num-workers", "0", "--batch-size", str(arguments.batch_size), "--device", arguments.device]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"PYTHONPATH": path, "VQCLI_CACHE": cache, "OMP_NUM_THREADS": str(arguments.threads)}
-    start = time.monotonic()
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout
-        told = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(told.decode())
-    return json.loads(told), time.monotonic() - start, usage.ru_maxrss / 1024
+def ours(model: str, images: str, count: int, metrics: str, workers: int | None) -> dict[str, Seconds]:
+    """The command's job."""
+    clock = Clock("reconstruct")
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["VQCLI_CACHE"] = cache
+        chosen = metrics.split(",")
+        given = {"metrics": chosen, "limit": count, "num_workers": workers, "batch_size": BATCH}
+        evaluate(EvaluateOptions(model, images, random_networks=True, device="cpu", **given), progress=clock)
+        return clock.told(clock.last)
+
+
+@torch.inference_mode()
+def networks(model: str, images: str, count: int, metrics: str, workers: int | None) -> dict[str, Seconds]:
+    """The tokenizer, and the Inception network where a metric needs it, on images that are there."""
+    clock, device = Clock(""), working_device("cpu")
+    tokenizer, inception = load_tokenizer(Path(model), device), FidInception()
+    inception.load(random_weights(inception.published()))
+    cut = CenterCrop(tokenizer.image_size)
+    batches = [batch.stacked() for batch in eval_batches(open_source(images), np.arange(count), cut, BATCH)]
+    clock.start("", count, "images")
+    for batch in batches:
+        made, _ = tokenizer.roundtrip(normalize(batch))
+        if "fid" in metrics.split(","):
+            inception(to_uint8(made))
+            inception(batch)
+    return clock.told()
+
+
+RIVALS = {"vqcli": ours, "networks alone": networks}
+
+
+def compare(model: str, count: int, options: argparse.Namespace) -> list[dict]:
+    """Rows of one model and number of images."""
+    with tempfile.TemporaryDirectory() as name:
+        size = make_model(model, Path(name, "model"))
+        images = options.images or draw(Path(name, "images"), count, size)
+        given = {"model": str(Path(name, "model")), "images": images, "count": count}
+        given |= {"metrics": options.metrics, "workers": options.workers}
+        seen = race_in_children(__file__, list(RIVALS), given, options)
+    what = f"{model}, {options.metrics}, {count:,} images of {size[0]}x{size[1]}"
+    return rows(what, seen, images=count)
 
 
 def main() -> None:
-    """Evaluate each count and print a line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model")
-    parser.add_argument("images")
-    parser.add_argument("--counts", nargs="+", type=int, default=[1000, 10_000])
-    parser.add_argument("--metrics", default="psnr,ssim,usage")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    print(f"{arguments.metrics}; {arguments.threads} threads, batch {arguments.batch_size}")
-    print("images    images/s  seconds  peak MB")
-    with tempfile.TemporaryDirectory() as cache:
-        for count in arguments.counts:
-            result, seconds, peak = measure(arguments, count, cache)
-            seen = sum(result["counts"].values())
-            print(f"{seen:<9,} {result['images_per_second']:>8.1f} {seconds:>8.0f} {peak:>8.0f}", flush=True)
+    """Measure every model and number of images."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--models", nargs="+", default=["demo"], help="recipes")
+    arguments.add_argument("--images", help="a folder or shards; drawn ones by default")
+    arguments.add_argument("--counts", type=int, nargs="+", default=[128], help="images")
+    arguments.add_argument("--metrics", default="psnr,ssim,fid")
+    arguments.add_argument("--workers", type=int, help="as --num-workers of the command")
+    arguments.add_argument("--quick", action="store_true", help="see whether it runs: 4 images, no network")
+    arguments.add_argument("--child", help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.child:
+        child(RIVALS, options.child)
+        return
+    if options.quick:
+        options.counts, options.metrics = [4], "psnr"
+    with neighbour(options.busy):
+        pairs = [(model, count) for model in options.models for count in options.counts]
+        report(options, [row for model, count in pairs for row in compare(model, count, options)])
 
 
 if __name__ == "__main__":

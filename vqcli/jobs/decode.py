@@ -22,7 +22,7 @@ from vqcli import files
 from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import pick_device
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import DecodeOptions
 from vqcli.jobs.places import check_folder, made, vacant, whole
@@ -66,7 +66,7 @@ def decode(tokens: Path, out: Path, options: DecodeOptions, progress: Progress =
     found = open_tokens(tokens)
     check_out(out, force=options.force)
     check_usual(found, tokens, options.model)
-    device = pick_device(options.device)
+    device = working_device(options.device)
     tokenizer, folder = open_tokenizer(options.model, device, progress)
     tokenizer.quantizer.require_codes()
     check_tokens(found, tokens, tokenizer, force=options.force)

@@ -10,10 +10,8 @@ import torch
 
 from vqcli.errors import VqcliError
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Of ``mallopt``, as in malloc.h."""
-LARGE = 4 << 20
-"""Bytes of a tensor that is mapped on its own: mapping smaller ones would cost time."""
 
 
 def pick_device(name: str | None, rank: int = 0) -> torch.device:
@@ -38,23 +36,16 @@ def _unusable(name: str) -> VqcliError:
     )
 
 
-def settle_allocator() -> None:
-    """Let every large tensor be mapped on its own, so that it goes back when freed; glibc alone is concerned.
+def working_device(name: str | None, rank: int = 0) -> torch.device:
+    """The device on which a job's networks compute. Raises VqcliError as ``pick_device``.
 
-    Its heap would take them in after a while and keep holes: over 100 MB in a long job with worker processes.
+    On a CPU, freed memory stays with the process: fetching it again after every layer, page by page, costs a
+    third of the time of a network with large activations. Peaks are held; glibc alone is concerned.
     """
-    _mallopt(M_MMAP_THRESHOLD, LARGE)
-
-
-def keep_allocated() -> None:
-    """Let freed memory stay with the process: fetching it again, page by page, cost a third of the time of a
-    network with large activations on a CPU. Peaks are held; glibc alone is concerned.
-    """
-    _mallopt(M_MMAP_MAX, 0)
-    _mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def _mallopt(parameter: int, value: int) -> None:
-    if sys.platform == "linux":
+    device = pick_device(name, rank)
+    if device.type == "cpu" and sys.platform == "linux":
         with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(parameter, value)
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    return device

@@ -20,7 +20,7 @@ from vqcli.data.loader import Batch
 from vqcli.data.tokens.latents import LatentsInfo
 from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.sharded import SHARD
@@ -44,9 +44,8 @@ class Encoder:
 
     def __init__(self, options: ImageOptions, rank: int = 0, progress: Progress = silent) -> None:
         check_size_is_one(options)
-        settle_allocator()
         self.options = options
-        self.device = pick_device(options.device, rank)
+        self.device = working_device(options.device, rank)
         check_named(options.model)
         images = open_source(options.images, options.reading(), progress)  # before a model is fetched
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)

@@ -23,7 +23,7 @@ from vqcli.data.images.open import open_source
 from vqcli.data.loader import Batch
 from vqcli.errors import VqcliError
 from vqcli.features.base import Features, pool, pooled_grid
-from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import FeatureOptions
 from vqcli.jobs.sharded import SHARD, Work
@@ -38,9 +38,8 @@ class Extractor:
 
     def __init__(self, options: FeatureOptions, rank: int = 0) -> None:
         """Raises VqcliError where features or images cannot be had, or do not fit each other."""
-        settle_allocator()
         self.options = options
-        self.device = pick_device(options.device, rank)
+        self.device = working_device(options.device, rank)
         images = open_source(options.images, options.reading())  # before a model is fetched
         self.features = make_features(options).to(self.device)
         self.side = options.pool or self.features.POOL

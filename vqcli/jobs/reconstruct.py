@@ -22,7 +22,7 @@ from vqcli.data.images.base import IMAGE_SUFFIXES, identity
 from vqcli.data.images.open import open_source
 from vqcli.errors import BadImage, VqcliError
 from vqcli.files import ImageWriter
-from vqcli.jobs.devices import pick_device, settle_allocator
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.evaluation.outputs import evened
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.loading import load_batches
@@ -133,8 +133,7 @@ class Reconstructing(Work[list[dict[str, str]]]):
     what = "reconstruct"
 
     def __init__(self, options: ImageOptions, out: Path, rank: int, progress: Progress) -> None:
-        settle_allocator()
-        self.options, self.out, self.device = options, out, pick_device(options.device, rank)
+        self.options, self.out, self.device = options, out, working_device(options.device, rank)
         check_named(options.model)
         images = open_source(options.images, options.reading(), progress)  # before a model is fetched
         self.tokenizer, self.folder = open_tokenizer(options.model, self.device, progress)

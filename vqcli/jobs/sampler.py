@@ -24,7 +24,7 @@ from vqcli.config import PartConfig, parse
 from vqcli.data.classes import find_classes, readable
 from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
-from vqcli.jobs.devices import pick_device
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.options import GenerateOptions
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.library.references import check_named
@@ -75,7 +75,7 @@ class Sampler:
         opened: Opened | None = None,
     ) -> None:
         """``opened`` is what ``options`` name, where that is open already."""
-        self.options, self.device = options, pick_device(options.device, rank)
+        self.options, self.device = options, working_device(options.device, rank)
         if options.tokenizer:
             check_named(options.tokenizer)  # before a generator is fetched
         opened = opened or Opened(*open_generator(options.model, self.device, progress))

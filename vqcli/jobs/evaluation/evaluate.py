@@ -20,7 +20,7 @@ from vqcli import __version__, files
 from vqcli.checkpoint.card import record_measured
 from vqcli.data.decoding.colour import COLOURS_KEPT
 from vqcli.errors import VqcliError, suggestion
-from vqcli.jobs.devices import keep_allocated, pick_device
+from vqcli.jobs.devices import working_device
 from vqcli.jobs.evaluation.blocks import Blocks, left, starts
 from vqcli.jobs.evaluation.checks import check_given, check_network, check_places, check_record, check_same
 from vqcli.jobs.evaluation.enough import judge
@@ -142,8 +142,7 @@ def end(
 
 def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepared:
     """Open everything and decide what is to be done. Raises VqcliError where that cannot be."""
-    keep_allocated()
-    protocol, device = find_protocol(options.protocol), pick_device(options.device, rank)
+    protocol, device = find_protocol(options.protocol), working_device(options.device, rank)
     check_given(options)
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
