@@ -131,11 +131,11 @@ class VqBridge(nn.Module):
         return layer_norm(x_th)
 
     def forward(self, base_kd: Tensor) -> Tensor:
-        image = rearrange(base_kd, "(r q) d -> 1 d r q", r=self.rows)
-        x_th = rearrange(self.compress(image), "1 h a b -> (a b) h")
-        patches = self.recover(self.process(x_th))
-        rows, side = self.rows // self.patch, self.patch
-        return rearrange(patches, "(a b) (p q d) -> (a p b q) d", a=rows, p=side, q=side)
+        sides = {"a": self.rows // self.patch, "p": self.patch, "q": self.patch}
+        patches = rearrange(base_kd, "(a p b q) d -> (a b) (p q d)", **sides)
+        weight = rearrange(self.compress.weight, "h d p q -> h (p q d)")
+        x_th = F.linear(patches, weight, self.compress.bias)  # its convolution took 10 times as long on a CPU
+        return rearrange(self.recover(self.process(x_th)), "(a b) (p q d) -> (a p b q) d", **sides)
 
 
 class ModulatedBridge(VqBridge):
