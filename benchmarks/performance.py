@@ -82,7 +82,8 @@ def main() -> None:
         if claim.name in (options.claims or names):
             if not options.no_run:
                 measure(claim, options.out, again=options.again)
-            known[claim.name] = known.get(claim.name, {}) | found(claim, options.out)
+            if cells := known.get(claim.name, {}) | found(claim, options.out):
+                known[claim.name] = cells
     FIGURES.write_text(json.dumps({"claims": known}, indent=1) + "\n")
     PAGE.write_text(filled(PAGE.read_text(), known))
 
