@@ -18,6 +18,7 @@ from vqcli.errors import Interrupted, VqcliError
 from vqcli.jobs.train import TrainOptions, train
 from vqcli.library.references import newest_checkpoint
 from vqcli.nn.precision import asking_later
+from vqcli.training import flags
 from vqcli.training.loop import Trainer
 
 CUDA = torch.device("cuda")
@@ -176,3 +177,30 @@ def test_a_signal_stops_a_step_later_and_the_run_goes_on(tmp_path, monkeypatch):
         assert raised.value.signal == signal.SIGTERM
         resume(tmp_path / "run")
     assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_flags_of_another_process_hold_here(monkeypatch):
+    """It found something that is not finite in step 1, and was asked to stop."""
+    others = iter([torch.ones(2), torch.zeros(2)])
+    monkeypatch.setattr(flags, "all_reduce_sum", lambda x: x.add_(next(others)))
+    ours = flags.Flags(torch.device("cpu"))
+    told = []
+    for step in (1, 2):
+        ours.add(flags.Check(step, "model", torch.ones(()), lambda: "l2 1"))
+        ours.share(stop=False)
+        assert ours.skip == 1
+        told.append(ours.before(step))
+    assert told[0] == (None, False)
+    failed, stop = told[1]
+    assert (failed.step, stop) == (1, True)
+
+
+def test_what_was_asked_is_forgotten():
+    ours = flags.Flags(torch.device("cpu"))
+    for step in range(1, 5):
+        ours.add(flags.Check(step, "model", torch.ones(()), lambda: "l2 1"))
+        ours.share(stop=False)
+        assert ours.before(step) == (None, False)
+        assert len(ours.open) <= 2
+    assert ours.now() is None
+    assert ours.open == []

@@ -69,7 +69,7 @@ class Flags:
     def add(self, check: Check) -> None:
         """A number that ``share`` will look at."""
         self.open.append(check)
-        self.fresh.append(check.value.detach())
+        self.fresh.append(check.value)
 
     def share(self, stop: bool) -> None:
         """Set the flags by what was added, on all processes. A collective call."""
@@ -89,6 +89,6 @@ class Flags:
 
     def _told(self, flags: list[float], step: int | None = None) -> tuple[Check | None, bool]:
         bad, stop = flags
-        failed = next((check for check in self.open if not check.holds), self.open[-1]) if bad else None
+        failed = next((check for check in self.open if not check.holds), self.open[0]) if bad else None
         self.open = [check for check in self.open if check.step == step]
         return failed, bool(stop)

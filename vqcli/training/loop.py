@@ -106,14 +106,14 @@ class Trainer(Measuring):
     def total(self, part: str, losses: Losses) -> Tensor:
         """The sum of a part's losses. Raises VqcliError before anything is applied if it is not finite."""
         total = torch.stack([x.float() for x in losses.values()]).sum()
-        named = {of(part, name): x for name, x in losses.items()}
+        named = {of(part, name): x.detach() for name, x in losses.items()}
         self.require_finite(part, total, lambda: ", ".join(f"{k} {v.item():g}" for k, v in named.items()))
-        self.seen |= named | ({TOTAL: total} if part == "model" else {})
+        self.seen |= named | ({TOTAL: total.detach()} if part == "model" else {})
         return total
 
     def require_finite(self, part: str, value: Tensor, what: Callable[[], str]) -> None:
         """Stop all processes together if ``value`` is not finite on any of them; with flags, a step later."""
-        check = Check(self.step + 1, part, value, what)
+        check = Check(self.step + 1, part, value.detach(), what)
         if self.flags:
             self.flags.add(check)
         elif self.anywhere(not check.holds):

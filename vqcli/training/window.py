@@ -37,7 +37,7 @@ class Window:
         missing = torch.full((), torch.nan, device=any_of_them.device)
         self._know([name for name in numbers if name not in self.names], missing)
         assert self.sums is not None
-        values = torch.stack([numbers.get(name, missing).detach().float() for name in self.names])
+        values = torch.stack([numbers.get(name, missing).float() for name in self.names])
         finite = values - values == 0
         self.sums += torch.stack([values.where(finite, 0.0), finite.float()])
 
