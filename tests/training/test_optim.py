@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from tests.training.test_flags import Counting
 from tests.training.tiny import metrics, start
 from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.training.optim import RunningAverage, make_optimizer
@@ -115,6 +116,22 @@ def test_a_step_that_is_to_be_skipped_changes_nothing():
         if not sound:
             for ours, theirs in zip(now, before):
                 assert all(torch.equal(x, theirs[name]) for name, x in ours.items())
+
+
+def test_more_tensors_are_no_more_operators():
+    """Of a step of Adam, and of the running average."""
+    launched = []
+    for layers in (2, 20):
+        module = nn.Sequential(*(nn.Linear(3, 3) for _ in range(layers)))
+        optimizer, average = make_optimizer(module, OptimizerConfig(), 1), RunningAverage(module, 0.9)
+        for _ in range(2):
+            for p in module.parameters():
+                p.grad = torch.ones_like(p)
+            with Counting() as counts:
+                optimizer.step()
+                average.update(module)
+        launched.append(len(counts.computed))
+    assert launched[0] == launched[1] < 10
 
 
 def test_moments_of_another_form_of_adam_go_on():
