@@ -48,10 +48,13 @@ def normalize(images: Tensor) -> Tensor:
 
 
 def on_device(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, 3, H, W) of this process, normalized, on a device; a GPU fetches them while we go on."""
-    if device.type == "cuda":
-        return normalize(images.pin_memory().to(device, non_blocking=True))
-    return normalize(images.to(device))
+    """uint8 (B, 3, H, W) of this process, normalized, on a device."""
+    return normalize(fetched(images, device))
+
+
+def fetched(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of this process on a device; a GPU fetches it while we go on."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def to_uint8(images: Tensor, rounding: Rounding = "nearest") -> Tensor:

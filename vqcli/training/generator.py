@@ -36,7 +36,7 @@ from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
 from vqcli.nn.meta import built
 from vqcli.nn.precision import asking_later, autocast
-from vqcli.pixels import contact_sheet, on_device, to_uint8
+from vqcli.pixels import contact_sheet, fetched, on_device, to_uint8
 from vqcli.quantizers.words import first_misfit
 from vqcli.registry import GeneratorConfig, build, resolve
 from vqcli.training.classes import ClassList
@@ -159,7 +159,7 @@ class GeneratorTask(Task):
         return self.generator.blank(images, self.device), labels
 
     def load(self, loaded: ImageBatch | RowBatch) -> Batch:
-        labels = self.classes.number(loaded.labels.to(self.device))
+        labels = fetched(self.classes.number(loaded.labels), self.device)
         with torch.no_grad(), autocast("fp32", self.device), asking_later(self.device) as sums:
             made = self.represent(loaded)
         made = made if isinstance(made, Tokens) else made.standardized(self.standard)
@@ -171,9 +171,9 @@ class GeneratorTask(Task):
         if isinstance(loaded, ImageBatch):
             return self.tokenizer.represent(on_device(loaded.stacked(), self.device), makes)
         if isinstance(loaded, LatentBatch):
-            return Latents(loaded.values.to(self.device))
+            return Latents(fetched(loaded.values, self.device))
         assert isinstance(loaded, TokenBatch)
-        tokens = Tokens(loaded.ids.to(self.device), self.generator.grid)
+        tokens = Tokens(fetched(loaded.ids, self.device), self.generator.grid)
         return tokens if makes == "tokens" else Latents(self.tokenizer.quantizer.lookup(tokens))
 
     @property

@@ -23,7 +23,7 @@ from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
 from vqcli.errors import VqcliError
 from vqcli.nn.meta import built
-from vqcli.pixels import contact_sheet, on_device, to_uint8
+from vqcli.pixels import contact_sheet, fetched, on_device, to_uint8
 from vqcli.registry import LossesConfig, TokenizerConfig, build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.training.adversary import AdversarialConfig
@@ -185,7 +185,7 @@ class TokenizerTask(Task):
         return list(self.objective.terms.values())
 
     def load(self, loaded: ImageBatch) -> Batch:
-        return Batch(on_device(loaded.stacked(), self.device), loaded.labels.to(self.device))
+        return Batch(on_device(loaded.stacked(), self.device), fetched(loaded.labels, self.device))
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         reconstruction, quantized = self.parts["model"](batch.images)
