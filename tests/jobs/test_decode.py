@@ -14,6 +14,7 @@ from tests.models import make_model
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.jobs import decode as job
+from vqcli.jobs import devices
 from vqcli.jobs.decode import DecodeOptions, decode
 from vqcli.jobs.encode import encode
 from vqcli.jobs.encoder import ImageOptions
@@ -73,6 +74,16 @@ def test_both_forms_of_what_encode_writes(tmp_path, model):
     one, two = written(tmp_path / "out-t.npy"), written(tmp_path / "out-t")
     assert set(one) == set(two) == {f"demo/train/{i:06d}.png" for i in range(5)}
     assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_few_large_images_are_decoded_together(tmp_path, model, monkeypatch):
+    tokens = write_tokens(tmp_path / "t.npy")
+    decode(tokens, tmp_path / "whole", options(model))
+    monkeypatch.setattr(devices, "PIXELS", 3 * 8 * 8)
+    decode(tokens, tmp_path / "few", options(model))
+    whole, few = written(tmp_path / "whole"), written(tmp_path / "few")
+    assert whole.keys() == few.keys()
+    assert all(np.abs(whole[name].astype(int) - few[name]).max() <= 1 for name in whole)
 
 
 def test_native_sizes(tmp_path, model):

@@ -27,12 +27,13 @@ from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.demo import DemoSource
 from vqcli.data.tokens import store
 from vqcli.errors import BadImage, VqcliError
+from vqcli.jobs import devices, encoder
 from vqcli.jobs import encode as encode_job
-from vqcli.jobs import encoder
 from vqcli.jobs.decode import decode
 from vqcli.jobs.encode import encode
 from vqcli.jobs.options import DecodeOptions
 from vqcli.pixels import to_tensor
+from vqcli.tokenizers.autoencoder import AutoencoderTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,17 @@ def model(tmp_path_factory):
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(encoder, "SHARD", 4)
+
+
+def test_tokens_do_not_depend_on_how_many_pass_the_network_together(tmp_path, model, monkeypatch):
+    seen = []
+    encode(options("demo:7", model), tmp_path / "whole.npy")
+    monkeypatch.setattr(devices, "PIXELS", 3 * 8 * 8)
+    latents = AutoencoderTokenizer.latents
+    monkeypatch.setattr(AutoencoderTokenizer, "latents", lambda self, x: seen.append(len(x)) or latents(self, x))
+    encode(options("demo:7", model), tmp_path / "few.npy")
+    assert seen == [3, 1, 3]
+    assert np.array_equal(np.load(tmp_path / "few.npy"), np.load(tmp_path / "whole.npy"))
 
 
 @pytest.mark.parametrize(("codes", "kind"), [(256, np.uint8), (257, np.uint16), (65537, np.uint32)])

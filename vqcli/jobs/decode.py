@@ -22,7 +22,7 @@ from vqcli import files
 from vqcli.data.tokens.files import TokensFile, TokensFolder, check_range, open_tokens
 from vqcli.data.tokens.store import INDEX, Row
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import working_device
+from vqcli.jobs.devices import passes, working_device
 from vqcli.jobs.file_names import FileNames
 from vqcli.jobs.options import DecodeOptions
 from vqcli.jobs.places import check_folder, made, vacant, whole
@@ -173,9 +173,13 @@ def _hash(paths: list[Path]) -> str:
 def decode_rows(tokenizer: Tokenizer, rows: list[Row], precision: str, device: torch.device) -> torch.Tensor:
     """8-bit images (B, 3, H, W) of rows that share a grid. Raises VqcliError where they are NaN or Inf."""
     ids = torch.from_numpy(np.stack([row.ids for row in rows]).astype(np.int64)).to(device)
-    with autocast(precision, device):
-        images = tokenizer.decode(Tokens(ids, rows[0].grid))
-    return to_uint8(finite(images.float(), DECODED)).cpu()
+    (h, w), f = rows[0].grid[-1], tokenizer.downsample
+    images = []
+    for some in passes(len(rows), (h * f, w * f), device):
+        with autocast(precision, device):
+            made = tokenizer.decode(Tokens(ids[some], rows[0].grid))
+        images.append(to_uint8(finite(made.float(), DECODED)).cpu())
+    return torch.cat(images)
 
 
 def check_tokens(found: TokensFile | TokensFolder, path: Path, tokenizer: Tokenizer, *, force: bool) -> None:

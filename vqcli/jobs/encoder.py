@@ -20,7 +20,7 @@ from vqcli.data.loader import Batch
 from vqcli.data.tokens.latents import LatentsInfo
 from vqcli.data.tokens.store import TokensInfo
 from vqcli.errors import VqcliError
-from vqcli.jobs.devices import working_device
+from vqcli.jobs.devices import passes, working_device
 from vqcli.jobs.loading import load_batches
 from vqcli.jobs.options import ImageOptions
 from vqcli.jobs.sharded import SHARD
@@ -121,13 +121,20 @@ def check_size_is_one(options: ImageOptions) -> None:
     raise VqcliError(message, hint="leave one of the two out", reason="size")
 
 
+def _passes(batch: Batch, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Numbers (B,) and uint8 images (B, 3, H, W) of one size that are encoded together."""
+    for indices, images in batch.by_size():
+        for some in passes(len(images), (images.shape[2], images.shape[3]), device):
+            yield indices[some], images[some]
+
+
 @torch.inference_mode()
 def encode_batch(
     tokenizer: Tokenizer, batch: Batch, precision: str, device: torch.device, watch: Watch | None = None
 ) -> dict[int, tuple[Grid, np.ndarray]]:
-    """Grid and tokens (L,) of every image of a batch, by its index; images of one size share a pass."""
+    """Grid and tokens (L,) of every image of a batch, by its index; those of one size share passes."""
     out = {}
-    for indices, images in batch.by_size():
+    for indices, images in _passes(batch, device):
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
             latents = tokenizer.latents(on_device(images, device))
@@ -145,7 +152,7 @@ def latents_of(
 ) -> dict[int, tuple[Grid, np.ndarray]]:
     """Sides and latents float32 (D, h, w) of every image of a batch, by its index."""
     out: dict[int, tuple[Grid, np.ndarray]] = {}
-    for indices, images in batch.by_size():
+    for indices, images in _passes(batch, device):
         check_size(tokenizer, *images.shape[2:])
         with autocast(precision, device):
             made = tokenizer.represent(on_device(images, device), "latents")
