@@ -39,7 +39,9 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def to_pil(image: Tensor) -> Image.Image:
     """A uint8 (3, H, W) tensor as an RGB image."""
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
+    _, h, w = image.shape
+    levels = (plane.tobytes() for plane in image.cpu().numpy())
+    return Image.merge("RGB", [Image.frombuffer("L", (w, h), plane, "raw", "L", 0, 1) for plane in levels])
 
 
 def normalize(images: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ def test_tokens_do_not_depend_on_how_many_pass_the_network_together(tmp_path, mo
     encode(options("demo:7", model), tmp_path / "whole.npy")
     monkeypatch.setattr(devices, "PIXELS", 3 * 8 * 8)
     latents = AutoencoderTokenizer.latents
-    monkeypatch.setattr(AutoencoderTokenizer, "latents", lambda self, x: seen.append(len(x)) or latents(self, x))
+    monkeypatch.setattr(
+        AutoencoderTokenizer, "latents", lambda self, x: seen.append(len(x)) or latents(self, x)
+    )
     encode(options("demo:7", model), tmp_path / "few.npy")
     assert seen == [3, 1, 3]
     assert np.array_equal(np.load(tmp_path / "few.npy"), np.load(tmp_path / "whole.npy"))
