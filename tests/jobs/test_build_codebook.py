@@ -145,7 +145,7 @@ def test_sizes_that_do_not_fit(tmp_path: Path, options: dict, told: str) -> None
 
 
 def test_numbers_that_float16_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_shards, "normalize", lambda images: images.float() * 1e4)
+    monkeypatch.setattr(feature_shards, "on_device", lambda images, device: images.float() * 1e4)
     with pytest.raises(VqcliError, match="beyond 65,504"):
         build("demo:4", tmp_path / "f.safetensors")
 
