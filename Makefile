@@ -20,7 +20,7 @@ demo: $(READY)
 # Four on two cores, since tests wait for disks and for processes that they start. All keep what they compiled, and no
 # thread spins while it waits for others.
 WORKERS ?= 4
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=25
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not gpu"

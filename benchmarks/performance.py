@@ -1,6 +1,6 @@
 """Measure all that docs/performance.md claims, and write the page's tables: ``make bench``.
 
-    python benchmarks/performance.py                   # what is not measured yet, an hour or two
+    python benchmarks/performance.py                   # what is not measured yet, an hour or more
     python benchmarks/performance.py nearest decode    # these alone
     python benchmarks/performance.py --no-run          # the tables, from what is there
 
@@ -54,12 +54,12 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("nearest", "nearest.py --repeats 3"),
-    Claim("fvq-step", "fvq_step.py --repeats 3"),
-    Claim("train-step", "train_step.py fvq-cifar10 fvq-262k-cifar10 --repeats 3"),
-    Claim("encode", "encode.py --repeats 3"),
-    Claim("decode", "decode.py --repeats 3"),
-    Claim("evaluate", "evaluate.py --repeats 3"),
+    Claim("nearest", "nearest.py --repeats 2"),
+    Claim("fvq-step", "fvq_step.py --repeats 1"),
+    Claim("train-step", "train_step.py fvq-cifar10 fvq-262k-cifar10 --repeats 2"),
+    Claim("encode", "encode.py --repeats 2"),
+    Claim("decode", "decode.py --repeats 2"),
+    Claim("evaluate", "evaluate.py --repeats 2 --counts 64"),
     Claim("generate", "generate_step.py --rows 2 4 8 16 32 --positions 0 128"),
     Claim("growth", "growth.py --repeats 1", (ALONE,)),
     Claim("threads", "threads.py --repeats 3", (BOTH, BUSY)),
@@ -73,6 +73,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("claims", nargs="*", choices=[*names, []], default=[])
+    parser.add_argument("--settings", nargs="+", choices=[x.name for x in (ALONE, BOTH, BUSY)], help="these")
     parser.add_argument("--no-run", action="store_true", help="write what is there")
     parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench")
@@ -81,18 +82,19 @@ def main() -> None:
     for claim in CLAIMS:
         if claim.name in (options.claims or names):
             if not options.no_run:
-                measure(claim, options.out, again=options.again)
+                measure(claim, options)
             if cells := known.get(claim.name, {}) | found(claim, options.out):
                 known[claim.name] = cells
     FIGURES.write_text(json.dumps({"claims": known}, indent=1) + "\n")
     PAGE.write_text(filled(PAGE.read_text(), known))
 
 
-def measure(claim: Claim, out: Path, *, again: bool) -> None:
+def measure(claim: Claim, options: argparse.Namespace) -> None:
     """Run a claim in the settings that are not measured yet."""
     for setting in claim.settings:
-        path = out / f"{claim.name}-{setting.name}.json"
-        if again or not path.is_file():
+        path = options.out / f"{claim.name}-{setting.name}.json"
+        asked = not options.settings or setting.name in options.settings
+        if asked and (options.again or not path.is_file()):
             script, *words = claim.words.split()
             command = [sys.executable, str(ROOT / "benchmarks" / script), *words, "--out", str(path)]
             command += ["--threads", str(setting.threads)] + ["--busy"] * setting.busy
