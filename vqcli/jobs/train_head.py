@@ -68,8 +68,10 @@ def _model(trainer: Trainer) -> str:
 
 def _cores(trainer: Trainer) -> list[str]:
     """A word where other processes keep cores busy that this one counts on."""
-    alone = trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
-    told = crowded(torch.get_num_threads(), free_cores()) if alone else ""
+    threads, accelerator = torch.get_num_threads(), trainer.accelerator
+    if threads == 1 or accelerator.device.type != "cpu" or accelerator.num_processes > 1:
+        return []
+    told = crowded(threads, free_cores())
     return [told] if told else []
 
 
