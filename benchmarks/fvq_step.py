@@ -134,7 +134,7 @@ def rivals(n: int, k: int, d: int) -> dict[str, Callable[[], object]]:
 
 def peak(name: str, shape: list[int]) -> int:
     """Bytes that a step takes at most, gradients included, beside weights, latents and libraries."""
-    rivals(16, 1024, shape[2])[name]()  # which loads what a step calls
+    rivals(SIDE**2, 1024, shape[2])[name]()  # which loads what a step calls
     run = rivals(*shape)[name]
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
