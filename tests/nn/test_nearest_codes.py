@@ -161,7 +161,10 @@ def test_the_compiled_search_gives_the_tokens_of_the_blocks(monkeypatch: pytest.
 
 
 def test_threads_share_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vqcli.nn import nearest_compiled
+
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(nearest_compiled, "THREADED", 1 << 22)
     z_nd, codes_kd = random_pair(1001, 6000, 8)
     assert_closest(nearest_codes(z_nd, codes_kd), z_nd, codes_kd)
 

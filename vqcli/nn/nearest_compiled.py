@@ -20,8 +20,8 @@ from torch import Tensor
 from vqcli.nn.compiled import Kernel, each, machine_code, parts
 
 TILE = 256
-THREADED = 1 << 22
-"""Multiplications for which a thread is worth its start: about a millisecond of them."""
+THREADED = 1 << 25
+"""Multiplications for which a thread is worth its start: about two milliseconds of them."""
 
 
 def search(vectors_nd: Tensor, codes_kd: Tensor, metric: str, memory: int, tokens_n: Tensor) -> None:
