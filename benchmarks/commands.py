@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.side_by_side import Seconds, against
+from benchmarks.side_by_side import Seconds, against, neighbour, report
 from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.registry import build
 from vqcli.training.recipe import read_recipe
@@ -106,6 +106,24 @@ def rows(what: str, seen: dict[str, list[dict[str, Any]]], **more: Any) -> list[
         }
         made.append({"what": f"{what}, {title}", "rivals": against(found), "peak_mb": peaks, **more})
     return made
+
+
+def main_of(
+    arguments: argparse.ArgumentParser,
+    rivals: dict[str, Callable[..., dict[str, Seconds]]],
+    compare: Callable[[str, argparse.Namespace], list[dict[str, Any]]],
+    models: Sequence[str],
+) -> None:
+    """Measure and report the rows of every model, or be the child that runs one turn."""
+    arguments.add_argument("--models", nargs="+", default=list(models), help="recipes")
+    arguments.add_argument("--quick", action="store_true", help="see whether it runs: 4 images")
+    arguments.add_argument("--child", help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.child:
+        child(rivals, options.child)
+        return
+    with neighbour(options.busy):
+        report(options, [row for model in options.models for row in compare(model, options)])
 
 
 def child(rivals: dict[str, Callable[..., dict[str, Seconds]]], asked: str) -> None:

@@ -21,8 +21,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from benchmarks.commands import Clock, Seconds, child, make_model, race_in_children, rows
-from benchmarks.side_by_side import neighbour, parser, report
+from benchmarks.commands import Clock, Seconds, main_of, make_model, race_in_children, rows
+from benchmarks.side_by_side import parser
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.jobs.decode import decode
 from vqcli.jobs.devices import working_device
@@ -88,16 +88,8 @@ def compare(model: str, options: argparse.Namespace) -> list[dict]:
 def main() -> None:
     """Measure every model."""
     arguments = parser(__doc__)
-    arguments.add_argument("--models", nargs="+", default=["llamagen-vq16", "demo"], help="recipes")
     arguments.add_argument("--count", type=int, help="images a turn")
-    arguments.add_argument("--quick", action="store_true", help="see whether it runs: 4 images")
-    arguments.add_argument("--child", help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.child:
-        child(RIVALS, options.child)
-        return
-    with neighbour(options.busy):
-        report(options, [row for model in options.models for row in compare(model, options)])
+    main_of(arguments, RIVALS, compare, ["llamagen-vq16", "demo"])
 
 
 if __name__ == "__main__":

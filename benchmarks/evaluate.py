@@ -23,9 +23,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from benchmarks.commands import Clock, Seconds, child, make_model, race_in_children, rows
+from benchmarks.commands import Clock, Seconds, main_of, make_model, race_in_children, rows
 from benchmarks.encode import draw
-from benchmarks.side_by_side import neighbour, parser, report
+from benchmarks.side_by_side import parser
 from vqcli.checkpoint.tokenizer import load_tokenizer
 from vqcli.data.images.open import open_source
 from vqcli.data.loader import eval_batches
@@ -82,25 +82,21 @@ def compare(model: str, count: int, options: argparse.Namespace) -> list[dict]:
     return rows(what, seen, images=count)
 
 
+def every_count(model: str, options: argparse.Namespace) -> list[dict]:
+    """Rows of one model, for every number of images; a quick run asks for no network."""
+    if options.quick:
+        options.counts, options.metrics = [4], "psnr"
+    return [row for count in options.counts for row in compare(model, count, options)]
+
+
 def main() -> None:
-    """Measure every model and number of images."""
+    """Measure every model."""
     arguments = parser(__doc__)
-    arguments.add_argument("--models", nargs="+", default=["demo"], help="recipes")
     arguments.add_argument("--images", help="a folder or shards; drawn ones by default")
     arguments.add_argument("--counts", type=int, nargs="+", default=[128], help="images")
     arguments.add_argument("--metrics", default="psnr,ssim,fid")
     arguments.add_argument("--workers", type=int, help="as --num-workers of the command")
-    arguments.add_argument("--quick", action="store_true", help="see whether it runs: 4 images, no network")
-    arguments.add_argument("--child", help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.child:
-        child(RIVALS, options.child)
-        return
-    if options.quick:
-        options.counts, options.metrics = [4], "psnr"
-    with neighbour(options.busy):
-        pairs = [(model, count) for model in options.models for count in options.counts]
-        report(options, [row for model, count in pairs for row in compare(model, count, options)])
+    main_of(arguments, RIVALS, every_count, ["demo"])
 
 
 if __name__ == "__main__":
