@@ -209,7 +209,7 @@ def test_doctor_tells_no_token(monkeypatch):
     assert found["environment"]["HF_ENDPOINT"] == "https://...@hub.example/x"
     assert found["versions"]["vqcli"] == __version__
     assert "cpu" in found["devices"]
-    assert found["search"]["cpu"]["256"] == "torch"
+    assert found["search"]["cpu"]["256"] == "torch+numba"
     assert result.exit_code == (3 if found["problems"] else 0)
 
 

@@ -186,8 +186,8 @@ def test_which_way_depends_on_the_codes_alone(monkeypatch: pytest.MonkeyPatch) -
     assert fast.compiles()
     cpu = torch.device("cpu")
     assert nearest.way(1024, 32, cpu) == "numba"
-    for size, width in [(1023, 8), (4096, 33)]:
-        assert nearest.way(size, width, cpu) == "torch"
+    assert nearest.way(1024, 33, cpu) == "torch+numba"
+    assert nearest.way(1023, 8, cpu) == nearest.way(1023, 33, cpu) == "torch"
     monkeypatch.setattr(fast, "_has", lambda module: False)
     for device in (cpu, torch.device("cuda:0")):
         assert nearest.way(1024, 32, device) == "torch"

@@ -22,8 +22,9 @@ from vqcli.nn.fast import compiles
 from vqcli.nn.precision import float32
 
 Metric = Literal["l2", "dot"]
-Way = Literal["torch", "numba", "fp32", "bf16x3"]
-"""How codes are searched: in blocks, by ``nearest_compiled``, by a form of ``nearest_fused``."""
+Way = Literal["torch", "torch+numba", "numba", "fp32", "bf16x3"]
+"""How codes are searched: in blocks, in blocks with ``merge`` of ``nearest_compiled``, by its ``search``, by
+a form of ``nearest_fused``."""
 MEMORY = 64 << 20
 """Bytes a search may use beside its arguments and its result; on a GPU, where it is more, a 64th of it."""
 GROUP = 32
@@ -64,8 +65,8 @@ def nearest_codes(
 
 def way(size: int, width: int, device: torch.device) -> Way:
     """How codes of this number and width are searched, however many vectors come."""
-    if device.type == "cpu" and width <= NARROW and compiles(size >= MANY):
-        return "numba"
+    if device.type == "cpu" and compiles(size >= MANY):
+        return "numba" if width <= NARROW else "torch+numba"
     if device.type == "cuda" and compiles(False, by="triton"):
         from vqcli.nn.nearest_fused import trouble
 
@@ -78,6 +79,8 @@ def way(size: int, width: int, device: torch.device) -> Way:
 def _searcher(chosen: Way) -> Callable[[Tensor, Tensor, Metric, int, Tensor], None]:
     if chosen == "torch":
         return _search
+    if chosen == "torch+numba":
+        return _search_compiled
     if chosen == "numba":
         from vqcli.nn.nearest_compiled import search
 
@@ -116,9 +119,6 @@ def _search(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, t
     """Write the tokens of one chunk of vectors."""
     (n, width), device = vectors_nd.shape, vectors_nd.device
     k, n_block = block_sizes(n, len(codes_kd), width, memory, device.type)
-    if device.type == "cpu" and compiles(len(codes_kd) >= MANY):
-        tokens_n.copy_(_search_compiled(vectors_nd, codes_kd, metric, k, n_block))
-        return
     vectors_nd = vectors_nd.float()
     best_n = vectors_nd.new_full((n,), torch.inf)
     costs = vectors_nd.new_empty(k * n_block)
@@ -137,23 +137,26 @@ def _search(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, t
             merge(costs_kn, first, best_n[here], tokens_n[here])
 
 
-def _search_compiled(vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, k: int, n_block: int) -> Tensor:
-    """Tokens int32 (N,) where products, of blocks of this size, are compared by compiled code."""
+def _search_compiled(
+    vectors_nd: Tensor, codes_kd: Tensor, metric: Metric, memory: int, tokens_n: Tensor
+) -> None:
+    """``_search`` on a CPU where each product is compared in one pass of compiled code."""
     from vqcli.nn.nearest_compiled import merge
 
+    n, width = vectors_nd.shape
+    k, n_block = block_sizes(n, len(codes_kd), width, memory, "cpu")
     factors_nd = vectors_nd.float() * (2 if metric == "l2" else 1)
-    best_n = factors_nd.new_full((len(factors_nd),), torch.inf)
-    tokens_n = torch.zeros(len(factors_nd), dtype=torch.int32)
+    best_n, found_n = factors_nd.new_full((n,), torch.inf), torch.zeros(n, dtype=torch.int32)
     products = factors_nd.new_empty(k * n_block)
     for first in range(0, len(codes_kd), k):
         block_kd = codes_kd[first : first + k].float()
         norms_k = block_kd.square().sum(1) if metric == "l2" else block_kd.new_zeros(len(block_kd))
-        for i in range(0, len(factors_nd), n_block):
+        for i in range(0, n, n_block):
             here = slice(i, i + n_block)
             products_kn = products[: len(block_kd) * len(best_n[here])].view(len(block_kd), -1)
             torch.mm(block_kd, factors_nd[here].t(), out=products_kn)
-            merge(products_kn, norms_k, first, best_n[here], tokens_n[here])
-    return tokens_n
+            merge(products_kn, norms_k, first, best_n[here], found_n[here])
+    tokens_n.copy_(found_n)
 
 
 def _merge(costs_kn: Tensor, first: int, best_n: Tensor, tokens_n: Tensor) -> None:
