@@ -8,7 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from vqcli.nn.nearest import nearest_codes
 from vqcli.registry import resolve
 
 Init = Literal["uniform", "unit", "normal", "standard"]
+Restarted = tuple[Tensor, Tensor]
+"""A parameter, and which of its rows begin anew, bool: an optimizer is to forget what it knows of those."""
 
 
 class TableConfig(PartConfig):
@@ -72,8 +76,13 @@ class Codebook(nn.Module, ABC):
     def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
         """In training: count what was compared and its tokens; for codebooks that learn by averages."""
 
-    def update(self) -> None:
+    def update(self) -> list[Restarted]:
         """Learn from what was observed; the loop calls it once after each optimizer step."""
+        return []
+
+    def numbers(self, counts_k: NDArray[np.int64]) -> dict[str, float]:
+        """What is worth logging beside how often each code was used, (K,), since the last line of the log."""
+        return {}
 
     def adopt(self, codes_kd: Tensor) -> bool:
         """Take these codes (K, D) as a start; false where codes cannot be set, as behind a map."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vqcli.codebooks.base import Codebook, Init, TableConfig, initial_codes
-from vqcli.config import DEEPEST, WIDEST
-from vqcli.nn.bridge import ModulatedBridge, VqBridge, code_grid
+from vqcli.codebooks.base import Codebook, Init, Restarted, TableConfig, initial_codes
+from vqcli.config import DEEPEST, MOST, WIDEST
+from vqcli.nn.bridge import ModulatedBridge, VqBridge
+from vqcli.nn.code_grid import code_grid, slots_of
 from vqcli.nn.precision import float32
+from vqcli.nn.slots import SlotRevival
 
 
 def _size(hidden: int, patch: int, depth: int = 2) -> dict[str, Any]:
@@ -39,6 +43,13 @@ class BridgedConfig(TableConfig):
     last_layer: Literal["zero", "small"] = "zero"
     """First weights of the bridge's last layer. ``zero``, as published, can leave part of each patch at zero
     for good, most of all where patches are large; ``small``, N(0, 1e-4/hidden), did not: docs/vqbridge.md."""
+    revive_below: float = Field(0.0, ge=0, lt=1)
+    """A slot of the patch with less than this share of an even slot's hits takes the last layer's rows of a
+    busy slot. 0, as published, for never: such a slot starves, with all its K / patch^2 codes."""
+    revive_every: int = Field(20, ge=1, le=MOST)
+    """Optimizer steps whose hits are counted each time."""
+    revive_noise: float = Field(0.05, gt=0, le=1)
+    """What sets the two apart: noise, over the deviation of the rows."""
 
     DIAL: ClassVar[str] = "bridge"
     SIZES: ClassVar[dict[str, dict[str, Any]]] = {
@@ -86,7 +97,38 @@ class BridgedCodebook(Codebook):
         )
         if config.last_layer == "small":
             nn.init.normal_(self.bridge.recover.weight, std=0.01 * config.hidden**-0.5)
+        self.revival = (
+            SlotRevival(
+                config.patch**2,
+                below=config.revive_below,
+                every=config.revive_every,
+                noise=config.revive_noise,
+            )
+            if config.revive_below
+            else None
+        )
 
     def codes(self) -> Tensor:
         with float32(self.base):
             return self.bridge(self.base.float())
+
+    def slots(self, codes: Any) -> Any:
+        """The slots, 0 to patch^2 - 1, of codes, whose rows of the last layer they share."""
+        return slots_of(codes, self.bridge.columns, self.bridge.patch)
+
+    def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
+        if self.revival is not None:
+            self.revival.observe(self.slots(tokens_m))
+
+    def update(self) -> list[Restarted]:
+        rows = self.revival.update(self.bridge.recover) if self.revival is not None else None
+        return [] if rows is None else [(self.bridge.recover.weight, rows), (self.bridge.recover.bias, rows)]
+
+    def numbers(self, counts_k: NDArray[np.int64]) -> dict[str, float]:
+        slots = self.bridge.patch**2
+        hits_s = np.bincount(self.slots(np.arange(self.size)), counts_k, slots)
+        told = {"slots": float(np.count_nonzero(hits_s)), "weakest_slot": slots * hits_s.min() / hits_s.sum()}
+        return told | ({"revived_slots": float(self.revival.take())} if self.revival is not None else {})
+
+    def deciding_tensors(self) -> dict[str, Tensor]:
+        return {name: x for name, x in self.state_dict().items() if not name.startswith("revival.")}

@@ -2,7 +2,7 @@
 
 Papers: van den Oord et al., https://arxiv.org/abs/1711.00937, appendix A.1; Lee et al., "RQ-VAE",
 https://arxiv.org/abs/2203.01941 (revival). The official VQGAN-EMA starts cluster sizes at 0, which throws
-unused codes to |e| / eps; here they start at 1.
+unused codes to |e| / eps; here they start at 1, unless ``first_size`` says so.
 Shape letters: M vectors compared, K codes, D width.
 """
 
@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vqcli.codebooks.base import Codebook, Init, TableConfig, initial_codes
+from vqcli.codebooks.base import Codebook, Init, Restarted, TableConfig, initial_codes
 from vqcli.config import MOST
 from vqcli.nn.distributed import all_reduce_sum, rank_and_world
 from vqcli.nn.nearest import nearest_codes
@@ -35,6 +35,9 @@ class EmaCodebook(Codebook):
         """Laplace smoothing of the cluster sizes."""
         revive_below: float = Field(0.0, ge=0)
         """A code whose cluster size falls below moves to a vector of the step's last pass; 0 for never."""
+        first_size: Literal[0, 1] = 1
+        """First cluster sizes. 0, as published: a code nobody chooses is its first sum over ``eps``, far
+        away, and shrinks back through the latents by 1 - decay a step, if codes start near zero."""
         kmeans: int = Field(0, ge=0, le=MOST)
         """Rounds of k-means over the first step's last pass, which replaces the first codes; 0 for none."""
 
@@ -50,7 +53,7 @@ class EmaCodebook(Codebook):
         super().__init__(config, config.size, config.width)
         self.register_buffer("weight", initial_codes(config.init, config.size, config.width))
         self.register_buffer("sums", self.weight.clone())
-        self.register_buffer("counts", torch.ones(config.size))
+        self.register_buffer("counts", torch.full((config.size,), float(config.first_size)))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self.pending: Tensor | None = None
         """Sums and counts (K, D + 1) since the last update."""
@@ -82,10 +85,10 @@ class EmaCodebook(Codebook):
             self.seen = vectors_md
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self) -> list[Restarted]:
         """Average, revive, smooth; new tensors every time, since a graph may hold the old ones."""
         if self.pending is None:
-            return
+            return []
         fresh = self.fresh_vectors() if self.seen is not None else self.pending[:, :0]
         stats = all_reduce_sum(torch.cat([self.pending, fresh], dim=1))
         sums, counts, fresh = stats[:, : self.width], stats[:, self.width], stats[:, self.width + 1 :]
@@ -101,6 +104,7 @@ class EmaCodebook(Codebook):
         smoothed_k = (self.counts + eps) / (total + self.size * eps) * total
         self.weight = self.sums / smoothed_k[:, None]
         self.pending = self.seen = None
+        return []
 
     def fresh_vectors(self) -> Tensor:
         """Random vectors of this process in random rows of its share, (K, D + 1), marked by a last column."""

@@ -8,7 +8,6 @@ Shape letters: K codes, D width, r, q sides of the grid (r*q = K), P patch, T = 
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
@@ -16,22 +15,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vqcli.nn.code_grid import code_grid
+
 HEADS = 4
-
-
-def code_grid(size: int, patch: int) -> tuple[int, int]:
-    """The most square (rows, columns) of K codes: rows <= columns, both multiples of the patch.
-
-    Raises ValueError that names the nearest K that works.
-    """
-    if size < 1 or size % patch**2:
-        nearest = max(1, round(size / patch**2)) * patch**2
-        raise ValueError(
-            f"VQBridge with patch {patch} needs a size that is a multiple of {patch**2}; {nearest} works"
-        )
-    patches = size // patch**2
-    rows = next(r for r in range(math.isqrt(patches), 0, -1) if patches % r == 0)
-    return rows * patch, patches // rows * patch
 
 
 def sincos_2d(rows: int, columns: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from vqcli.codebooks.base import Codebook
+from vqcli.codebooks.base import Codebook, Restarted
 from vqcli.config import PartConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
@@ -207,9 +207,9 @@ class Quantizer(nn.Module, ABC):
             notes.append(f"the codebook starts anew (a {ours.name} codebook cannot start from codes alone)")
         return "; ".join(filter(None, notes))
 
-    def update(self) -> None:
+    def update(self) -> list[Restarted]:
         """Let the codebook learn from what it observed; the loop calls it after each optimizer step."""
-        self.codebook.update()
+        return self.codebook.update()
 
     def require_codes(self) -> None:
         """Raises VqcliError where there is no codebook, and so no tokens."""

@@ -18,6 +18,7 @@ from vqcli.library.references import checkpoints
 from vqcli.training.data import Loaded
 from vqcli.training.flags import Check
 from vqcli.training.measuring import Measuring, evaluating
+from vqcli.training.optim import forget
 from vqcli.training.resume import save
 from vqcli.training.schedules import rate_factor
 from vqcli.training.shard import fill, whole_tensor
@@ -142,7 +143,7 @@ class Trainer(Measuring):
         optimizer.step()
         if self.accelerator.device.type != "cpu":  # elsewhere the next forward pass can use the room
             optimizer.zero_grad(set_to_none=True)
-        self.task.stepped(part)
+        forget(optimizer, self.task.stepped(part))
 
     def due(self, every: int) -> bool:
         """Whether something done every so many steps, and after the last, is to be done now."""

@@ -8,27 +8,43 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vqcli.codebooks.base import Restarted
 from vqcli.training.recipe import OptimizerConfig
 
+CODEBOOK = "quantizer.codebook."
+"""Where a tokenizer has its codebook."""
 FUSED = ("cpu", "cuda")
 """Devices on which all of a step is one pass over the weights, and ``found_inf`` makes it do nothing."""
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
-    """Adam or AdamW over a part's parameters that train; vectors are not decayed."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate."""
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    codes = {name for name, _ in named if name.startswith(CODEBOOK) and config.codebook_rate != 1}
+    groups = []  # checkpoints count parameters in this order
+    for rate, names in ((lr, {name for name, _ in named} - codes), (lr * config.codebook_rate, codes)):
+        some = [p for name, p in named if name in names]
+        matrices, vectors = [p for p in some if p.dim() >= 2], [p for p in some if p.dim() < 2]
+        groups += [{"params": matrices, "lr": rate, "weight_decay": config.weight_decay}]
+        groups += [{"params": vectors, "lr": rate, "weight_decay": 0.0}]
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    fused = all(p.device.type in FUSED for p in parameters)
-    groups = [group for group in groups if group["params"]]
-    optimizer = kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused)
+    fused = all(p.device.type in FUSED for _, p in named)
+    optimizer = kind(
+        [group for group in groups if group["params"]], betas=config.betas, eps=config.eps, fused=fused
+    )
     for group in optimizer.param_groups:
-        group["initial_lr"] = lr
+        group["initial_lr"] = group["lr"]
     return optimizer
+
+
+@torch.no_grad()
+def forget(optimizer: torch.optim.Optimizer, restarted: Iterable[Restarted]) -> None:
+    """Set the moments of rows that begin anew to zero."""
+    for parameter, rows in restarted:
+        for moments in optimizer.state[parameter].values():
+            if moments.shape == parameter.shape:
+                moments.masked_fill_(rows.view(-1, *[1] * (parameter.dim() - 1)), 0)
 
 
 class RunningAverage:

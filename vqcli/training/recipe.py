@@ -50,6 +50,9 @@ class OptimizerConfig(PartConfig):
     """Peak learning rate."""
     lr_batch: int | None = Field(None, gt=0, le=MOST)
     """Batch size that ``lr`` is meant for; the rate scales linearly with the batch. None: never scaled."""
+    codebook_rate: float = Field(1.0, gt=0)
+    """Rate of the codebook's own weights over ``lr``. Under Adam a code moves by about its rate in each step,
+    whatever its loss is weighted with: a table that starts far from the latents needs more than networks."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -14,6 +14,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from vqcli.codebooks.base import Restarted
 from vqcli.data.loader import TrainPlan
 from vqcli.training.data import Data
 from vqcli.training.models import Models
@@ -109,8 +110,9 @@ class Task(ABC):
         """What goes wrong by the means of a line of the log, a sentence each, when it begins to."""
         return []
 
-    def stepped(self, part: str) -> None:  # noqa: B027 (most tasks have nothing to do here)
-        """After an optimizer step of a part."""
+    def stepped(self, part: str) -> list[Restarted]:
+        """After an optimizer step of a part; returns what of it begins anew."""
+        return []
 
     @abstractmethod
     def numbers(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vqcli import files
 from vqcli.checkpoint.card import quality_lines
 from vqcli.checkpoint.tokenizer import describe_tokenizer, save_tokenizer
+from vqcli.codebooks.base import Restarted
 from vqcli.config import PartConfig, merged
 from vqcli.data.loader import Batch as ImageBatch
 from vqcli.data.loader import TrainPlan
@@ -203,18 +204,20 @@ class TokenizerTask(Task):
         alarmed = self.objective.alarm.read(numbers) if self.objective.alarm else []
         return alarmed + (self.watch.read(numbers) if self.usage else [])
 
-    def stepped(self, part: str) -> None:
+    def stepped(self, part: str) -> list[Restarted]:
         if part == "model":
-            self.tokenizer.quantizer.update()
-        elif self.adversary:
+            return self.tokenizer.quantizer.update()
+        if self.adversary:
             self.adversary.lecam.update()
+        return []
 
     def numbers(self) -> dict[str, float]:
         if not self.usage:
             return {}
-        report = self.usage.summed().report()
-        self.usage = self.nothing_counted()
-        return {
+        counts = self.usage.summed()
+        self.usage, report = self.nothing_counted(), counts.report()
+        own = self.tokenizer.quantizer.codebook.numbers(counts.counts_k)
+        return own | {
             "utilization": report.utilization,
             "utilization_tokens": report.tokens,
             "perplexity": report.perplexity,

@@ -16,11 +16,25 @@ SENTENCE = (
 )
 
 
+STARVED = 0.05
+"""Share of an even slot's hits below which a slot of VQBridge learns next to nothing."""
+SLOTS = (
+    "{used:.0f} of the slots of VQBridge's patches are in use, the weakest gets {weakest:.1%} of an even "
+    "slot's hits, and its codes learn little: --set tokenizer.codebook.revive_below=0.25 keeps slots alive"
+)
+REVIVED = "{revived:.0f} starved slots of VQBridge's patches took the rows of busy ones"
+
+
 class UsageWatch:
-    """Says once that usage has fallen by more than a third of its best, and again after a third more."""
+    """Says once that usage has fallen by more than a third of its best, and again after a third more.
+
+    Also once that a slot of VQBridge's patches starves, and each time that some were revived.
+    """
 
     def __init__(self, codebook_size: int) -> None:
         self.size = codebook_size
+        self.starved = 0
+        """Lines in a row in which a slot has starved."""
         self.forget()
 
     def forget(self) -> None:
@@ -34,6 +48,17 @@ class UsageWatch:
 
     def read(self, numbers: Mapping[str, float]) -> list[str]:
         """What is to be said of usage with this line of the log."""
+        return self._slots(numbers) + self._usage(numbers)
+
+    def _slots(self, numbers: Mapping[str, float]) -> list[str]:
+        weakest, revived = numbers.get("weakest_slot", 1.0), numbers.get("revived_slots", 0.0)
+        self.starved = self.starved + 1 if weakest < STARVED else 0
+        told = [REVIVED.format(revived=revived)] if revived else []
+        if self.starved == WINDOW and "revived_slots" not in numbers:
+            told.append(SLOTS.format(used=numbers["slots"], weakest=weakest))
+        return told
+
+    def _usage(self, numbers: Mapping[str, float]) -> list[str]:
         rate = numbers["learning_rate"]
         if rate > self.rate > 0:
             self.forget()
@@ -53,10 +78,11 @@ class UsageWatch:
     def state(self) -> Tensor:
         """What has been read so far, for a checkpoint."""
         unread = [-1.0] * (WINDOW - len(self.shares))
-        known = [self.best, self.top_rate, self.rate, *self.shares, *unread]
+        known = [self.best, self.top_rate, self.rate, *self.shares, *unread, self.starved]
         return torch.tensor(known, dtype=torch.float64)
 
     def load_state(self, state: Tensor) -> None:
         """Take ``state()`` back."""
-        self.best, self.top_rate, self.rate, *shares = state.tolist()
-        self.shares = [share for share in shares if share >= 0]
+        self.best, self.top_rate, self.rate, *rest = state.tolist()
+        shares, later = rest[:WINDOW], rest[WINDOW:]  # older ones know nothing of slots
+        self.shares, self.starved = [share for share in shares if share >= 0], int(sum(later))

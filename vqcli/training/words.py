@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from vqcli.types import Grid, grid_length
 
-HIDDEN = ("gradient_norm", "learning_rate", "utilization_tokens", "perplexity", "real", "fake", "lecam")
+HIDDEN = (
+    *("gradient_norm", "learning_rate", "real", "fake", "lecam"),
+    *("utilization_tokens", "perplexity", "slots", "weakest_slot", "revived_slots"),
+)
 """What is logged and not shown on the way."""
 LAST = ("adaptive_weight", "utilization", "rejected", "images_per_second")
 """What stands behind the losses, in this order."""
