@@ -113,6 +113,7 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("measured on", f"{counted(usage.images, 'image')} of {result.measured_on}"),
             ("utilization", f"{usage.utilization:.2%}  {usage.used:,} of {usage.codebook_size:,} codes"),
             ("if uniform", f"{usage.uniform_expectation:.2%}  for {usage.tokens:,} tokens"),
+            *_unseen_row(usage),
             ("perplexity", f"{usage.perplexity:,.1f}"),
             ("entropy", f"{usage.entropy_bits:.3f} of {usage.max_entropy_bits:.3f} bits"),
             ("most used", ", ".join(f"{code} ({count:,})" for code, count in usage.most_used[:6])),
@@ -130,6 +131,15 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
             ("perplexity", f"{stored.perplexity:,.1f}"),
         ]
     return [("utilization", "was never measured: name images with --images")]
+
+
+def _unseen_row(usage: UsageReport) -> list[tuple[str, str]]:
+    """How many codes are missing because few tokens were counted, and how many are dead."""
+    if not usage.dead:
+        return []
+    more = round(usage.unseen_estimate)
+    seen = f"{counted(usage.once, 'code')} seen once, so about {more:,} of them would be seen in more images"
+    return [("not seen", f"{usage.dead:,}; {seen} (Chao), {usage.dead - more:,} never")]
 
 
 def _entry(entry: EntryUsage) -> str:

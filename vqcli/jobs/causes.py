@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vqcli import files
 from vqcli.library.log import logged
 from vqcli.metrics.usage.diagnosis import diagnose
@@ -22,11 +25,12 @@ def find_causes(
     geometry: CodeGeometry | None,
     latents: LatentGeometry | None = None,
     no_latents: str = "",
+    counts_k: NDArray[np.int64] | None = None,
     progress: Progress = silent,
 ) -> Diagnosis:
     """Likely causes of low usage of the model in ``folder``, which may be part of a run."""
     history = history_of(folder, progress)
-    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history, no_latents))
+    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history, no_latents, counts_k))
 
 
 def run_of(folder: Path) -> Path | None:

@@ -170,7 +170,7 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
         report,
         geometry=geometry,
         diagnosis=find_causes(
-            Counted.of(report), encoder.folder, geometry, latents, sample.missing, progress=progress
+            Counted.of(report), encoder.folder, geometry, latents, sample.missing, counts.counts_k, progress
         ),
         rejected=rejected,
     )

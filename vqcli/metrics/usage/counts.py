@@ -60,6 +60,10 @@ class UsageReport:
     """used / K."""
     uniform_expectation: float
     """Utilization to expect of N tokens drawn uniformly: 1 - (1 - 1/K)^N."""
+    once: int
+    """Codes used a single time."""
+    unseen_estimate: float
+    """About how many of the codes never used more tokens would show, by Chao's estimate: ``unseen``."""
     perplexity: float
     """2^entropy, between 1 and K: codes it would take at equal use."""
     entropy_bits: float
@@ -145,6 +149,8 @@ class UsageCounts:
             dead=size - used,
             utilization=used / size,
             uniform_expectation=uniform_expectation(size, total),
+            once=int(np.count_nonzero(counts_k == 1)),
+            unseen_estimate=unseen(counts_k),
             perplexity=2**bits,
             entropy_bits=bits,
             max_entropy_bits=math.log2(size),
@@ -161,6 +167,17 @@ def uniform_expectation(codebook_size: int, tokens: int) -> float:
     if codebook_size == 1:
         return float(tokens > 0)
     return -math.expm1(tokens * math.log1p(-1 / codebook_size))
+
+
+def unseen(counts_k: Counts) -> float:
+    """How many codes that were not seen more tokens would show: f1 (f1 - 1) / (2 (f2 + 1)) of f1 that were
+    seen once and f2 that were seen twice, at most all that are left. What is left beyond is never to be seen.
+
+    Chao, "Nonparametric estimation of the number of classes in a population", Scandinavian Journal of
+    Statistics 11 (1984), in the form without bias; it is a lower bound where use is uneven.
+    """
+    once, twice = (int(np.count_nonzero(counts_k == n)) for n in (1, 2))
+    return min(once * (once - 1) / (2 * (twice + 1)), float(np.count_nonzero(counts_k == 0)))
 
 
 def entropy_bits(counts: Counts) -> float:

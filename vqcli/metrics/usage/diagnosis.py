@@ -32,6 +32,10 @@ FAR = 2.0
 RISING = 0.05
 """Gain from ``WINDOW`` lines of a log to the next, as a share of what uniform use would show, that tells of
 usage that still rises: noise between two such means is far smaller."""
+STARVED = 0.5
+"""Share of codes that a slot uses, over that of the fullest, below which it starves."""
+FEWEST = 8
+"""Codes of a slot from which on its share is no matter of chance."""
 FEW_DIRECTIONS = 1.05
 """Effective rank up to which vectors fill hardly more than a line. Sound tokenizers of small images, after a
 few hundred steps, have 1.3: brightness outweighs all else."""
@@ -43,7 +47,9 @@ def diagnose(facts: Facts) -> Diagnosis:
     too_few = [few_tokens(counted)] if counted.expected < ENOUGH and counted.size > 1 else []
     found = named(MARKED, facts) or named((far_codes,), facts)  # which may follow from any of those
     found = found + named((few_directions,), facts) or named((still_rising,), facts) or [unexplained(facts)]
-    return Diagnosis((*(found if counted.low else []), *too_few), facts.latents, facts.no_latents)
+    if not counted.low:
+        found = named((starved_slots,), facts)  # one of many is dead: most codes are used none the less
+    return Diagnosis((*found, *too_few), facts.latents, facts.no_latents)
 
 
 def named(rules: Iterable[Rule], facts: Facts) -> list[Cause]:
@@ -83,6 +89,24 @@ def sleeping_slots(facts: Facts) -> Cause | None:
         "sleeping slots of a VQBridge",
         f"{zeros:,} of {g.codes:,} codes are exactly zero{slots}: they never woke",
         "--set tokenizer.codebook.last_layer=small: every code starts at a place of its own",
+    )
+
+
+def starved_slots(facts: Facts) -> Cause | None:
+    """Slots of a VQBridge most of whose codes were left behind together (docs/vqbridge.md)."""
+    slots = facts.slots
+    if slots is None or slots.max() < 0.1:
+        return None
+    starved = slots[slots < STARVED * slots.max()]
+    each = facts.counted.size // len(slots)
+    if not len(starved) or each < FEWEST:
+        return None
+    return Cause(
+        "starved slots of a VQBridge",
+        f"{len(starved)} of {len(slots)} slots of a patch, of {each:,} codes each, use {starved.mean():.1%} "
+        f"of them, the fullest {slots.max():.1%}: codes of a slot share rows of the last layer, which learn "
+        "nothing once no latent chooses one of them",
+        "--set tokenizer.codebook.revive_below=0.25: a slot with few hits takes rows of a busy one",
     )
 
 
@@ -210,6 +234,7 @@ def few_directions(facts: Facts) -> Cause | None:
 
 MARKED: tuple[Rule, ...] = (
     sleeping_slots,
+    starved_slots,
     blown_away,
     exploded,
     fell_in_annealing,

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vqcli.metrics.usage.counts import UsageReport, uniform_expectation
 from vqcli.metrics.usage.geometry import CodeGeometry
 from vqcli.metrics.usage.latents import LatentGeometry
+from vqcli.nn.code_grid import code_grid, slots_of
 
 LOW = 0.9
 """Share of what uniform use would show below which usage is low. Sound codebooks stay above: images do not
@@ -82,6 +86,19 @@ class Facts:
     """Lines of the run's ``metrics.jsonl``."""
     no_latents: str = ""
     """Why there are none although images were encoded, in words; empty where none were encoded."""
+
+    counts_k: NDArray[np.int64] | None = None
+    """How often each code was used, (K,)."""
+
+    @property
+    def slots(self) -> NDArray[np.float64] | None:
+        """Share of its codes that each slot of a VQBridge uses; None where there is none."""
+        patch = self.trained.get("codebook", {}).get("patch")
+        counts_k, size = self.counts_k, self.trained.get("codebook", {}).get("size")
+        if self.codebook != "bridged" or counts_k is None or not patch or len(counts_k) != size:
+            return None
+        slots = slots_of(np.arange(size), code_grid(size, patch)[1], patch)
+        return np.bincount(slots, counts_k > 0, patch**2) * patch**2 / size
 
     @property
     def codebook(self) -> str:
