@@ -47,6 +47,7 @@ PARTS: dict[str, dict[str, str]] = {
     "tokenizers": {
         "conv": "vqcli.tokenizers.conv:ConvTokenizer",
         "improved": "vqcli.tokenizers.improved:ImprovedTokenizer",
+        "patch": "vqcli.tokenizers.patch:PatchTokenizer",
     },
     "generators": {
         "gpt": "vqcli.generators.gpt:Gpt",

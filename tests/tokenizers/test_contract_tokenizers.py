@@ -229,7 +229,7 @@ def test_last_layer_makes_the_image(name: str) -> None:
     reconstruction, _ = model(picture(model))
     (gradient,) = torch.autograd.grad(reconstruction.sum(), model.last_layer)
     assert gradient.any()
-    assert model.last_layer.shape == (3, 32, 3, 3)
+    assert model.last_layer.shape[0] % 3 == 0  # the colours of a pixel, or of a patch of pixels
 
 
 def test_every_option_is_read(name: str) -> None:
