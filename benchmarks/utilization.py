@@ -1,15 +1,16 @@
 """How much of its codebook each system uses: one network, one budget, one count, every cell seeded.
 
     python benchmarks/utilization.py --train 'cifar10/train-*.parquet' --test 'cifar10/test-*.tar'
-    python benchmarks/utilization.py ... --systems fvq ema fc --sizes 1024 --seeds 1 2
+    python benchmarks/utilization.py ... --systems fvq ema --sizes 1024 --seeds 3 4
     python benchmarks/utilization.py --docs
 
-Trains the CIFAR-10 recipe of each system with each number of codes and each seed, and counts tokens over all
-test images (over the training images where those give fewer than 20 tokens a code). The frozen codes of
-VQGAN-LC are k-means of patches of the training images. A cell is one JSON file in --out; a finished cell is
-never run again, an unfinished one goes on, and two of these commands may share the work. Then all cells of
---out become table.md, table.json and the picture table.svg; without --train and --test that is all. --docs
-puts table and picture into docs/utilization.md.
+First every system is trained with each rate of one short grid, with 1,024 codes for 200 steps, and keeps the
+rate whose PSNR on held-out images is best. Then it is trained with each number of codes and each seed, and
+its tokens are counted over all test images and their mirror images (of 262,144 codes over training images,
+since those are too few). Frozen codes are k-means of features of the training images. A cell is one JSON file
+in --out; a finished cell is never run again, an unfinished one goes on, and several of these commands may
+share the work. Then the table of all cells of --out is printed; without --train and --test that is all.
+--docs puts tables and pictures into docs/utilization.md.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
-from utilization_plot import plot
+from utilization_plot import curves_picture, quality_picture, utilization_picture
+from utilization_systems import LR, SYSTEMS, TABLE_RATE
+from utilization_table import rates_table, table
 
 import vqcli
 from vqcli import files
@@ -36,203 +41,221 @@ from vqcli.jobs.build_codebook import build_codebook
 from vqcli.jobs.options import CodebookOptions, FeatureOptions, ImageOptions, TrainOptions
 from vqcli.jobs.train import train
 from vqcli.jobs.usage import measure_usage
+from vqcli.library.log import logged
 
-TOKENS_A_CODE = 20
-"""Fewer would leave codes of a perfect codebook unseen."""
-TOKENS_AN_IMAGE, TEST_IMAGES = 64, 10_000
+HOME = Path(__file__).parent / "utilization"
+RECIPE = HOME / "study.yaml"
+TOKENS_A_CODE = 50
+"""Fewer would leave codes of a sound codebook unseen."""
+TOKENS_AN_IMAGE, TEST_VIEWS = 256, 20_000
+STEPS, RATE_STEPS, RATE_SIZE = 1000, 200, 1024
+SHOWN = 1024
+"""Codes in the plots of one number of them: all systems have that."""
+BATCH, LATENTS_A_CODE = 64, 100
+"""Images of a step; latents that every code can meet in a run."""
 DOCS = Path(__file__).parents[1] / "docs" / "utilization.md"
-BEGIN, END = "<!-- table -->", "<!-- /table -->"
-"""Between these two the page has the table."""
-LINEAR = "{name: projected, base: gaussian, base_width: 64, train_base: true, width: 64}"
-QUIET = ("training.sample_every=100000", "training.validate_every=100000", "training.checkpoint_every=200")
-
-SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "vqgan": ("vqgan-cifar10", ()),
-    "ema": ("vqgan-ema-cifar10", ()),
-    "fc": ("vqgan-fc-cifar10", ()),
-    "llamagen": ("llamagen-cifar10", ()),
-    "lc": ("vqgan-lc-cifar10", ("tokenizer.codebook.base={features}",)),
-    "simvq": ("simvq-cifar10", ("tokenizer.name=conv", "tokenizer.network=small-4")),
-    "ibq": ("ibq-cifar10", ()),
-    "fvq": ("fvq-cifar10", ()),
-    "fvq-constant": ("fvq-cifar10", ("schedule.decay=constant",)),
-    "fvq-linear": ("fvq-cifar10", (f"tokenizer.codebook={LINEAR[:-1]}, size: {{size}}}}",)),
-}
-"""Recipe of each, and what is set beside the number of codes."""
+BEGIN, END = "<!-- {} -->", "<!-- /{} -->"
+"""Between these two the page has a table."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run and one count."""
+    """One training run and one count; or, with a rate, one of the runs by which a rate is chosen."""
 
     system: str
     size: int
     seed: int
+    lr: float | None = None
+    table_rate: float = 1
 
     @property
     def name(self) -> str:
         """What its files are called."""
-        return f"{self.system}-{self.size}-{self.seed}"
+        rate = "" if self.lr is None else f"-lr{self.lr:g}-x{self.table_rate:g}"
+        return f"{self.system}-{self.size}-{self.seed}{rate}"
 
-    def settings(self, steps: int, features: Path) -> list[str]:
-        """Overrides of the recipe."""
-        own = [
-            s.replace("{size}", str(self.size)).replace("{features}", str(features))
-            for s in SYSTEMS[self.system][1]
-        ]
+    @property
+    def steps(self) -> int:
+        """Optimizer steps, so many that every code can meet enough latents."""
+        least = -(-LATENTS_A_CODE * self.size // (BATCH * TOKENS_AN_IMAGE))
+        return RATE_STEPS if self.lr is not None else max(STEPS, least)
+
+    def settings(self, rate: dict[str, float], features: str) -> list[str]:
+        """Overrides of the study's recipe."""
         return [
-            *own,
-            f"tokenizer.codebook.size={self.size}",
-            f"training.steps={steps}",
+            *SYSTEMS[self.system].settings(self.size, features),
+            *(f"optimizer.{name}={value:g}" for name, value in rate.items()),
+            f"training.steps={self.steps}",
             f"seed={self.seed}",
-            *QUIET,
         ]
 
 
-def run_cell(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
+def rate_cells(system: str) -> Iterator[Cell]:
+    """The runs by which a system's rate is chosen."""
+    for factor in TABLE_RATE if SYSTEMS[system].table else (1,):
+        for lr in LR:
+            yield Cell(system, RATE_SIZE, 0, lr, factor)
+
+
+def chosen_rate(system: str, out: Path) -> dict[str, float] | None:
+    """What came out best of the grid; None before all of it has run."""
+    paths = [out / f"{cell.name}.json" for cell in rate_cells(system)]
+    if not all(path.exists() for path in paths):
+        return None
+    best: dict[str, float] = max(map(files.read_json, paths), key=lambda cell: cell["psnr"])["rate"]
+    return best
+
+
+def run_cell(cell: Cell, rate: dict[str, float], arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, count, and say what came out."""
-    run = arguments.work / cell.name
-    features = arguments.work / f"features-{cell.size}.safetensors"
-    if cell.system == "lc" and not features.exists():
-        make_features(arguments, cell.size, features)
-    recipe, settings = SYSTEMS[cell.system][0], cell.settings(arguments.steps, features)
+    system, run = SYSTEMS[cell.system], arguments.work / cell.name
+    features = make_features(system.features, cell.size, arguments) if system.features else Path()
     begun = (run / "recipe.yaml").exists()
+    settings = cell.settings(rate, str(features))
     options = TrainOptions(
-        recipe=None if begun else recipe,
+        recipe=None if begun else str(RECIPE),
         out=run,
         resume=begun,
         settings=[] if begun else [*settings, f"data.source={json.dumps(arguments.train)}"],
         device=arguments.device,
     )
-    start = time.monotonic()
+    start = time.process_time()
     trained = train(options)
-    seconds = time.monotonic() - start
-    enough = TOKENS_A_CODE * cell.size <= TEST_IMAGES * TOKENS_AN_IMAGE
-    images = arguments.test if enough else arguments.train
-    counted = measure_usage(
-        str(run), ImageOptions(images, str(run), batch_size=256, device=arguments.device)
-    ).usage
-    assert counted is not None
-    return {
+    found = {
         "system": cell.system,
         "codebook_size": cell.size,
         "seed": cell.seed,
-        "recipe": recipe,
-        "settings": cell.settings(arguments.steps, Path(features.name)),
+        "rate": rate,
+        "settings": cell.settings(rate, features.name),
         "steps": trained.steps,
-        "images": f"{'test' if enough else 'training'} images, {counted.images:,}",
-        "tokens": counted.tokens,
-        "used": counted.used,
-        "utilization": counted.utilization,
-        "uniform_expectation": counted.uniform_expectation,
-        "perplexity": counted.perplexity,
         "psnr": trained.measured["psnr"],
         "psnr_images": trained.measured["images"],
-        "seconds": None if begun else round(seconds, 1),
+        "seconds": None if begun else round(time.process_time() - start, 1),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "torch": torch.__version__,
         "vqcli": vqcli.__version__,
     }
+    if cell.lr is None:
+        found |= counted(cell, run, arguments) | {"curve": curve(run)}
+    shutil.rmtree(run)
+    return found
+
+
+def counted(cell: Cell, run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the codes are used, over as many images as they need."""
+    few = cell.size * TOKENS_A_CODE > TEST_VIEWS * TOKENS_AN_IMAGE
+    needed = -(-cell.size * TOKENS_A_CODE // (2 * TOKENS_AN_IMAGE))
+    options = ImageOptions(
+        arguments.train if few else arguments.test,
+        str(run),
+        batch_size=250,
+        augment="flip",
+        limit=needed if few else None,
+        device=arguments.device,
+    )
+    usage = measure_usage(str(run), options).usage
+    assert usage is not None
+    told = ("tokens", "used", "utilization", "uniform_expectation", "once", "unseen_estimate", "perplexity")
+    what = f"{usage.images:,} views of {'training' if few else 'test'} images"
+    return {"images": what} | {name: getattr(usage, name) for name in told}
+
+
+def curve(run: Path) -> list[tuple[int, float, float]]:
+    """Utilization and perplexity over the last steps, from line to line of the log."""
+    lines = [line for line in logged(run) if "utilization" in line]
+    return [(int(x["step"]), round(x["utilization"], 5), round(x["perplexity"], 1)) for x in lines]
+
+
+def make_features(kind: str, size: int, arguments: argparse.Namespace) -> Path:
+    """A frozen table of features of the training images, made once for each number of codes."""
+    path: Path = arguments.work / f"{kind}-{size}.safetensors"
+    if not path.exists():
+        source = FeatureOptions(arguments.train, kind, 2, batch_size=250, device=arguments.device)
+        build_codebook(CodebookOptions(source, size=size, iterations=arguments.iterations), path)
+    return path
 
 
 def run_cells(arguments: argparse.Namespace) -> None:
     """Every cell that is asked for, not there yet, and not in another command's hands."""
-    for cell in (Cell(*x) for x in wanted(arguments)):
+    for cell in wanted(arguments):
         path = arguments.out / f"{cell.name}.json"
         if path.exists():
             continue
+        tried = {"lr": cell.lr, "codebook_rate": cell.table_rate} if cell.lr else None
+        if not (rate := tried or chosen_rate(cell.system, arguments.out)):
+            print(f"{cell.name}: another command is at the rates of {cell.system}", flush=True)
+            continue
         try:
-            found = run_cell(cell, arguments)
+            found = run_cell(cell, rate, arguments)
         except VqcliError as e:
             if e.reason != "locked":
                 raise
             continue  # another command is at it
         files.write_json(path, found)
-        print(f"{cell.name}: {found['utilization']:.2%}, PSNR {found['psnr']:.2f} dB", flush=True)
+        used = f"{found['utilization']:.2%}, " if "utilization" in found else ""
+        print(f"{cell.name}: {used}PSNR {found['psnr']:.2f} dB, {found['seconds']} s", flush=True)
 
 
-def make_features(arguments: argparse.Namespace, size: int, path: Path) -> None:
-    """VQGAN-LC's frozen table, of raw patches."""
-    source = FeatureOptions(arguments.train, batch_size=256, device=arguments.device)
-    build_codebook(CodebookOptions(source, size=size, iterations=arguments.iterations), path)
-
-
-def table(cells: list[dict[str, Any]]) -> str:
-    """Markdown, a row for each system and size; several seeds as mean and range."""
-    lines = [
-        "| system | K | seeds | utilization | if uniform | perplexity | PSNR | steps | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for size in sorted({cell["codebook_size"] for cell in cells}):
-        for system in SYSTEMS:
-            rows = [c for c in cells if (c["system"], c["codebook_size"]) == (system, size)]
-            if rows:
-                lines.append(table_row(system, size, rows))
-    return "\n".join(lines) + "\n"
-
-
-def table_row(system: str, size: int, rows: list[dict[str, Any]]) -> str:
-    """What the seeds of a system and size came to."""
-
-    def told(name: str, form: str) -> str:
-        values = [row[name] for row in rows if row[name] is not None]
-        if not values:
-            return ""
-        mean, *ends = (form.format(x) for x in (sum(values) / len(values), min(values), max(values)))
-        spread = f" ({' to '.join(ends)})" if ends[0] != ends[1] else ""
-        return mean + spread
-
-    cells = [
-        system,
-        f"{size:,}",
-        ", ".join(str(row["seed"]) for row in rows),
-        told("utilization", "{:.2%}"),
-        told("uniform_expectation", "{:.2%}"),
-        told("perplexity", "{:,.0f}"),
-        told("psnr", "{:.2f}"),
-        told("steps", "{:,.0f}"),
-        told("seconds", "{:,.0f}"),
-    ]
-    return f"| {' | '.join(cells)} |"
+def wanted(arguments: argparse.Namespace) -> Iterator[Cell]:
+    """Rates first, then cells: all systems with few codes before any with many."""
+    for system in arguments.systems:
+        yield from rate_cells(system)
+    sizes = sorted({size for system in arguments.systems for size in SYSTEMS[system].sizes})
+    for size in arguments.sizes or sizes:
+        for seed in arguments.seeds if arguments.seeds is not None else range(3):
+            for system in arguments.systems:
+                asked, known = arguments.sizes and arguments.seeds, SYSTEMS[system]
+                if asked or (size in known.sizes and seed < (known.seeds or {}).get(size, 1)):
+                    yield Cell(system, size, seed)
 
 
 def write_results(out: Path, docs: Path | None) -> None:
-    """Table and picture of all cells in ``out``; also into the page ``docs`` and beside it.
+    """The table of all cells in ``out``; with ``docs``, all tables and pictures into that page and beside it.
 
-    Raises ValueError where that page has no place for the table.
+    Raises ValueError where that page has no place for a table.
     """
-    cells = [files.read_json(path) for path in sorted(out.glob("*-*-*.json"))]
+    found = [files.read_json(path) for path in sorted(out.glob("*.json"))]
+    cells = [cell for cell in found if "utilization" in cell]
     if not cells:
         return
-    shown, picture = table(cells), plot(cells)
-    files.write_text(out / "table.md", shown)
-    files.write_json(out / "table.json", cells)
-    files.write_text(out / "table.svg", picture)
-    print(shown)
+    shown = {
+        "table": table(cells),
+        "rates": rates_table([cell for cell in found if "utilization" not in cell]),
+    }
+    pictures = {
+        "utilization": utilization_picture(cells),
+        "utilization-curves": curves_picture(cells, SHOWN),
+        "utilization-psnr": quality_picture(cells, SHOWN),
+    }
+    files.write_text(out.parent / "table.md", shown["table"])
+    print(shown["table"])
     if docs:
-        before, begin, rest = docs.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not end:
-            raise ValueError(f"{docs} has no place for the table: {BEGIN} ... {END}")
-        files.write_text(docs, f"{before}{begin}\n\n{shown}\n{end}{after}")
-        files.write_text(docs.parent / "images" / "utilization.svg", picture)
+        text = docs.read_text(encoding="utf-8")
+        for name, rows in shown.items():
+            before, begin, rest = text.partition(BEGIN.format(name))
+            _, end, after = rest.partition(END.format(name))
+            if not end:
+                raise ValueError(f"{docs} has no place for the table: {BEGIN.format(name)} ...")
+            text = f"{before}{begin}\n\n{rows}\n{end}{after}"
+        files.write_text(docs, text)
+        for name, picture in pictures.items():
+            files.write_text(docs.parent / "images" / f"{name}.svg", picture)
 
 
 def main() -> None:
-    """Run the cells that are asked for and not there yet, then write table and picture of all that are."""
+    """Run the cells that are asked for and not there yet, then write the tables of all that are."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--train", help="images to train on")
     parser.add_argument("--test", help="images to count over")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "utilization")
+    parser.add_argument("--out", type=Path, default=HOME / "cells")
     parser.add_argument("--work", type=Path, default=Path("runs/utilization"), help="where runs are kept")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 4096])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--iterations", type=int, default=20, help="of k-means, for VQGAN-LC's codes")
+    parser.add_argument("--sizes", nargs="+", type=int, help="numbers of codes; else each system's own")
+    parser.add_argument("--seeds", nargs="+", type=int, help="seeds; else as many as the study has")
+    parser.add_argument("--iterations", type=int, default=10, help="of k-means, for VQGAN-LC's codes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--docs", type=Path, nargs="?", const=DOCS, help="a page, else docs/utilization.md")
@@ -244,11 +267,6 @@ def main() -> None:
     if arguments.train:
         run_cells(arguments)
     write_results(arguments.out, arguments.docs)
-
-
-def wanted(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
-    """Cells, those of small codebooks first."""
-    return [(s, k, seed) for seed in arguments.seeds for k in arguments.sizes for s in arguments.systems]
 
 
 if __name__ == "__main__":

@@ -1,156 +1,117 @@
-"""The picture of the study of utilization: a line for each system over the number of codes.
-
-Points of the same K stand side by side, so that none hides another.
-"""
+"""Pictures of the study of utilization: a grid of shares, curves over training, and quality over use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
+
+from utilization_systems import SYSTEMS
 
 from vqcli.report import svg
-
-WIDTH, HEIGHT, LEGEND = 900, 420, 220
-"""Of the picture, and of the names at its right end."""
-ROOM = 62
-"""Between an edge of the plotted area and the nearest K."""
-BESIDE = 11
-"""Between points of the same K."""
-ROW = 24
-"""Height of a name."""
-UNIFORM = "if all codes were used alike"
-
-
-class Look(NamedTuple):
-    """How a system is drawn."""
-
-    name: str
-    colour: str
-    mark: str
-
-
-LOOKS: dict[str, Look] = {
-    "vqgan": Look("VQGAN", "#6b7280", "circle"),
-    "ema": Look("VQGAN-EMA", "#d97706", "square"),
-    "fc": Look("VQGAN-FC", "#92400e", "up"),
-    "llamagen": Look("LlamaGen VQ", "#059669", "diamond"),
-    "lc": Look("VQGAN-LC", "#db2777", "down"),
-    "simvq": Look("SimVQ", "#7c3aed", "circle"),
-    "ibq": Look("IBQ", "#06a5c4", "square"),
-    "fvq": Look("FVQ", "#1d4ed8", "diamond"),
-    "fvq-constant": Look("FVQ, constant rate", "#111827", "up"),
-    "fvq-linear": Look("FVQ, linear map", "#65a30d", "down"),
-}
-"""In the order in which points stand side by side."""
-SHAPES = {
-    "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
-    "square": "M-4 -4h8v8h-8z",
-    "up": "M0 -5.2L5 3.6H-5z",
-    "diamond": "M0 -5.6L5.6 0L0 5.6L-5.6 0z",
-    "down": "M0 5.2L5 -3.6H-5z",
-}
-STYLE = (
-    "svg .series{fill:none;stroke-width:1.6;stroke-opacity:.55}svg .point{stroke:#fff;stroke-width:1}"
-    "svg .range{stroke-width:1.8;fill:none}svg .mark{stroke:var(--soft)}svg .band{fill:#f4f6f9}"
-)
 
 Cell = Mapping[str, Any]
 """What came out of one training run: ``system``, ``codebook_size``, ``utilization`` ..."""
 
+NAMES, COLUMN, ROW, HEAD = 190, 92, 30, 52
+"""Sides of the grid's parts, in pixels."""
+LEAST = 4
+"""Columns that the title needs."""
+RAMP = ("#f4f6fb", "#dbe6f8", "#bcd2f2", "#93b6e8", "#6394da", "#3a72c6", "#1f4f9e", "#12356f")
+"""From nothing to all: one hue, so that nobody needs to tell colours apart."""
+PALE = 4
+"""Steps of the ramp on which black is read; on the others white is."""
+WIDTH, HEIGHT, LEGEND = 900, 470, 210
+"""Of the plots, and of the names at their right end."""
+COLOURS = ("#1d4ed8", "#d97706", "#059669", "#db2777", "#6b7280", "#7c3aed", "#0891b2", "#b91c1c")
+DASHES = ("", "6 4", "2 3")
+"""Of lines whose colours are taken already."""
 
-class Point(NamedTuple):
-    """What the seeds of a system and K came to, in per cent."""
 
-    size: int
-    mean: float
-    low: float
-    high: float
-
-
-def plot(cells: Sequence[Cell]) -> str:
-    """An SVG file of the utilization of ``cells``, at least one: means, with the range of several seeds."""
+def utilization_picture(cells: Sequence[Cell]) -> str:
+    """An SVG file: systems by numbers of codes, each cell the least utilization of its seeds."""
     sizes = sorted({cell["codebook_size"] for cell in cells})
-    series = {system: points(cells, system, "utilization") for system in LOOKS}
-    series = {system: line for system, line in series.items() if line}
-    right = WIDTH - LEGEND
-    x = svg.Scale(sizes[0], sizes[-1], svg.LEFT + ROOM, right - svg.RIGHT - ROOM, log=True)
+    systems = [name for name in SYSTEMS if any(cell["system"] == name for cell in cells)]
+    parts = [svg.text(NAMES, 18, "share of K codes that are used (the least of the seeds)", "start", "label")]
+    parts += [svg.text(_column(i), HEAD - 10, f"K = {size:,}") for i, size in enumerate(sizes)]
+    for row, system in enumerate(systems):
+        top = HEAD + row * ROW
+        parts.append(svg.text(NAMES - 12, top + 20, SYSTEMS[system].title, "end", "label"))
+        for column, size in enumerate(sizes):
+            found = [c["utilization"] for c in cells if (c["system"], c["codebook_size"]) == (system, size)]
+            if found:
+                parts += _share(_column(column), top, min(found))
+    width, height = NAMES + max(len(sizes), LEAST) * COLUMN + 10, HEAD + len(systems) * ROW + 10
+    return svg.document(parts, "Utilization by system and codebook size", width, height, white=True)
+
+
+def _column(index: int) -> float:
+    return NAMES + (index + 0.5) * COLUMN
+
+
+def _share(middle: float, top: float, share: float) -> list[str]:
+    """A cell of the grid, coloured by its share."""
+    step = min(int(share * len(RAMP)), len(RAMP) - 1)
+    ink = "#111827" if step < PALE else "#ffffff"
+    box = f'x="{middle - COLUMN / 2 + 1:.1f}" y="{top + 1}" width="{COLUMN - 2}" height="{ROW - 2}"'
+    label = svg.text(middle, top + 20, per_cent(share)).replace("<text ", f'<text style="fill:{ink}" ')
+    return [f'<rect {box} rx="3" fill="{RAMP[step]}"/>', label]
+
+
+def per_cent(share: float) -> str:
+    """``4.9 %``, ``99.98 %``, ``100 %``: never 100 where a code is missing."""
+    if share == 1:
+        return "100 %"
+    return f"{100 * share:.1f} %" if share < 0.99 else f"{min(100 * share, 99.99):.2f} %"
+
+
+def curves_picture(cells: Sequence[Cell], size: int) -> str:
+    """An SVG file: utilization over the last steps, all through training, of the first seed with K codes."""
+    first = {cell["system"]: cell for cell in cells if (cell["codebook_size"], cell["seed"]) == (size, 0)}
+    lines = {name: first[name]["curve"] for name in SYSTEMS if name in first}
+    last = max(step for line in lines.values() for step, _, _ in line)
+    x = svg.Scale(0, last, svg.LEFT, WIDTH - LEGEND - svg.RIGHT)
     y = svg.vertical(0, 100, height=HEIGHT)
-    nearest = min((x(b) - x(a) for a, b in pairwise(sizes)), default=right)
-    beside = min(BESIDE, 0.7 * nearest / len(series))
-    parts = bands([x(size) for size in sizes], beside * len(series) + 10, y)
-    parts += svg.y_axis(y, "utilization, % of K codes", right)
-    parts += svg.x_axis(x, "number of codes K (log scale)", HEIGHT, {size: f"{size:,}" for size in sizes})
-    parts += expectation(points(cells, None, "uniform_expectation"), x, y)
-    above: list[str] = []
-    for index, (system, line) in enumerate(series.items()):
-        aside = (index - (len(series) - 1) / 2) * beside
-        at = [(x(point.size) + aside, y(point.mean)) for point in line]
-        parts += connected(LOOKS[system], at)
-        above += bars(LOOKS[system], line, at, y) + [marker(LOOKS[system], *place) for place in at]
-    parts += above + legend(series, right)
-    return svg.document(parts, "Utilization by codebook size", WIDTH, HEIGHT, STYLE, white=True)
+    parts = svg.y_axis(y, f"utilization between lines of the log, % of {size:,} codes", WIDTH - LEGEND)
+    parts += svg.x_axis(x, "optimizer step", HEIGHT)
+    order = sorted(lines, key=lambda name: lines[name][-1][1], reverse=True)
+    for row, (name, look) in enumerate(zip(order, _looks())):
+        path = "L".join(f"{x(step):.1f} {y(100 * share):.1f}" for step, share, _ in lines[name])
+        parts.append(f'<path d="M{path}" fill="none" {look}/>')
+        parts += _named(row, name, f'<path d="M0 0h26" {look}/>')
+    return svg.document(parts, "Utilization over training", WIDTH, HEIGHT, white=True)
 
 
-def points(cells: Sequence[Cell], system: str | None, number: str) -> list[Point]:
-    """Means and ranges of a number, a point for each K; of one system, or of all."""
-    found: dict[int, list[float]] = {}
-    for cell in cells:
-        if system in (None, cell["system"]):
-            found.setdefault(cell["codebook_size"], []).append(100 * cell[number])
-    return [Point(size, sum(v) / len(v), min(v), max(v)) for size, v in sorted(found.items())]
+def quality_picture(cells: Sequence[Cell], size: int) -> str:
+    """An SVG file: PSNR over utilization, a point for each system and seed with K codes."""
+    chosen = [cell for cell in cells if cell["codebook_size"] == size]
+    low, high = (pick(cell["psnr"] for cell in chosen) for pick in (min, max))
+    x = svg.Scale(0, 100, svg.LEFT, WIDTH - LEGEND - svg.RIGHT)
+    y = svg.vertical(low - 0.5, high + 0.5, height=HEIGHT)
+    parts = svg.y_axis(y, f"PSNR, dB, with {size:,} codes", WIDTH - LEGEND)
+    parts += svg.x_axis(x, "utilization, %", HEIGHT)
+    systems = [name for name in SYSTEMS if any(cell["system"] == name for cell in chosen)]
+    for row, name in enumerate(systems):
+        number = svg.text(0, 4, str(row + 1), kind="label")
+        dot = f'<circle r="9" fill="#fff" stroke="{COLOURS[row % len(COLOURS)]}" stroke-width="2"/>{number}'
+        for cell in chosen:
+            if cell["system"] == name:
+                place = f"translate({x(100 * cell['utilization']):.1f} {y(cell['psnr']):.1f})"
+                parts.append(f'<g transform="{place}">{dot}</g>')
+        parts += _named(row, name, f'<g transform="translate(13 0)">{dot}</g>')
+    return svg.document(parts, "PSNR over utilization", WIDTH, HEIGHT, white=True)
 
 
-def expectation(line: Sequence[Point], x: svg.Scale, y: svg.Scale) -> list[str]:
-    """What uniform use would show, dashed across the plot."""
-    path = "".join(f"L{x(point.size):.1f} {y(point.mean):.1f}" for point in line)
-    left, right = x.start - ROOM, x.end + ROOM
-    return [f'<path class="mark" d="M{left} {y(line[0].mean):.1f}{path}H{right}"/>']
-
-
-def bands(places: Sequence[float], width: float, y: svg.Scale) -> list[str]:
-    """The ground of the points that belong to one K."""
+def _looks() -> Sequence[str]:
+    """Strokes that differ in colour or in dashes."""
     return [
-        f'<rect class="band" x="{place - width / 2:.1f}" y="{y.end}" width="{width:.1f}"'
-        f' height="{y.start - y.end}"/>'
-        for place in places
+        f'stroke="{colour}" stroke-width="1.8"' + (f' stroke-dasharray="{dash}"' if dash else "")
+        for dash in DASHES
+        for colour in COLOURS
     ]
 
 
-def connected(look: Look, at: Sequence[tuple[float, float]]) -> list[str]:
-    """A line through the points of a system, if there are two."""
-    path = "L".join(f"{a:.1f} {b:.1f}" for a, b in at)
-    return [f'<path class="series" stroke="{look.colour}" d="M{path}"/>'] if len(at) > 1 else []
-
-
-def bars(look: Look, line: Sequence[Point], at: Sequence[tuple[float, float]], y: svg.Scale) -> list[str]:
-    """A bar from the lowest to the highest seed of each point, where they differ."""
-    return [
-        f'<path class="range" stroke="{look.colour}"'
-        f' d="M{a - 4:.1f} {y(point.low):.1f}h8m-4 0V{y(point.high):.1f}m-4 0h8"/>'
-        for point, (a, _) in zip(line, at)
-        if point.low < point.high
-    ]
-
-
-def marker(look: Look, a: float, b: float) -> str:
-    """The mark of a system at a place."""
-    place = f'transform="translate({a:.1f} {b:.1f})"'
-    return f'<path class="point" fill="{look.colour}" {place} d="{SHAPES[look.mark]}"/>'
-
-
-def legend(series: Mapping[str, Sequence[Point]], left: float) -> list[str]:
-    """Names of the systems, those above that use most of their largest codebook."""
-    parts, top = [], svg.TOP + 8
-    order = sorted(series, key=lambda system: series[system][-1].mean, reverse=True)
-    for index, system in enumerate(order):
-        look, b = LOOKS[system], top + index * ROW
-        parts.append(f'<path class="series" stroke="{look.colour}" d="M{left} {b}h28"/>')
-        parts.append(marker(look, left + 14, b))
-        parts.append(svg.text(left + 38, b + 4, look.name, "start", "label"))
-    b = top + len(order) * ROW
-    return [
-        *parts,
-        f'<path class="mark" d="M{left} {b}h28"/>',
-        svg.text(left + 38, b + 4, UNIFORM, "start", "label"),
-    ]
+def _named(row: int, name: str, mark: str) -> list[str]:
+    """A line of the legend."""
+    left, level = WIDTH - LEGEND, svg.TOP + 8 + row * 25
+    title = svg.text(left + 36, level + 4, SYSTEMS[name].title, "start", "label")
+    return [f'<g transform="translate({left} {level})">{mark}</g>', title]
