@@ -2,6 +2,7 @@
 
     python benchmarks/utilization.py --train 'cifar10/train-*.parquet' --test 'cifar10/test-*.tar'
     python benchmarks/utilization.py ... --systems fvq ema --sizes 1024 --seeds 3 4
+    python benchmarks/utilization.py ... --study bridges
     python benchmarks/utilization.py --docs
 
 First every system is trained with each rate of one short grid, with 1,024 codes for 200 steps, and keeps the
@@ -9,8 +10,8 @@ rate whose PSNR on held-out images is best. Then it is trained with each number 
 its tokens are counted over all test images and their mirror images (of 262,144 codes over training images,
 since those are too few). Frozen codes are k-means of features of the training images. A cell is one JSON file
 in --out; a finished cell is never run again, an unfinished one goes on, and several of these commands may
-share the work. Then the table of all cells of --out is printed; without --train and --test that is all.
---docs puts tables and pictures into docs/utilization.md.
+share the work. Then the tables of all cells of --out are printed; without --train and --test that is all.
+--docs puts tables and pictures into docs/. Beside the study of systems there are trials of VQBridge.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from utilization_plot import curves_picture, quality_picture, utilization_picture
 from utilization_systems import LR, SYSTEMS, TABLE_RATE
-from utilization_table import rates_table, table
+from utilization_table import rates_table, table, trials_table
+from utilization_trials import BRIDGES, CLAIMS, GRID, PLUGIN
 
 import vqcli
 from vqcli import files
@@ -42,18 +45,19 @@ from vqcli.jobs.options import CodebookOptions, FeatureOptions, ImageOptions, Tr
 from vqcli.jobs.train import train
 from vqcli.jobs.usage import measure_usage
 from vqcli.library.log import logged
+from vqcli.plugins import allow
 
 HOME = Path(__file__).parent / "utilization"
 RECIPE = HOME / "study.yaml"
 TOKENS_A_CODE = 50
 """Fewer would leave codes of a sound codebook unseen."""
-TOKENS_AN_IMAGE, TEST_VIEWS = 256, 20_000
-STEPS, RATE_STEPS, RATE_SIZE = 1000, 200, 1024
+TEST_VIEWS = 20_000
+RATE_STEPS, RATE_SIZE = 200, 1024
 SHOWN = 1024
 """Codes in the plots of one number of them: all systems have that."""
-BATCH, LATENTS_A_CODE = 64, 100
-"""Images of a step; latents that every code can meet in a run."""
-DOCS = Path(__file__).parents[1] / "docs" / "utilization.md"
+STUDIES = {"systems": SYSTEMS, "bridges": BRIDGES, "grid": GRID, "claims": CLAIMS}
+ALL = SYSTEMS | BRIDGES | GRID | CLAIMS
+DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- {} -->", "<!-- /{} -->"
 """Between these two the page has a table."""
 
@@ -74,31 +78,29 @@ class Cell:
         rate = "" if self.lr is None else f"-lr{self.lr:g}-x{self.table_rate:g}"
         return f"{self.system}-{self.size}-{self.seed}{rate}"
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps, so many that every code can meet enough latents."""
-        least = -(-LATENTS_A_CODE * self.size // (BATCH * TOKENS_AN_IMAGE))
-        return RATE_STEPS if self.lr is not None else max(STEPS, least)
-
     def settings(self, rate: dict[str, float], features: str) -> list[str]:
         """Overrides of the study's recipe."""
         return [
-            *SYSTEMS[self.system].settings(self.size, features),
+            *ALL[self.system].settings(self.size, features),
             *(f"optimizer.{name}={value:g}" for name, value in rate.items()),
-            f"training.steps={self.steps}",
+            *([f"training.steps={RATE_STEPS}"] if self.lr is not None else []),
             f"seed={self.seed}",
         ]
 
 
 def rate_cells(system: str) -> Iterator[Cell]:
-    """The runs by which a system's rate is chosen."""
-    for factor in TABLE_RATE if SYSTEMS[system].table else (1,):
+    """The runs by which a system's rate is chosen; none where it is set."""
+    if ALL[system].lr is not None:
+        return
+    for factor in TABLE_RATE if ALL[system].table else (1,):
         for lr in LR:
             yield Cell(system, RATE_SIZE, 0, lr, factor)
 
 
 def chosen_rate(system: str, out: Path) -> dict[str, float] | None:
-    """What came out best of the grid; None before all of it has run."""
+    """What came out best of the grid, or is set; None before all of the grid has run."""
+    if (lr := ALL[system].lr) is not None:
+        return {"lr": lr, "codebook_rate": 1}
     paths = [out / f"{cell.name}.json" for cell in rate_cells(system)]
     if not all(path.exists() for path in paths):
         return None
@@ -108,7 +110,7 @@ def chosen_rate(system: str, out: Path) -> dict[str, float] | None:
 
 def run_cell(cell: Cell, rate: dict[str, float], arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, count, and say what came out."""
-    system, run = SYSTEMS[cell.system], arguments.work / cell.name
+    system, run = ALL[cell.system], arguments.work / cell.name
     features = make_features(system.features, cell.size, arguments) if system.features else Path()
     begun = (run / "recipe.yaml").exists()
     settings = cell.settings(rate, str(features))
@@ -144,8 +146,9 @@ def run_cell(cell: Cell, rate: dict[str, float], arguments: argparse.Namespace) 
 
 def counted(cell: Cell, run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """How the codes are used, over as many images as they need."""
-    few = cell.size * TOKENS_A_CODE > TEST_VIEWS * TOKENS_AN_IMAGE
-    needed = -(-cell.size * TOKENS_A_CODE // (2 * TOKENS_AN_IMAGE))
+    each = ALL[cell.system].tokens
+    few = cell.size * TOKENS_A_CODE > TEST_VIEWS * each
+    needed = -(-cell.size * TOKENS_A_CODE // (2 * each))
     options = ImageOptions(
         arguments.train if few else arguments.test,
         str(run),
@@ -201,46 +204,58 @@ def wanted(arguments: argparse.Namespace) -> Iterator[Cell]:
     """Rates first, then cells: all systems with few codes before any with many."""
     for system in arguments.systems:
         yield from rate_cells(system)
-    sizes = sorted({size for system in arguments.systems for size in SYSTEMS[system].sizes})
+    sizes = sorted({size for system in arguments.systems for size in ALL[system].sizes})
+    most = max(max((ALL[system].seeds or {0: 1}).values()) for system in arguments.systems)
     for size in arguments.sizes or sizes:
-        for seed in arguments.seeds if arguments.seeds is not None else range(3):
+        for seed in arguments.seeds if arguments.seeds is not None else range(most):
             for system in arguments.systems:
-                asked, known = arguments.sizes and arguments.seeds, SYSTEMS[system]
+                asked, known = arguments.sizes and arguments.seeds, ALL[system]
                 if asked or (size in known.sizes and seed < (known.seeds or {}).get(size, 1)):
                     yield Cell(system, size, seed)
 
 
 def write_results(out: Path, docs: Path | None) -> None:
-    """The table of all cells in ``out``; with ``docs``, all tables and pictures into that page and beside it.
+    """Print the tables of all cells in ``out``; with ``docs``, write them and pictures into the pages there.
 
-    Raises ValueError where that page has no place for a table.
+    Raises ValueError where a page has no place for a table.
     """
     found = [files.read_json(path) for path in sorted(out.glob("*.json"))]
-    cells = [cell for cell in found if "utilization" in cell]
-    if not cells:
+    counted = [cell for cell in found if "utilization" in cell]
+    cells = [cell for cell in counted if cell["system"] in SYSTEMS]
+    shown: dict[str, dict[str, str]] = {"utilization.md": {}, "vqbridge.md": {}}
+    if cells:
+        tried = [cell for cell in found if "utilization" not in cell]
+        shown["utilization.md"] |= {"table": table(cells), "rates": rates_table(tried)}
+    for name, page in (("bridges", "vqbridge.md"), ("grid", "vqbridge.md"), ("claims", "utilization.md")):
+        if trials := [cell for cell in counted if cell["system"] in STUDIES[name]]:
+            shown[page][name] = trials_table(trials, STUDIES[name])
+    for tables in shown.values():
+        for text in tables.values():
+            print(text)
+    if not docs:
         return
-    shown = {
-        "table": table(cells),
-        "rates": rates_table([cell for cell in found if "utilization" not in cell]),
-    }
-    pictures = {
-        "utilization": utilization_picture(cells),
-        "utilization-curves": curves_picture(cells, SHOWN),
-        "utilization-psnr": quality_picture(cells, SHOWN),
-    }
-    files.write_text(out.parent / "table.md", shown["table"])
-    print(shown["table"])
-    if docs:
-        text = docs.read_text(encoding="utf-8")
-        for name, rows in shown.items():
-            before, begin, rest = text.partition(BEGIN.format(name))
-            _, end, after = rest.partition(END.format(name))
-            if not end:
-                raise ValueError(f"{docs} has no place for the table: {BEGIN.format(name)} ...")
-            text = f"{before}{begin}\n\n{rows}\n{end}{after}"
-        files.write_text(docs, text)
-        for name, picture in pictures.items():
-            files.write_text(docs.parent / "images" / f"{name}.svg", picture)
+    for page, tables in shown.items():
+        put(docs / page, tables)
+    for name, draw in {
+        "utilization": utilization_picture,
+        "utilization-curves": partial(curves_picture, size=SHOWN),
+        "utilization-psnr": partial(quality_picture, size=SHOWN),
+    }.items():
+        if cells:
+            files.write_text(docs / "images" / f"{name}.svg", draw(cells))
+
+
+def put(page: Path, tables: dict[str, str]) -> None:
+    """Write tables where a page has places for them. Raises ValueError where it has none."""
+    text = page.read_text(encoding="utf-8") if tables else ""
+    for name, rows in tables.items():
+        before, begin, rest = text.partition(BEGIN.format(name))
+        _, end, after = rest.partition(END.format(name))
+        if not end:
+            raise ValueError(f"{page} has no place for the table: {BEGIN.format(name)} ...")
+        text = f"{before}{begin}\n\n{rows}\n{end}{after}"
+    if tables:
+        files.write_text(page, text)
 
 
 def main() -> None:
@@ -252,18 +267,21 @@ def main() -> None:
     parser.add_argument("--test", help="images to count over")
     parser.add_argument("--out", type=Path, default=HOME / "cells")
     parser.add_argument("--work", type=Path, default=Path("runs/utilization"), help="where runs are kept")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--study", choices=STUDIES, default="systems")
+    parser.add_argument("--systems", nargs="+", choices=ALL, help="these; else all of the study")
     parser.add_argument("--sizes", nargs="+", type=int, help="numbers of codes; else each system's own")
     parser.add_argument("--seeds", nargs="+", type=int, help="seeds; else as many as the study has")
     parser.add_argument("--iterations", type=int, default=10, help="of k-means, for VQGAN-LC's codes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--docs", type=Path, nargs="?", const=DOCS, help="a page, else docs/utilization.md")
+    parser.add_argument("--docs", type=Path, nargs="?", const=DOCS, help="a folder, else docs")
     arguments = parser.parse_args()
     if (arguments.train is None) != (arguments.test is None):
         parser.error("--train and --test belong together")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    arguments.systems = arguments.systems or list(STUDIES[arguments.study])
+    allow(PLUGIN)
     if arguments.train:
         run_cells(arguments)
     write_results(arguments.out, arguments.docs)

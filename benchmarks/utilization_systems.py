@@ -48,12 +48,27 @@ class System:
     """Numbers of codes in the study."""
     seeds: Mapping[int, int] | None = None
     """Numbers of codes with more than one seed."""
+    lr: float | None = None
+    """Rate, where it is not chosen by the grid."""
+    steps: int = 1000
+    """Optimizer steps at least."""
+    batch: int = 64
+    """Images of a step."""
+    tokens: int = 256
+    """Tokens of an image."""
+    latents: int = 100
+    """That every code can meet in a run: with many codes, training is longer for it."""
 
     def settings(self, size: int, features: str = "") -> list[str]:
         """Overrides of the study's recipe."""
         codebook = {k: features if v == "FEATURES" else v for k, v in self.codebook(size).items()}
-        parts = {"tokenizer.codebook": codebook, "tokenizer.quantizer": self.quantizer}
-        return [f"{key}={told(value)}" for key, value in {**parts, **(self.sets or {})}.items()]
+        own = {"tokenizer.codebook": codebook, "tokenizer.quantizer": self.quantizer, **(self.sets or {})}
+        budget = {"training.steps": self.steps_of(size), "training.batch_size": self.batch}
+        return [f"{key}={told(value)}" for key, value in (own | budget).items()]
+
+    def steps_of(self, size: int) -> int:
+        """Optimizer steps with K codes."""
+        return max(self.steps, -(-self.latents * size // (self.batch * self.tokens)))
 
 
 def told(value: Any) -> str:
@@ -91,9 +106,10 @@ def nearest(codebook: float, commitment: float, **options: Any) -> Part:
     return {"name": "nearest", "codebook_weight": codebook, "commitment_weight": commitment, **options}
 
 
-OURS: Part = {"last_layer": "small", "revive_below": 0.25}
+OURS: Part = {"revive_below": 0.5}
 """FVQ as our recipes have it: docs/vqbridge.md."""
 WARM = {"schedule.warmup": 100}
+"""Steps in which the rate rises, as FVQ has them."""
 THREE = {1024: 3, 4096: 3}
 LARGE = (1024, 4096, 16_384, 65_536)
 
@@ -162,6 +178,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ, ours",
         bridged(**OURS),
         nearest(1.0, 0.25),
+        sets=WARM,
         seeds=THREE | {16_384: 3},
         sizes=(*LARGE, 100_000, 262_144),
     ),
@@ -169,7 +186,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ, ours, constant rate",
         bridged(**OURS),
         nearest(1.0, 0.25),
-        sets={"schedule.decay": "constant"},
+        sets=WARM | {"schedule.decay": "constant"},
     ),
     "fvq-linear": System(
         "FVQ, linear map",
@@ -180,6 +197,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ-RQ",
         bridged(**OURS),
         {"name": "residual", "depth": 4, "codebook_weight": 1.0, "commitment_weight": 0.25},
+        sets=WARM,
     ),
     "fvq-var": System(
         "FVQ-VAR",
@@ -191,5 +209,6 @@ SYSTEMS: dict[str, System] = {
             "codebook_weight": 1.0,
             "commitment_weight": 0.25,
         },
+        sets=WARM,
     ),
 }

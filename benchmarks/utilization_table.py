@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from utilization_systems import SYSTEMS
+from utilization_systems import SYSTEMS, System
 
 Cell = Mapping[str, Any]
 """What came out of one training run: ``system``, ``codebook_size``, ``utilization`` ..."""
@@ -35,14 +36,7 @@ def table(cells: Sequence[Cell]) -> str:
 
 def _row(system: str, size: int, rows: Sequence[Cell]) -> str:
     """What the seeds of a system and number of codes came to."""
-
-    def told(name: str, form: str) -> str:
-        values = [row[name] for row in rows if row[name] is not None]
-        if not values:
-            return ""
-        mean, *ends = (form.format(x) for x in (sum(values) / len(values), min(values), max(values)))
-        return mean + (f" ({' to '.join(ends)})" if ends[0] != ends[1] else "")
-
+    told = partial(_told, rows)
     cells = [
         SYSTEMS[system].title,
         f"{size:,}",
@@ -57,6 +51,34 @@ def _row(system: str, size: int, rows: Sequence[Cell]) -> str:
         told("seconds", "{:,.0f}"),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _told(rows: Sequence[Cell], name: str, form: str) -> str:
+    """A number of several seeds: their mean, and the least and the most where they differ."""
+    values = [row[name] for row in rows if row[name] is not None]
+    if not values:
+        return ""
+    mean, *ends = (form.format(x) for x in (sum(values) / len(values), min(values), max(values)))
+    return mean + (f" ({' to '.join(ends)})" if ends[0] != ends[1] else "")
+
+
+def trials_table(cells: Sequence[Cell], systems: Mapping[str, System]) -> str:
+    """Markdown, a row for each form and number of codes, every seed told."""
+    names = ("form", "K", "seeds", "utilization", "codes not seen", "perplexity", "PSNR", "seconds")
+    numbers = (("perplexity", "{:,.0f}"), ("psnr", "{:.2f}"), ("seconds", "{:,.0f}"))
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for size in sorted({cell["codebook_size"] for cell in cells}):
+        for name, system in systems.items():
+            rows = [c for c in cells if (c["system"], c["codebook_size"]) == (name, size)]
+            if not rows:
+                continue
+            rows.sort(key=lambda cell: cell["seed"])
+            each = ", ".join(f"{100 * row['utilization']:.2f}" for row in rows) + " %"
+            unseen = ", ".join(f"{size - row['used']:,}" for row in rows)
+            seeds = ", ".join(str(row["seed"]) for row in rows)
+            told = [_told(rows, *number) for number in numbers]
+            lines.append(f"| {' | '.join([system.title, f'{size:,}', seeds, each, unseen, *told])} |")
+    return "\n".join(lines) + "\n"
 
 
 def rate(found: Mapping[str, float]) -> str:

@@ -4,8 +4,8 @@
     vqcli build-codebook IMAGES --plugin examples/efficientnet_features.py --features efficientnet \\
         --codebook-size 16384 -o codebook.safetensors
 
-Both packages come from the Python package index, the second with weights trained on ImageNet (18.8 MB). The features
-are those before the last convolution, 320 numbers for 32x32 pixels. VQGAN-LC (Zhu et al.,
+Both packages come from the Python package index, the second with weights trained on ImageNet (18.8 MB).
+The features are those before the last convolution, 320 numbers for 32x32 pixels. VQGAN-LC (Zhu et al.,
 https://arxiv.org/abs/2406.11837) takes CLIP's, which this is not: it has seen labels and no text.
 Shape letters: B images, H, W sides in pixels, N = (H/32) * (W/32) vectors an image, F = 320.
 """

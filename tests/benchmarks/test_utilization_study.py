@@ -12,33 +12,38 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import utilization
 from utilization_plot import curves_picture, per_cent, quality_picture, utilization_picture
-from utilization_systems import LR, TABLE_RATE
+from utilization_systems import LR, SYSTEMS, TABLE_RATE
 from utilization_table import rate as rate_words
-from utilization_table import rates_table
+from utilization_table import rates_table, trials_table
+from utilization_trials import BRIDGES, GRID, PLUGIN
 
 from vqcli import files
 from vqcli.registry import build
 from vqcli.report import svg
 from vqcli.training.recipe import read_recipe
+from vqcli.types import grid_length
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.mark.parametrize("system", utilization.SYSTEMS)
+@pytest.mark.parametrize("system", utilization.ALL)
 def test_every_cell_differs_in_its_codebook_and_quantizer_alone(system):
-    known = utilization.SYSTEMS[system]
+    known = utilization.ALL[system]
+    utilization.allow(PLUGIN)
     for size in known.sizes:
         cell = utilization.Cell(system, size, 7)
         rate = {"lr": 2e-3, "codebook_rate": 30}
         recipe = read_recipe(str(utilization.RECIPE), cell.settings(rate, "features.safetensors"))
         if size == 1024 and not known.features:
-            assert build("tokenizers", recipe.tokenizer).spec.codebook_size == size
+            tokenizer = build("tokenizers", recipe.tokenizer)
+            assert tokenizer.spec.codebook_size == size
+            assert grid_length(tokenizer.grid(32, 32)) >= known.tokens
         assert (recipe.optimizer.lr, recipe.optimizer.codebook_rate, recipe.seed) == (2e-3, 30, 7)
-        latents = recipe.training.steps * recipe.training.batch_size * utilization.TOKENS_AN_IMAGE
-        assert recipe.training.steps == cell.steps
-        assert latents >= (1000 if size <= 16_384 else 100) * size
+        latents = recipe.training.steps * recipe.training.batch_size * known.tokens
+        enough = 1000 if size <= 16_384 and not system.startswith("bridge") else 100
+        assert latents >= enough * size
         assert recipe.losses["l2"].weight == 1
-        assert recipe.schedule.decay == ("constant" if system == "fvq-constant" else "linear")
+        assert recipe.schedule.decay == ("constant" if "constant" in system else "linear")
         if known.features:
             assert recipe.tokenizer.codebook.base == "features.safetensors"
 
@@ -60,7 +65,7 @@ def test_a_system_takes_the_rate_that_reconstructs_best(tmp_path):
 
 def test_cells_are_those_of_the_study_or_those_that_are_asked_for():
     def names(**given):
-        given = {"systems": list(utilization.SYSTEMS), "sizes": None, "seeds": None} | given
+        given = {"systems": list(SYSTEMS), "sizes": None, "seeds": None} | given
         return [cell.name for cell in utilization.wanted(SimpleNamespace(**given)) if cell.lr is None]
 
     study = names()
@@ -68,6 +73,8 @@ def test_cells_are_those_of_the_study_or_those_that_are_asked_for():
     assert {"fvq-262144-0", "fvq-16384-2", "lc-100000-0", "vqgan-16384-0"} <= set(study)
     assert not {"fvq-262144-1", "vqgan-1024-1", "vqgan-65536-0"} & set(study)
     assert names(systems=["vqgan"], sizes=[2048], seeds=[5, 6]) == ["vqgan-2048-5", "vqgan-2048-6"]
+    assert len(names(systems=list(GRID))) == 24
+    assert len(names(systems=list(BRIDGES))) == 9 * len(BRIDGES)
 
 
 def test_seeds_of_a_cell_are_one_row():
@@ -116,7 +123,7 @@ def cell(system, size, utilization, seed=0, uniform=1.0):
 def every_system():
     """All systems at their sizes; two have three seeds at one size."""
     shares = {"vqgan": 0.05, "ema": 0.12, "fc": 0.01}
-    known = utilization.SYSTEMS.items()
+    known = SYSTEMS.items()
     cells = [cell(name, size, shares.get(name, 1.0)) for name, system in known for size in system.sizes]
     return cells + [cell(s, 1024, v, seed) for s in ("ema", "fvq") for seed, v in ((1, 0.2), (2, 0.4))]
 
@@ -153,8 +160,8 @@ def test_names_stand_apart_inside_a_white_picture(name, cells):
     for a, b in combinations(boxes, 2):
         assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
     shown = {c["system"] for c in cells if name == "utilization" or c["codebook_size"] == 1024}
-    titles = {utilization.SYSTEMS[system].title for system in shown}
-    assert titles == {text for text, *_ in found} & {s.title for s in utilization.SYSTEMS.values()}
+    titles = {SYSTEMS[system].title for system in shown}
+    assert titles == {text for text, *_ in found} & {s.title for s in SYSTEMS.values()}
 
 
 def test_a_share_stands_in_its_row_and_column_and_the_least_seed_counts():
@@ -188,47 +195,62 @@ def test_points_and_lines_stand_where_their_numbers_are():
     assert x == pytest.approx((svg.LEFT + 900 - 210 - svg.RIGHT) / 2, abs=0.06)
 
 
-def test_the_page_gets_tables_and_picture(tmp_path, monkeypatch, capsys):
-    page, out = tmp_path / "docs" / "page.md", tmp_path / "out" / "cells"
-    places = "<!-- rates -->\nold\n<!-- /rates -->\n"
-    files.write_text(page, f"# A page\n\n<!-- table -->\nold\n<!-- /table -->\n\n{places}End.\n")
+def test_trials_tell_every_seed():
+    told = ((0, 0.5, 2048), (1, 1.0, 4096))
+    cells = [cell("bridge-small", 4096, share, seed) | {"used": used} for seed, share, used in told]
+    row = trials_table(cells, BRIDGES).splitlines()[2]
+    assert row == "| small | 4,096 | 0, 1 | 50.00, 100.00 % | 2,048, 0 | 100 | 20.00 | 60 |"
+
+
+def test_the_pages_get_tables_and_pictures(tmp_path, monkeypatch, capsys):
+    docs, out = tmp_path / "docs", tmp_path / "cells"
+    pages = {docs / "utilization.md": ("table", "rates"), docs / "vqbridge.md": ("bridges",)}
+    for page, names in pages.items():
+        places = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in names)
+        files.write_text(page, f"# A page\n\n{places}End.\n")
     cells = [cell("fvq", 1024, 1.0), cell("vqgan", 1024, 0.05)]
+    trial = cell("bridge-small", 4096, 0.5) | {"used": 2048}
     tried = {"system": "fvq", "psnr": 20.0, "rate": {"lr": 1e-3, "codebook_rate": 1}}
-    for told in cells:
+    for told in (*cells, trial):
         files.write_json(out / f"{told['system']}-1024-0.json", told)
     files.write_json(out / "fvq-1024-0-lr0.001-x1.json", tried)
-    monkeypatch.setattr(sys, "argv", ["utilization.py", "--out", str(out), "--docs", str(page)])
+    monkeypatch.setattr(sys, "argv", ["utilization.py", "--out", str(out), "--docs", str(docs)])
     utilization.main()
-    shown = utilization.table(cells)
-    assert "| VQGAN | 1,024 | 0 | 5.00% |" in shown
-    assert (
-        capsys.readouterr().out.strip()
-        == shown.strip()
-        == (tmp_path / "out" / "table.md").read_text().strip()
-    )
-    rates = f"<!-- rates -->\n\n{rates_table([tried])}\n<!-- /rates -->\n"
-    assert page.read_text() == f"# A page\n\n<!-- table -->\n\n{shown}\n<!-- /table -->\n\n{rates}End.\n"
-    images = tmp_path / "docs" / "images"
-    assert (images / "utilization.svg").read_text() == utilization_picture(cells)
-    assert {path.name for path in images.iterdir()} == {
+    tables = {
+        "table": utilization.table(cells),
+        "rates": rates_table([tried]),
+        "bridges": trials_table([trial], BRIDGES),
+    }
+    assert "| VQGAN | 1,024 | 0 | 5.00% |" in tables["table"]
+    printed = capsys.readouterr().out
+    for page, names in pages.items():
+        assert all(tables[name] in printed for name in names)
+        places = "".join(f"<!-- {name} -->\n\n{tables[name]}\n<!-- /{name} -->\n" for name in names)
+        assert page.read_text() == f"# A page\n\n{places}End.\n"
+    assert (docs / "images" / "utilization.svg").read_text() == utilization_picture(cells)
+    assert {path.name for path in (docs / "images").iterdir()} == {
         *("utilization.svg", "utilization-curves.svg", "utilization-psnr.svg")
     }
-    before = page.read_bytes()
+    before = {path: path.read_bytes() for path in docs.rglob("*.*")}
     utilization.main()
-    assert page.read_bytes() == before
-    page.write_text("<!-- /table --> <!-- table -->")
+    assert before == {path: path.read_bytes() for path in docs.rglob("*.*")}
+    page = docs / "vqbridge.md"
+    page.write_text("<!-- /bridges --> <!-- bridges -->")
     with pytest.raises(ValueError, match="has no place for the table"):
         utilization.main()
-    assert page.read_text() == "<!-- /table --> <!-- table -->"
+    assert page.read_text() == "<!-- /bridges --> <!-- bridges -->"
 
 
-def test_the_projects_own_page_has_a_place_for_each():
-    text = utilization.DOCS.read_text(encoding="utf-8")
-    for name in ("table", "rates"):
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("utilization.md", ("table", "rates", "claims")), ("vqbridge.md", ("bridges", "grid"))],
+)
+def test_the_projects_own_pages_have_a_place_for_each(page, names):
+    text = (utilization.DOCS / page).read_text(encoding="utf-8")
+    for name in names:
         begin, end = utilization.BEGIN.format(name), utilization.END.format(name)
         assert text.count(begin) == text.count(end) == 1
         assert text.index(begin) < text.index(end)
-    assert "](images/utilization.svg)" in text
 
 
 def test_images_to_train_on_and_to_count_over_belong_together(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,7 @@
-"""Bridged codebook: a learned table behind VQBridge, so that every code receives gradient in every step.
+"""Bridged codebook: a learned table behind VQBridge, so that codes move together, chosen or not.
+
+They do as long as some code of their slot is chosen: the codes at one place of all patches share rows of the
+last layer, which get no gradient otherwise. ``revive_below`` keeps every slot alive.
 
 Paper: Chang et al., "FVQ", https://arxiv.org/abs/2509.10140. Its patch size counts codes; here and in the
 official code it is the side of a square of codes, so that the paper's 16 is 4.
@@ -41,8 +44,8 @@ class BridgedConfig(TableConfig):
     init: Init = "uniform"
     """First base codes, as in a learned codebook: ``uniform`` in FVQ, ``standard`` in VAR."""
     last_layer: Literal["zero", "small"] = "zero"
-    """First weights of the bridge's last layer. ``zero``, as published, can leave part of each patch at zero
-    for good, most of all where patches are large; ``small``, N(0, 1e-4/hidden), did not: docs/vqbridge.md."""
+    """First weights of the bridge's last layer: ``zero``, as published, or ``small``, N(0, 1e-4/hidden), so
+    that every code starts at a place of its own. Neither keeps slots alive: docs/vqbridge.md."""
     revive_below: float = Field(0.0, ge=0, lt=1)
     """A slot of the patch with less than this share of an even slot's hits takes the last layer's rows of a
     busy slot. 0, as published, for never: such a slot starves, with all its K / patch^2 codes."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vqcli.config import DEEPEST
-from vqcli.nn.conv import Downsample, Level, Upsample, group_norm, middle
+from vqcli.nn.conv import Downsample, Level, Upsample, group_norm
 from vqcli.tokenizers.autoencoder import AutoencoderConfig, AutoencoderTokenizer, Decoder, Encoder
 
 
@@ -32,12 +32,10 @@ class PatchConfig(AutoencoderConfig):
     """Channels of each level over ``channels``; every level but the last halves the sides."""
     res_blocks: int = Field(2, ge=1, le=DEEPEST)
     """Res blocks of each level, in encoder and decoder."""
-    attention: bool = False
-    """Whether encoder and decoder have attention in the middle, so that a token may tell of all the image."""
 
     SIZES: ClassVar[dict[str, dict[str, Any]]] = {
-        "patch-2": {"patch": 2, "channels": 32, "multipliers": (1,), "res_blocks": 2, "attention": False},
-        "patch-4": {"patch": 4, "channels": 64, "multipliers": (1,), "res_blocks": 2, "attention": True},
+        "patch-2": {"patch": 2, "channels": 32, "multipliers": (1,), "res_blocks": 2},
+        "patch-4": {"patch": 4, "channels": 64, "multipliers": (1,), "res_blocks": 2},
     }
 
 
@@ -52,7 +50,7 @@ class PatchEncoder(Encoder):
         for i, (c_in, c_out) in enumerate(pairwise([config.channels, *widths])):
             resize = Downsample(c_out) if i < last else nn.Identity()
             self.levels.append(Level([c_in] + [c_out] * config.res_blocks, resize, attention=False))
-        self.mid = middle(widths[-1]) if config.attention else nn.Identity()
+        self.mid = nn.Identity()
         self.norm = group_norm(widths[-1])
         self.head = nn.Conv2d(widths[-1], width, 1)
 
@@ -64,7 +62,7 @@ class PatchDecoder(Decoder):
         super().__init__(config.checkpointing)
         widths, self.patch = config.widths, config.patch
         self.stem = nn.Conv2d(width, widths[-1], 3, padding=1)
-        self.mid = middle(widths[-1]) if config.attention else nn.Identity()
+        self.mid = nn.Identity()
         self.levels = nn.ModuleList()
         for i, (c_out, c_in) in enumerate(pairwise([*widths, widths[-1]])):
             resize = Upsample(c_out) if i else nn.Identity()
@@ -87,7 +85,7 @@ class PatchTokenizer(AutoencoderTokenizer):
         "codebook": {"name": "learned", "size": 16, "width": 8},
         "quantizer": {"name": "nearest"},
     }
-    DECIDES = ("name", "patch", "channels", "multipliers", "res_blocks", "attention")
+    DECIDES = ("name", "patch", "channels", "multipliers", "res_blocks")
 
     def __init__(self, config: PatchConfig) -> None:
         super().__init__(config)

@@ -20,7 +20,7 @@ STARVED = 0.05
 """Share of an even slot's hits below which a slot of VQBridge learns next to nothing."""
 SLOTS = (
     "{used:.0f} of the slots of VQBridge's patches are in use, the weakest gets {weakest:.1%} of an even "
-    "slot's hits, and its codes learn little: --set tokenizer.codebook.revive_below=0.25 keeps slots alive"
+    "slot's hits, and its codes learn little: --set tokenizer.codebook.revive_below=0.5 keeps slots alive"
 )
 REVIVED = "{revived:.0f} starved slots of VQBridge's patches took the rows of busy ones"
 

@@ -25,8 +25,7 @@ def move_codes(facts: Facts) -> str:
         revive = "" if options.get("revive_below") else "--set tokenizer.codebook.revive_below=1 and "
         return f"{revive}--set tokenizer.codebook.kmeans=10 put codes where latents are"
     if facts.codebook == "bridged":
-        small = options.get("last_layer") == "small"
-        return "train longer" if small else "--set tokenizer.codebook.last_layer=small"
+        return "train longer" if options.get("revive_below") else "--set tokenizer.codebook.revive_below=0.5"
     near = facts.codebook in ("", "learned") and options.get("init", "uniform") == "uniform"
     return bridge(facts) + ("; or --set tokenizer.codebook.init=normal, nearer to latents" if near else "")
 
@@ -38,5 +37,5 @@ def bridge(facts: Facts) -> str:
     width = facts.geometry.width if facts.geometry else 64
     metric = facts.trained.get("quantizer", {}).get("metric")
     l2 = " --set tokenizer.quantizer.metric=l2" if metric == "cosine" else ""
-    made = f"{{name: bridged, size: {size}, width: {width}, hidden: 128, patch: {patch}, last_layer: small}}"
+    made = f"{{name: bridged, size: {size}, width: {width}, hidden: 128, patch: {patch}, revive_below: 0.5}}"
     return f"--set 'tokenizer.codebook={made}'{l2} (VQBridge, FVQ) moves all codes in every step"

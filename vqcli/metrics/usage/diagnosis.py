@@ -88,7 +88,7 @@ def sleeping_slots(facts: Facts) -> Cause | None:
     return Cause(
         "sleeping slots of a VQBridge",
         f"{zeros:,} of {g.codes:,} codes are exactly zero{slots}: they never woke",
-        "--set tokenizer.codebook.last_layer=small: every code starts at a place of its own",
+        "--set tokenizer.codebook.revive_below=0.5: a slot without hits takes rows of a busy one",
     )
 
 
@@ -106,7 +106,7 @@ def starved_slots(facts: Facts) -> Cause | None:
         f"{len(starved)} of {len(slots)} slots of a patch, of {each:,} codes each, use {starved.mean():.1%} "
         f"of them, the fullest {slots.max():.1%}: codes of a slot share rows of the last layer, which learn "
         "nothing once no latent chooses one of them",
-        "--set tokenizer.codebook.revive_below=0.25: a slot with few hits takes rows of a busy one",
+        "--set tokenizer.codebook.revive_below=0.5: a slot with few hits takes rows of a busy one",
     )
 
 
@@ -122,8 +122,8 @@ def blown_away(facts: Facts) -> Cause | None:
         "EMA codes blown away",
         f"never-used codes are {at.unused.norm_median:.3g} long, latents {latent:.3g}: cluster sizes that "
         "start at 0 divide the sum of a code nobody chose by eps",
-        "train with codebook.name=ema, whose cluster sizes start at 1, and "
-        "--set tokenizer.codebook.revive_below=1",
+        "--set tokenizer.codebook.first_size=1 and --set tokenizer.codebook.revive_below=1, with "
+        "--set tokenizer.codebook.init=normal",
     )
 
 
