@@ -17,6 +17,17 @@ def test_random_states_of_the_second_process_come_back():
     assert torch.equal(torch.rand(5), drawn)
 
 
+def test_a_macs_own_random_state_comes_back(monkeypatch):
+    state = {"now": torch.arange(4, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: state["now"])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda new: state.update(now=new))
+    kept = rng_tensors()
+    state["now"] = torch.zeros(4, dtype=torch.uint8)
+    load_rng(kept)
+    assert state["now"].tolist() == [0, 1, 2, 3]
+
+
 def test_one_process_gathers_one_row():
     accelerator = Accelerator(cpu=True)
     rows = gathered(accelerator, {"a": torch.arange(3), "b": torch.tensor(2.5)})

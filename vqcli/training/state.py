@@ -46,6 +46,8 @@ def rng_tensors() -> dict[str, Tensor]:
     states = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["rng.cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        states["rng.mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -54,6 +56,8 @@ def load_rng(tensors: dict[str, Tensor]) -> None:
     torch.set_rng_state(tensors["rng.cpu"].clone())  # of a view into a larger tensor, torch reads other bytes
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"].clone())
+    if "rng.mps" in tensors and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(tensors["rng.mps"].clone())
 
 
 def gathered(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
