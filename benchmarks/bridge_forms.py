@@ -60,6 +60,7 @@ class SharedBridge(BridgedCodebook):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.revival = None  # no rows are a slot's own
         self.bridge = _OneLastLayer(
             config.size, config.width, hidden=config.hidden, patch=config.patch, depth=config.depth
         )

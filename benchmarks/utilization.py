@@ -100,7 +100,7 @@ def rate_cells(system: str) -> Iterator[Cell]:
 def chosen_rate(system: str, out: Path) -> dict[str, float] | None:
     """What came out best of the grid, or is set; None before all of the grid has run."""
     if (lr := ALL[system].lr) is not None:
-        return {"lr": lr, "codebook_rate": 1}
+        return {"lr": lr, "codebook_rate": ALL[system].factor}
     paths = [out / f"{cell.name}.json" for cell in rate_cells(system)]
     if not all(path.exists() for path in paths):
         return None

@@ -50,6 +50,8 @@ class System:
     """Numbers of codes with more than one seed."""
     lr: float | None = None
     """Rate, where it is not chosen by the grid."""
+    factor: float = 1
+    """Of codes, on that rate."""
     steps: int = 1000
     """Optimizer steps at least."""
     batch: int = 64

@@ -86,6 +86,11 @@ def alone(name: str, title: str, **changes: Any) -> System:
     return replace(SYSTEMS[name], title=title, sizes=(4096,), seeds=None, lr=4e-3, **changes)
 
 
+def table(init: str) -> dict[str, Any]:
+    """A table in the place of the bridge, at a rate at which it arrives."""
+    return {"codebook": learned(init), "sets": WARM, "factor": 30}
+
+
 LONG = 4000
 CLAIMS: dict[str, System] = {
     "claim-base": ours("FVQ, ours: width 16, hidden 128, patch 4, 1,000 steps, annealed"),
@@ -103,8 +108,8 @@ CLAIMS: dict[str, System] = {
     **{f"claim-hidden-{hidden}": ours(f"hidden {hidden}", hidden=hidden) for hidden in (64, 256)},
     **{f"claim-patch-{patch}": ours(f"patch {patch}", patch=patch) for patch in (2, 8)},
     "claim-rq": alone("fvq-rq", "residual, 4 deep, with the bridge"),
-    "claim-rq-table": alone("fvq-rq", "residual, 4 deep, a table", codebook=learned("normal")),
+    "claim-rq-table": alone("fvq-rq", "residual, 4 deep, a table, its rate x 30", **table("normal")),
     "claim-var": alone("fvq-var", "multi-scale, with the bridge"),
-    "claim-var-table": alone("fvq-var", "multi-scale, a table (VAR)", codebook=learned("standard")),
+    "claim-var-table": alone("fvq-var", "multi-scale, a table (VAR), its rate x 30", **table("standard")),
 }
 """Each differs from the first in what its title says."""

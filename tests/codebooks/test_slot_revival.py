@@ -8,6 +8,7 @@ import torch
 
 from vqcli.codebooks.bridged import BridgedCodebook, BridgedConfig
 from vqcli.nn.code_grid import code_grid, slots_of
+from vqcli.quantizers.nearest import NearestQuantizer
 from vqcli.training.optim import forget
 
 K, D, PATCH = 96, 8, 2
@@ -119,6 +120,54 @@ def test_published_recipes_count_no_slots_and_counts_decide_no_tokens():
     assert learn(plain, tokens_of_slots(plain, 0)) == [[]] * 3
     assert "revived_slots" not in plain.numbers(np.ones(K, np.int64))
     assert set(codebook().deciding_tensors()) == set(plain.deciding_tensors())
+
+
+def test_where_most_slots_starve_the_busy_ones_give_to_several():
+    book = codebook(size=256, patch=4, width=1)
+    before = book.bridge.recover.weight.detach().view(16, -1).clone()
+    every = torch.arange(256)
+    rows = learn(book, every[book.slots(every) == 5])[-1][0][1]
+    assert rows.sum() == 15
+    after = book.bridge.recover.weight.detach().view(16, -1)
+    assert book.bridge.recover.bias.isfinite().all()
+    for slot in range(16):
+        assert (after[slot] - before[5]).std() <= 0.1 * before[5].std()
+        assert torch.equal(after[slot], before[slot]) == (slot == 5)
+
+
+def test_a_last_layer_that_stands_still_is_left_alone():
+    book = codebook()
+    optimizer = torch.optim.Adam([p for p in book.parameters() if p.requires_grad])
+    book.bridge.recover.requires_grad_(False)
+    before = blocks(book).clone()
+    assert learn(book, tokens_of_slots(book, 0)) == [[]] * 3
+    assert torch.equal(blocks(book), before)
+    forget(optimizer, [(torch.zeros(3), torch.ones(3, dtype=torch.bool))])
+    assert not optimizer.state
+
+
+def test_weights_fit_with_and_without_counters():
+    plain, counting = codebook(revive_below=0), codebook()
+    learn(counting, tokens_of_slots(counting, 0), 2)
+    with torch.no_grad():
+        plain.bridge.recover.weight += 1
+    counting.load_state_dict(plain.state_dict())
+    assert counting.revival.hits.any()
+    assert torch.equal(counting.codes(), plain.codes())
+    fresh = codebook(revive_below=0)
+    fresh.load_state_dict(counting.state_dict())
+    assert torch.equal(fresh.codes(), plain.codes())
+
+
+def test_a_run_starts_from_a_model_that_counts_nothing():
+    plain, counting = (
+        NearestQuantizer(NearestQuantizer.Config(), codebook(**x)) for x in ({"revive_below": 0}, {})
+    )
+    with torch.no_grad():
+        plain.codebook.base += 1
+    assert "anew" not in counting.start_from(plain)
+    assert torch.equal(counting.codes(), plain.codes())
+    assert "anew" not in plain.start_from(counting)
 
 
 @pytest.mark.parametrize("seed", range(3))

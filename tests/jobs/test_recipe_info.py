@@ -28,9 +28,9 @@ def test_a_generator_whose_tokenizer_is_still_to_come(tmp_path, monkeypatch):
     found = describe("gpt-demo")
     rows = dict(found.rows())
     assert rows["trains"].startswith("a generator, ")
-    assert rows["generator"] == "gpt, layers 4, heads 4, width 128"
+    assert rows["generator"] == "gpt, layers 4, heads 4, width 96"
     assert rows["tokenizer"] == "runs/demo-64"
-    assert rows["images"] == "32x32 pixels, 8x8 tokens of 256 codes"
+    assert rows["images"] == "32x32 pixels, 8x8 tokens of 64 codes"
     (tmp_path / "mine.yaml").write_text("extends: gpt-demo\ntokenizer: somewhere/else/far\n")
     other = describe("mine.yaml")
     assert other.parameters is None

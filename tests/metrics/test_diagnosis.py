@@ -13,6 +13,7 @@ from vqcli.metrics.usage.diagnosis import diagnose, tokens_needed
 from vqcli.metrics.usage.facts import Counted, Facts
 from vqcli.metrics.usage.geometry import measure_geometry
 from vqcli.metrics.usage.latents import distances_to_chosen, measure_latents
+from vqcli.nn.code_grid import slots_of
 from vqcli.training.recipe import read_recipe
 
 K, D = 64, 8
@@ -93,6 +94,39 @@ def test_sleeping_slots_are_counted():
     assert [cause.name for cause in found] == ["sleeping slots of a VQBridge"]
     assert "48 of 64 codes are exactly zero, 3 of 4 slots of a patch" in found[0].evidence
     assert names(facts(zeros, 17, codebook("learned"))) != ["sleeping slots of a VQBridge"]
+
+
+def slotted(used_of_slot, tokens=64_000, **options):
+    """Facts of 1,024 codes behind a bridge with patches of 4x4, so many codes of each slot used evenly."""
+    slots, counts = slots_of(np.arange(1024), 32, 4), np.zeros(1024, np.int64)
+    for slot, used in enumerate(used_of_slot):
+        counts[np.flatnonzero(slots == slot)[:used]] = 1
+    counts *= tokens // max(1, counts.sum())
+    counted = UsageCounts(1024)
+    counted.counts_ek[0] = counts
+    trained = codebook("bridged", patch=4, size=1024, **options)
+    return Facts(Counted.of(counted.report()), trained=trained, counts_k=counts)
+
+
+def test_a_starved_slot_is_named_whatever_else_is_used():
+    (cause,) = diagnose(slotted([0, *[64] * 15])).causes
+    assert cause.name == "starved slots of a VQBridge"
+    assert (
+        "1 of 16 slots of a patch, of 64 codes each, use 0.0% of them, the fullest 100.0%" in cause.evidence
+    )
+    assert "revive_below=0.5" in cause.cure
+    (cause,) = diagnose(slotted([0, *[64] * 15], revive_below=0.5)).causes
+    assert cause.cure.startswith("train longer")
+    assert diagnose(slotted([40, *[64] * 15])).causes == ()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.6, 1.0])
+def test_slots_that_differ_by_chance_do_not_starve(share):
+    for seed in range(20):
+        used = np.random.default_rng(seed).binomial(64, share, 16)
+        assert "starved slots of a VQBridge" not in names(slotted(used))
+    few = slotted([0, *[64] * 15], tokens=960)  # uniform use would show 61 %
+    assert "starved slots of a VQBridge" not in names(few)
 
 
 def test_latents_on_a_line():

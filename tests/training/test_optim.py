@@ -10,8 +10,9 @@ from torch import nn
 from tests.training.test_flags import Counting
 from tests.training.tiny import metrics, start
 from vqcli.library.references import checkpoints, newest_checkpoint
+from vqcli.registry import build
 from vqcli.training.optim import RunningAverage, make_optimizer
-from vqcli.training.recipe import OptimizerConfig
+from vqcli.training.recipe import OptimizerConfig, read_recipe
 from vqcli.training.state import load_optimizer, optimizer_tensors
 
 
@@ -172,3 +173,31 @@ def test_average_of_a_run_is_the_average_of_its_steps(tmp_path):
     exported = load_file(run / "model" / "model.safetensors")
     assert all(torch.equal(x, stored[name]) for name, x in exported.items())
     assert "running average, decay 0.9" in (run / "model" / "README.md").read_text()
+
+
+def test_codes_have_a_rate_of_their_own_and_checkpoints_count_in_one_order():
+    """A run whose ``codebook_rate`` was changed takes its moments back."""
+    recipe = read_recipe("vqgan-cifar10", ["tokenizer.codebook.size=16"])
+
+    def optimizer(rate):
+        torch.manual_seed(0)
+        module = build("tokenizers", recipe.tokenizer)
+        config = OptimizerConfig(lr=1e-3, codebook_rate=rate, weight_decay=0.1)
+        return module, make_optimizer(module, config, 8)
+
+    module, plain = optimizer(1.0)
+    reconstruction, quantized = module(torch.randn(1, 3, 32, 32))
+    (reconstruction.square().mean() + sum(quantized.losses.values())).backward()
+    plain.step()
+    other, scaled = optimizer(30.0)
+    load_optimizer(scaled, optimizer_tensors(plain))
+    for (_, a), (_, b) in zip(module.named_parameters(), other.named_parameters(), strict=True):
+        assert torch.equal(plain.state[a]["exp_avg"], scaled.state[b]["exp_avg"])
+    codes = other.quantizer.codebook.weight
+    rates = {p: group["lr"] for group in scaled.param_groups for p in group["params"]}
+    assert rates[codes] == pytest.approx(3e-2)
+    assert {rate for p, rate in rates.items() if p is not codes} == {1e-3}
+    assert [group["lr"] / group["scale"] for group in scaled.param_groups] == pytest.approx([1e-3] * 3)
+    wrong = {name: x[:1] if x.dim() else x for name, x in optimizer_tensors(plain).items()}
+    with pytest.raises(ValueError, match="are not of weights"):
+        load_optimizer(scaled, wrong)

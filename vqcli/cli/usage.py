@@ -98,10 +98,9 @@ def _no_cause(usage: UsageReport | None) -> str:
 
     if usage is None or usage.utilization >= LOW * usage.uniform_expectation:
         return "healthy: about as many codes are used as so many tokens can show"
-    once = next((bucket.codes for bucket in usage.histogram if bucket.high == 1), 0)
     unseen = f"{counted(usage.dead, 'code')} {'was' if usage.dead == 1 else 'were'} not seen"
     return (
-        f"no alarm: {unseen}, but {once:,} only once, so more images are likely to show more codes: "
+        f"no alarm: {unseen}, but {usage.once:,} only once, so more images are likely to show more codes: "
         "count over more to tell"
     )
 
@@ -134,12 +133,16 @@ def _usage_rows(result: UsageResult) -> list[tuple[str, str]]:
 
 
 def _unseen_row(usage: UsageReport) -> list[tuple[str, str]]:
-    """How many codes are missing because few tokens were counted, and how many are dead."""
+    """How many codes are missing because few tokens were counted, and how many may be dead."""
+    from vqcli.metrics.usage.diagnosis import ENOUGH
+
     if not usage.dead:
         return []
     more = round(usage.unseen_estimate)
-    seen = f"{counted(usage.once, 'code')} seen once, so about {more:,} of them would be seen in more images"
-    return [("not seen", f"{usage.dead:,}; {seen} (Chao), {usage.dead - more:,} never")]
+    once = f"{counted(usage.once, 'code')} seen once"
+    told = f"{usage.dead:,}; {once}, so at least about {more:,} of them would be in more images (Chao)"
+    enough = usage.uniform_expectation >= ENOUGH
+    return [("not seen", told + (f", at most {usage.dead - more:,} never" if enough else ""))]
 
 
 def _entry(entry: EntryUsage) -> str:

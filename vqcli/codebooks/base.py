@@ -45,6 +45,8 @@ class Codebook(nn.Module, ABC):
     """Whether codes are trained by gradient."""
     HAS_DIRECTION: ClassVar[bool] = True
     """Whether no code is ever all zero: a zero code has no angle to compare."""
+    COUNTERS: ClassVar[tuple[str, ...]] = ()
+    """How names of tensors begin that count while it trains: no part of what it has learned."""
     frozen: bool = False
     """Whether averages stand still; weights stand still by ``requires_grad``."""
 
@@ -79,6 +81,10 @@ class Codebook(nn.Module, ABC):
     def update(self) -> list[Restarted]:
         """Learn from what was observed; the loop calls it once after each optimizer step."""
         return []
+
+    def learned(self) -> dict[str, Tensor]:
+        """The named tensors that another codebook of its kind and size can start from."""
+        return {name: x for name, x in self.state_dict().items() if not name.startswith(self.COUNTERS)}
 
     def numbers(self, counts_k: NDArray[np.int64]) -> dict[str, float]:
         """What is worth logging beside how often each code was used, (K,), since the last line of the log."""

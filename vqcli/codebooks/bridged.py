@@ -90,6 +90,7 @@ class BridgedCodebook(Codebook):
     Config = BridgedConfig
     TINY: ClassVar[dict[str, Any]] = {"size": 24, "width": 8, "hidden": 16, "patch": 2, "depth": 1}
     HAS_DIRECTION = False
+    COUNTERS = ("revival.",)
 
     def __init__(self, config: BridgedConfig) -> None:
         super().__init__(config, config.size, config.width)
@@ -120,12 +121,19 @@ class BridgedCodebook(Codebook):
         return slots_of(codes, self.bridge.columns, self.bridge.patch)
 
     def observe(self, vectors_md: Tensor, tokens_m: Tensor) -> None:
-        if self.revival is not None:
+        if self.revival is not None and self.bridge.recover.weight.requires_grad:
             self.revival.observe(self.slots(tokens_m))
 
     def update(self) -> list[Restarted]:
         rows = self.revival.update(self.bridge.recover) if self.revival is not None else None
         return [] if rows is None else [(self.bridge.recover.weight, rows), (self.bridge.recover.bias, rows)]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Weights of a codebook that counts nothing fit one that revives slots, and the other way round."""
+        if self.revival is None:
+            for name in [name for name in state_dict if name.startswith(f"{prefix}revival.")]:
+                del state_dict[name]
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def numbers(self, counts_k: NDArray[np.int64]) -> dict[str, float]:
         slots = self.bridge.patch**2
@@ -134,4 +142,4 @@ class BridgedCodebook(Codebook):
         return told | ({"revived_slots": float(self.revival.take())} if self.revival is not None else {})
 
     def deciding_tensors(self) -> dict[str, Tensor]:
-        return {name: x for name, x in self.state_dict().items() if not name.startswith("revival.")}
+        return self.learned()

@@ -7,6 +7,8 @@ Shape letters: K codes, D width, h hidden, P side of a patch, S = P^2 slots, M t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -66,12 +68,22 @@ class SlotRevival(nn.Module):
         return revived
 
     def starved(self) -> tuple[Tensor, Tensor]:
-        """Which slots starve, bool (S,), and whose weights each would take (S,): the least the most's."""
-        order_s = self.hits.argsort(stable=True)
-        donors_s = torch.empty_like(order_s)
-        donors_s[order_s] = order_s.flip(0)
+        """Which slots starve, bool (S,), and whose weights each would take (S,): the emptiest the busiest's.
+
+        Where more slots starve than do not, these give their weights to several.
+        """
         few_s = self.hits * self.slots < self.below * self.hits.sum()
-        return few_s & (self.hits[donors_s] > self.hits), donors_s
+        order_s = self.hits.argsort(stable=True)
+        busy = (~few_s).sum().clamp(min=1)
+        donors_s = torch.empty_like(order_s)
+        donors_s[order_s] = order_s.flip(0)[torch.arange(self.slots, device=order_s.device) % busy]
+        return few_s, donors_s
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """What an older checkpoint does not count begins as it is."""
+        for name, value in self.named_buffers():
+            state_dict.setdefault(f"{prefix}{name}", value)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def _regrow(self, weights: Tensor, starved_s: Tensor, donors_s: Tensor) -> None:
         """Give starved blocks of rows the donors' weights, and noise that sets the two apart."""
@@ -79,7 +91,7 @@ class SlotRevival(nn.Module):
         blocks = weights.view(self.slots, -1)
         taken = blocks[donors_s]
         noise = torch.randn(taken.shape, generator=_generator(self.step, taken.device), device=taken.device)
-        taken += self.noise * taken.std(1, keepdim=True) * noise.to(taken)
+        taken += self.noise * taken.std(1, keepdim=True, correction=0) * noise.to(taken)
         blocks.copy_(torch.where(starved_s[:, None], taken, blocks))
 
 

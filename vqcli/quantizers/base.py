@@ -190,9 +190,9 @@ class Quantizer(nn.Module, ABC):
         ours, theirs = self.codebook, other.codebook
         old, new = other.deciding_fields(), self.deciding_fields()
         notes = [changes("the quantizer is", old["quantizer"], new["quantizer"])]
-        misfit = first_misfit(theirs.state_dict(), ours.state_dict())
+        misfit = first_misfit(theirs.learned(), ours.learned())
         if not misfit and ours.name == theirs.name:
-            ours.load_state_dict(theirs.state_dict())
+            ours.load_state_dict(theirs.learned())
             notes.append(changes("the codes are", old["codebook"], new["codebook"]))
             if theirs.config != ours.config and not ours.IMPLICIT:
                 notes.append("the codebook is the model's, how the recipe would start it has no effect")

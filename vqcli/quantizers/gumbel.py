@@ -53,6 +53,7 @@ class GumbelQuantizer(Quantizer):
         tokens_n = noisy_nk.detach().argmax(1)
         soft_nd = (noisy_nk / self.config.temperature).softmax(1) @ codes_kd.detach()
         chosen = unflatten(replace_value(F.embedding(tokens_n, codes_kd), soft_nd), size)
+        self.observe(flatten(latents), tokens_n)
         logs_nk = logits_nk.log_softmax(1)
         divergence = (logs_nk.exp() * (logs_nk + math.log(self.size))).sum(1).mean()
         tokens = Tokens(by_image(tokens_n, latents), self.grid(*size))

@@ -54,6 +54,7 @@ class IndexPropagationQuantizer(Quantizer):
         if config.entropy_weight:
             entropy = entropy_loss(z_nd, codes_kd, "dot", config.entropy_temperature)
             losses["entropy"] = config.entropy_weight * entropy
+        self.observe(z_nd, tokens_n)
         tokens = Tokens(by_image(tokens_n, latents), self.grid(*size))
         return Quantized(soft, tokens, losses)
 

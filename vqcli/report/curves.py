@@ -32,6 +32,8 @@ ORDER = (
     ("learning_rate", "discriminator/learning_rate"),
     ("utilization",),
     ("perplexity",),
+    ("weakest_slot",),
+    ("slots", "revived_slots"),
     ("images_per_second",),
     ("rejected",),
     ("validation/psnr",),

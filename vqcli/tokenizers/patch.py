@@ -15,9 +15,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vqcli.config import DEEPEST
-from vqcli.nn.conv import Downsample, Level, Upsample, group_norm
-from vqcli.tokenizers.autoencoder import AutoencoderConfig, AutoencoderTokenizer, Decoder, Encoder
+from vqcli.config import DEEPEST, WIDEST
+from vqcli.nn.conv import GROUPS, Downsample, Level, Upsample, group_norm
+from vqcli.tokenizers.autoencoder import (
+    MOST_LEVELS,
+    AutoencoderConfig,
+    AutoencoderTokenizer,
+    Decoder,
+    Encoder,
+)
 
 
 class PatchConfig(AutoencoderConfig):
@@ -26,9 +32,9 @@ class PatchConfig(AutoencoderConfig):
     name: Literal["patch"] = "patch"
     patch: int = Field(4, ge=1, le=DEEPEST)
     """Side of a patch, in pixels."""
-    channels: int = Field(64, ge=32, le=4096)
+    channels: int = Field(64, ge=GROUPS, le=WIDEST)
     """Channels at the resolution of patches; a multiple of 32."""
-    multipliers: tuple[int, ...] = Field((1,), min_length=1, max_length=8)
+    multipliers: tuple[int, ...] = Field((1,), min_length=1, max_length=MOST_LEVELS)
     """Channels of each level over ``channels``; every level but the last halves the sides."""
     res_blocks: int = Field(2, ge=1, le=DEEPEST)
     """Res blocks of each level, in encoder and decoder."""

@@ -143,7 +143,7 @@ class Trainer(Measuring):
         optimizer.step()
         if self.accelerator.device.type != "cpu":  # elsewhere the next forward pass can use the room
             optimizer.zero_grad(set_to_none=True)
-        forget(optimizer, self.task.stepped(part))
+        forget(optimizer, self.task.stepped(part) or ())
 
     def due(self, every: int) -> bool:
         """Whether something done every so many steps, and after the last, is to be done now."""
@@ -196,7 +196,8 @@ class Trainer(Measuring):
     def log(self) -> None:
         """Write and show means since the last line."""
         self.sure()
-        rates = {of(part, "learning_rate"): x.param_groups[0]["lr"] for part, x in self.optimizers.items()}
+        first = {part: optimizer.param_groups[0] for part, optimizer in self.optimizers.items()}
+        rates = {of(part, "learning_rate"): group["lr"] / group["scale"] for part, group in first.items()}
         numbers = self.window.close() | rates | self.task.numbers()
         if rejected := len(self.rejections()):
             numbers["rejected"] = rejected

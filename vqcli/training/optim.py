@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -18,31 +19,37 @@ FUSED = ("cpu", "cuda")
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
-    """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate."""
+    """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate.
+
+    Groups keep the order in which checkpoints count parameters: all matrices, then all vectors. A group's
+    ``scale`` is its rate over that of the networks.
+    """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    codes = {name for name, _ in named if name.startswith(CODEBOOK) and config.codebook_rate != 1}
-    groups = []  # checkpoints count parameters in this order
-    for rate, names in ((lr, {name for name, _ in named} - codes), (lr * config.codebook_rate, codes)):
-        some = [p for name, p in named if name in names]
-        matrices, vectors = [p for p in some if p.dim() >= 2], [p for p in some if p.dim() < 2]
-        groups += [{"params": matrices, "lr": rate, "weight_decay": config.weight_decay}]
-        groups += [{"params": vectors, "lr": rate, "weight_decay": 0.0}]
+    named = [x for x in named if x[1].dim() >= 2] + [x for x in named if x[1].dim() < 2]
+    groups = []
+    for (scale, decay), some in groupby(named, lambda x: _scale_and_decay(config, *x)):
+        groups.append(
+            {"params": [p for _, p in some], "lr": lr * scale, "weight_decay": decay, "scale": scale}
+        )
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     fused = all(p.device.type in FUSED for _, p in named)
-    optimizer = kind(
-        [group for group in groups if group["params"]], betas=config.betas, eps=config.eps, fused=fused
-    )
+    optimizer = kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def _scale_and_decay(config: OptimizerConfig, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+    scale = config.codebook_rate if name.startswith(CODEBOOK) else 1.0
+    return scale, config.weight_decay if parameter.dim() >= 2 else 0.0
 
 
 @torch.no_grad()
 def forget(optimizer: torch.optim.Optimizer, restarted: Iterable[Restarted]) -> None:
     """Set the moments of rows that begin anew to zero."""
     for parameter, rows in restarted:
-        for moments in optimizer.state[parameter].values():
+        for moments in optimizer.state.get(parameter, {}).values():
             if moments.shape == parameter.shape:
                 moments.masked_fill_(rows.view(-1, *[1] * (parameter.dim() - 1)), 0)
 

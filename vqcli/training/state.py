@@ -37,7 +37,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = placed(tensor, parameters[int(index)])
+        parameter = parameters[int(index)]
+        if tensor.dim() and tensor.shape != parameter.shape:
+            raise ValueError(f"moments {tuple(tensor.shape)} are not of weights {tuple(parameter.shape)}")
+        state.setdefault(int(index), {})[name] = placed(tensor, parameter)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -28,13 +28,11 @@ REVIVED = "{revived:.0f} starved slots of VQBridge's patches took the rows of bu
 class UsageWatch:
     """Says once that usage has fallen by more than a third of its best, and again after a third more.
 
-    Also once that a slot of VQBridge's patches starves, and each time that some were revived.
+    Also that a slot of VQBridge's patches starves, once each time, and how many were revived.
     """
 
     def __init__(self, codebook_size: int) -> None:
         self.size = codebook_size
-        self.starved = 0
-        """Lines in a row in which a slot has starved."""
         self.forget()
 
     def forget(self) -> None:
@@ -43,12 +41,14 @@ class UsageWatch:
         """Utilization over that of uniform use, of the last lines."""
         self.best = 0.0
         """The best mean of ``WINDOW`` lines so far."""
+        self.starved = 0
+        """Lines in a row in which a slot has starved."""
         self.top_rate, self.rate = 0.0, 0.0
         """Highest learning rate, and that of the last line."""
 
     def read(self, numbers: Mapping[str, float]) -> list[str]:
         """What is to be said of usage with this line of the log."""
-        return self._slots(numbers) + self._usage(numbers)
+        return self._usage(numbers) + self._slots(numbers)
 
     def _slots(self, numbers: Mapping[str, float]) -> list[str]:
         weakest, revived = numbers.get("weakest_slot", 1.0), numbers.get("revived_slots", 0.0)

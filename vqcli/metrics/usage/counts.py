@@ -171,7 +171,7 @@ def uniform_expectation(codebook_size: int, tokens: int) -> float:
 
 def unseen(counts_k: Counts) -> float:
     """How many codes that were not seen more tokens would show: f1 (f1 - 1) / (2 (f2 + 1)) of f1 that were
-    seen once and f2 that were seen twice, at most all that are left. What is left beyond is never to be seen.
+    seen once and f2 that were seen twice, at most all that are left. What is left beyond may be dead.
 
     Chao, "Nonparametric estimation of the number of classes in a population", Scandinavian Journal of
     Statistics 11 (1984), in the form without bias; it is a lower bound where use is uneven.

@@ -38,4 +38,4 @@ def bridge(facts: Facts) -> str:
     metric = facts.trained.get("quantizer", {}).get("metric")
     l2 = " --set tokenizer.quantizer.metric=l2" if metric == "cosine" else ""
     made = f"{{name: bridged, size: {size}, width: {width}, hidden: 128, patch: {patch}, revive_below: 0.5}}"
-    return f"--set 'tokenizer.codebook={made}'{l2} (VQBridge, FVQ) moves all codes in every step"
+    return f"--set 'tokenizer.codebook={made}'{l2} (VQBridge, FVQ) moves codes together, used or not"

@@ -34,8 +34,8 @@ RISING = 0.05
 usage that still rises: noise between two such means is far smaller."""
 STARVED = 0.5
 """Share of codes that a slot uses, over that of the fullest, below which it starves."""
-FEWEST = 8
-"""Codes of a slot from which on its share is no matter of chance."""
+SURE = 4.0
+"""Deviations below the mean of all slots from which on a share is no matter of chance."""
 FEW_DIRECTIONS = 1.05
 """Effective rank up to which vectors fill hardly more than a line. Sound tokenizers of small images, after a
 few hundred steps, have 1.3: brightness outweighs all else."""
@@ -45,10 +45,11 @@ def diagnose(facts: Facts) -> Diagnosis:
     """Likely causes of low usage."""
     counted = facts.counted
     too_few = [few_tokens(counted)] if counted.expected < ENOUGH and counted.size > 1 else []
-    found = named(MARKED, facts) or named((far_codes,), facts)  # which may follow from any of those
-    found = found + named((few_directions,), facts) or named((still_rising,), facts) or [unexplained(facts)]
-    if not counted.low:
-        found = named((starved_slots,), facts)  # one of many is dead: most codes are used none the less
+    found = named((starved_slots,), facts)  # where one of many is dead, most codes are used none the less
+    if counted.low:
+        found = named(MARKED, facts) or named((far_codes,), facts)  # which may follow from any of those
+        found = found + named((few_directions,), facts) or named((still_rising,), facts)
+        found = found or [unexplained(facts)]
     return Diagnosis((*found, *too_few), facts.latents, facts.no_latents)
 
 
@@ -94,19 +95,23 @@ def sleeping_slots(facts: Facts) -> Cause | None:
 
 def starved_slots(facts: Facts) -> Cause | None:
     """Slots of a VQBridge most of whose codes were left behind together (docs/vqbridge.md)."""
-    slots = facts.slots
-    if slots is None or slots.max() < 0.1:
+    slots, counted = facts.slots, facts.counted
+    if slots is None or counted.expected < ENOUGH or sleeping_slots(facts):
         return None
-    starved = slots[slots < STARVED * slots.max()]
-    each = facts.counted.size // len(slots)
-    if not len(starved) or each < FEWEST:
+    each, share = counted.size // len(slots), slots.mean()
+    chance = SURE * math.sqrt(share * (1 - share) / each)
+    starved = slots[(slots < STARVED * slots.max()) & (slots < share - chance)]
+    if not len(starved):
         return None
+    revived = facts.trained["codebook"].get("revive_below")
     return Cause(
         "starved slots of a VQBridge",
         f"{len(starved)} of {len(slots)} slots of a patch, of {each:,} codes each, use {starved.mean():.1%} "
         f"of them, the fullest {slots.max():.1%}: codes of a slot share rows of the last layer, which learn "
         "nothing once no latent chooses one of them",
-        "--set tokenizer.codebook.revive_below=0.5: a slot with few hits takes rows of a busy one",
+        "train longer: slots are revived on the way"
+        if revived
+        else "--set tokenizer.codebook.revive_below=0.5: a slot with few hits takes rows of a busy one",
     )
 
 

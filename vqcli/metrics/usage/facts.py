@@ -59,8 +59,7 @@ class Counted:
     @classmethod
     def of(cls, report: UsageReport) -> Counted:
         """What exact counts say."""
-        once = sum(bucket.codes for bucket in report.histogram if bucket.high == 1)
-        return cls(report.codebook_size, report.used, report.tokens, report.images, once)
+        return cls(report.codebook_size, report.used, report.tokens, report.images, report.once)
 
     @property
     def expected(self) -> float:
