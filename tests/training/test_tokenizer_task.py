@@ -5,7 +5,7 @@ from vqcli.errors import VqcliError
 from vqcli.training.recipe import read_recipe
 from vqcli.training.tokenizer import Batch, TokenizerTask
 
-SMALL = ["tokenizer.network=tiny", "tokenizer.codebook.size=16", "data.size=16"]
+SMALL = ["tokenizer.network=patch-4", "tokenizer.codebook.size=16", "data.size=16"]
 
 
 def test_losses_are_told_apart_by_name():

@@ -88,7 +88,9 @@ class BridgedCodebook(Codebook):
     """A learned table behind VQBridge: codes = bridge(base), both trained; all codes start at zero."""
 
     Config = BridgedConfig
-    TINY: ClassVar[dict[str, Any]] = {"size": 24, "width": 8, "hidden": 16, "patch": 2, "depth": 1}
+    TINY: ClassVar[dict[str, Any]] = {
+        "size": 24, "width": 8, "hidden": 16, "patch": 2, "depth": 1, "revive_below": 0.1
+    }  # fmt: skip
     HAS_DIRECTION = False
     COUNTERS = ("revival.",)
 
