@@ -9,10 +9,10 @@ from vqcli.types import Grid, grid_length
 
 HIDDEN = (
     *("gradient_norm", "learning_rate", "real", "fake", "lecam"),
-    *("utilization_tokens", "perplexity", "slots", "weakest_slot", "revived_slots"),
+    *("utilization_tokens", "perplexity", "weakest_slot", "revived_slots"),
 )
 """What is logged and not shown on the way."""
-LAST = ("adaptive_weight", "utilization", "rejected", "images_per_second")
+LAST = ("adaptive_weight", "utilization", "slots", "rejected", "images_per_second")
 """What stands behind the losses, in this order."""
 TOTAL = "total_loss"
 """Sum of the model's losses."""
@@ -37,6 +37,8 @@ def log_line(
 def _told(name: str, value: float) -> str:
     if name == "utilization":
         return f"utilization {value:6.1%}"
+    if name == "slots":
+        return f"slots {value:.0f}"
     if name == "images_per_second":
         return f"{value:,.0f} images/s" if value >= 100 else f"{value:.3g} images/s"
     if name == "rejected":
