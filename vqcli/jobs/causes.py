@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vqcli import files
 from vqcli.library.log import logged
 from vqcli.metrics.usage.diagnosis import diagnose
 from vqcli.metrics.usage.facts import Counted, Diagnosis, Facts
-from vqcli.metrics.usage.geometry import CodeGeometry
-from vqcli.metrics.usage.latents import LatentGeometry
 from vqcli.types import Progress, silent
 from vqcli.yaml_text import read_yaml
 
 
-def find_causes(
-    counted: Counted,
-    folder: Path,
-    geometry: CodeGeometry | None,
-    latents: LatentGeometry | None = None,
-    no_latents: str = "",
-    counts_k: NDArray[np.int64] | None = None,
-    progress: Progress = silent,
-) -> Diagnosis:
-    """Likely causes of low usage of the model in ``folder``, which may be part of a run."""
-    history = history_of(folder, progress)
-    return diagnose(Facts(counted, geometry, latents, trained_as(folder), history, no_latents, counts_k))
+def find_causes(facts: Facts, folder: Path, progress: Progress = silent) -> Diagnosis:
+    """Likely causes of low usage of the model in ``folder``, which may be part of a run that tells more."""
+    return diagnose(replace(facts, trained=trained_as(folder), history=history_of(folder, progress)))
 
 
 def run_of(folder: Path) -> Path | None:

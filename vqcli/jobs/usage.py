@@ -163,15 +163,14 @@ def _count_images(options: ImageOptions, progress: Progress) -> tuple[UsageResul
     sample = LatentSample(encoder.tokenizer.quantizer, encoder.count)
     counts, rejected = count_images(encoder, progress, sample.watch)
     report, geometry, latents = counts.report(), _geometry(encoder.folder), sample.measure(counts.counts_k)
+    facts = Facts(Counted.of(report), geometry, latents, no_latents=sample.missing, counts_k=counts.counts_k)
     result = UsageResult(
         str(encoder.folder),
         f"{options.images}, {encoder.preprocessing}",
         report.utilization,
         report,
         geometry=geometry,
-        diagnosis=find_causes(
-            Counted.of(report), encoder.folder, geometry, latents, sample.missing, counts.counts_k, progress
-        ),
+        diagnosis=find_causes(facts, encoder.folder, progress),
         rejected=rejected,
     )
     return result, counts
@@ -208,11 +207,11 @@ def _stored(reference: str, progress: Progress) -> UsageResult:
     stored, geometry = UsageRecord.read(folder), _geometry(folder)
     if stored is None:
         counted = last_logged(folder, geometry.codes) if geometry else None
-        diagnosis = find_causes(counted, folder, geometry, progress=progress) if counted else Diagnosis()
+        diagnosis = find_causes(Facts(counted, geometry), folder, progress) if counted else Diagnosis()
         return UsageResult(str(folder), "", None, geometry=geometry, diagnosis=diagnosis)
     what = f"{stored.images}, {stored.tokens:,} tokens"
     counted = Counted(stored.codebook_size, stored.used, stored.tokens)
-    diagnosis = find_causes(counted, folder, geometry, progress=progress)
+    diagnosis = find_causes(Facts(counted, geometry), folder, progress)
     return UsageResult(
         str(folder), what, stored.utilization, stored=stored, geometry=geometry, diagnosis=diagnosis
     )
