@@ -33,7 +33,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout
 
 from utilization_plot import curves_picture, quality_picture, utilization_picture
-from utilization_systems import LR, SYSTEMS, TABLE_RATE
+from utilization_systems import FEATURES, LR, PER_CLASS, SYSTEMS
 from utilization_table import rates_table, table, trials_table
 from utilization_trials import BRIDGES, CLAIMS, GRID, PLUGIN
 
@@ -53,10 +53,14 @@ TOKENS_A_CODE = 50
 """Fewer would leave codes of a sound codebook unseen."""
 TEST_VIEWS = 20_000
 RATE_STEPS, RATE_SIZE = 200, 1024
+CLASSES = 10
+"""Of CIFAR-10."""
 SHOWN = 1024
 """Codes in the plots of one number of them: all systems have that."""
 STUDIES = {"systems": SYSTEMS, "bridges": BRIDGES, "grid": GRID, "claims": CLAIMS}
 ALL = SYSTEMS | BRIDGES | GRID | CLAIMS
+EFFICIENTNET = str(Path(__file__).parents[1] / "examples" / "efficientnet_features.py")
+"""Features of a pretrained network; its packages are needed by ``lc-features`` alone."""
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- {} -->", "<!-- /{} -->"
 """Between these two the page has a table."""
@@ -92,7 +96,7 @@ def rate_cells(system: str) -> Iterator[Cell]:
     """The runs by which a system's rate is chosen; none where it is set."""
     if ALL[system].lr is not None:
         return
-    for factor in TABLE_RATE if ALL[system].table else (1,):
+    for factor in ALL[system].factors:
         for lr in LR:
             yield Cell(system, RATE_SIZE, 0, lr, factor)
 
@@ -100,7 +104,7 @@ def rate_cells(system: str) -> Iterator[Cell]:
 def chosen_rate(system: str, out: Path) -> dict[str, float] | None:
     """What came out best of the grid, or is set; None before all of the grid has run."""
     if (lr := ALL[system].lr) is not None:
-        return {"lr": lr, "codebook_rate": ALL[system].factor}
+        return {"lr": lr, "codebook_rate": ALL[system].factors[0]}
     paths = [out / f"{cell.name}.json" for cell in rate_cells(system)]
     if not all(path.exists() for path in paths):
         return None
@@ -174,8 +178,18 @@ def make_features(kind: str, size: int, arguments: argparse.Namespace) -> Path:
     """A frozen table of features of the training images, made once for each number of codes."""
     path: Path = arguments.work / f"{kind}-{size}.safetensors"
     if not path.exists():
-        source = FeatureOptions(arguments.train, kind, 2, batch_size=250, device=arguments.device)
-        build_codebook(CodebookOptions(source, size=size, iterations=arguments.iterations), path)
+        many = size > PER_CLASS
+        source = FeatureOptions(
+            arguments.train,
+            kind,
+            patch=2,
+            pool=1,
+            limit=FEATURES[kind][many],
+            batch_size=250,
+            device=arguments.device,
+        )
+        per_class = many and size % CLASSES == 0
+        build_codebook(CodebookOptions(source, size, per_class, arguments.iterations), path)
     return path
 
 
@@ -281,7 +295,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     arguments.systems = arguments.systems or list(STUDIES[arguments.study])
-    allow(PLUGIN)
+    for plugin in (PLUGIN, EFFICIENTNET):
+        allow(plugin)
     if arguments.train:
         run_cells(arguments)
     write_results(arguments.out, arguments.docs)

@@ -22,10 +22,16 @@ LEVELS = {
 }
 """FSQ's, of as many codes as the others have; the paper's are of nearly as many."""
 SCALES = [1, 2, 3, 4, 6, 8, 12, 16]
+FEATURES = {"pixels": (5000, 5000), "efficientnet": (10_000, 25_000)}
+"""Images whose features become frozen codes: of up to PER_CLASS codes, and of more."""
+PER_CLASS = 16_384
+"""With more codes each class has a k-means of its own, as published, where K is a multiple of the classes."""
 LR = (1.5e-3, 4e-3, 1e-2)
 """Rates that each system is tried with."""
-TABLE_RATE = (1, 30)
-"""Factors on the rate of codes that are a table trained by gradient alone."""
+TABLE = (1, 30)
+"""Factors on that rate for codes that are a table trained by gradient alone, all of which are tried."""
+BRIDGE = (0.1,)
+"""The factor for ours, whose codes are used more evenly at a tenth of it."""
 
 Part = dict[str, Any]
 
@@ -38,20 +44,18 @@ class System:
     codebook: Callable[[int], Part]
     """Of K codes."""
     quantizer: Part
-    table: bool = False
-    """Whether its codes are a table trained by gradient, which may have a rate of its own."""
+    factors: tuple[float, ...] = (1,)
+    """Factors on the rate of its codes that it is tried with."""
     sets: Mapping[str, Any] | None = None
     """What else is set in the recipe."""
     features: str = ""
-    """What its frozen codes are made of, where they are: ``pixels`` or a plugin's features."""
+    """What its frozen codes are made of, where they are: a key of FEATURES."""
     sizes: tuple[int, ...] = (1024, 4096, 16_384)
     """Numbers of codes in the study."""
     seeds: Mapping[int, int] | None = None
     """Numbers of codes with more than one seed."""
     lr: float | None = None
     """Rate, where it is not chosen by the grid."""
-    factor: float = 1
-    """Of codes, on that rate."""
     steps: int = 1000
     """Optimizer steps at least."""
     batch: int = 64
@@ -108,7 +112,7 @@ def nearest(codebook: float, commitment: float, **options: Any) -> Part:
     return {"name": "nearest", "codebook_weight": codebook, "commitment_weight": commitment, **options}
 
 
-OURS: Part = {"revive_below": 0.5}
+OURS: Part = {"last_layer": "small", "revive_below": 0.5}
 """FVQ as our recipes have it: docs/vqbridge.md."""
 WARM = {"schedule.warmup": 100}
 """Steps in which the rate rises, as FVQ has them."""
@@ -116,7 +120,7 @@ THREE = {1024: 3, 4096: 3}
 LARGE = (1024, 4096, 16_384, 65_536)
 
 SYSTEMS: dict[str, System] = {
-    "vqgan": System("VQGAN", learned("uniform"), nearest(0.25, 1.0), table=True),
+    "vqgan": System("VQGAN", learned("uniform"), nearest(0.25, 1.0), factors=TABLE),
     "ema": System(
         "VQGAN-EMA, published start",
         ema(init="uniform", first_size=0),
@@ -129,12 +133,12 @@ SYSTEMS: dict[str, System] = {
         nearest(0.0, 0.1),
         seeds=THREE,
     ),
-    "fc": System("VQGAN-FC", learned("uniform", NARROW), nearest(0.033, 0.1), table=True),
+    "fc": System("VQGAN-FC", learned("uniform", NARROW), nearest(0.033, 0.1), factors=TABLE),
     "llamagen": System(
         "LlamaGen VQ",
         learned("unit", NARROW),
         nearest(1.0, 0.25, metric="cosine"),
-        table=True,
+        factors=TABLE,
     ),
     "lc": System(
         "VQGAN-LC, pixels",
@@ -143,6 +147,13 @@ SYSTEMS: dict[str, System] = {
         features="pixels",
         seeds=THREE,
         sizes=(*LARGE, 100_000),
+    ),
+    "lc-features": System(
+        "VQGAN-LC, EfficientNet",
+        projected(NARROW, base="FEATURES", base_width=320, map_init="normal"),
+        nearest(0.033, 0.1),
+        features="efficientnet",
+        sizes=(1024, 4096, 16_384, 100_000),
     ),
     "simvq": System(
         "SimVQ",
@@ -161,7 +172,7 @@ SYSTEMS: dict[str, System] = {
             "soft_weight": 1.0,
             "entropy_weight": 0.05,
         },
-        table=True,
+        factors=TABLE,
     ),
     "lfq": System(
         "LFQ",
@@ -180,6 +191,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ, ours",
         bridged(**OURS),
         nearest(1.0, 0.25),
+        factors=BRIDGE,
         sets=WARM,
         seeds=THREE | {16_384: 3},
         sizes=(*LARGE, 100_000, 262_144),
@@ -188,6 +200,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ, ours, constant rate",
         bridged(**OURS),
         nearest(1.0, 0.25),
+        factors=BRIDGE,
         sets=WARM | {"schedule.decay": "constant"},
     ),
     "fvq-linear": System(
@@ -199,6 +212,7 @@ SYSTEMS: dict[str, System] = {
         "FVQ-RQ",
         bridged(**OURS),
         {"name": "residual", "depth": 4, "codebook_weight": 1.0, "commitment_weight": 0.25},
+        factors=BRIDGE,
         sets=WARM,
     ),
     "fvq-var": System(
@@ -211,6 +225,7 @@ SYSTEMS: dict[str, System] = {
             "codebook_weight": 1.0,
             "commitment_weight": 0.25,
         },
+        factors=BRIDGE,
         sets=WARM,
     ),
 }

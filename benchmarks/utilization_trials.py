@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from utilization_systems import OURS, SYSTEMS, WARM, WIDTH, System, bridged, learned, nearest
+from utilization_systems import BRIDGE, OURS, SYSTEMS, WARM, WIDTH, System, bridged, learned, nearest
 
 PLUGIN = str(Path(__file__).with_name("bridge_forms.py"))
 """Has the forms that are no part of vqcli."""
@@ -21,6 +21,7 @@ HARD: dict[str, Any] = {"tokenizer.network": "patch-4", "tokenizer.res_blocks": 
 THREE = {1024: 3, 4096: 3, 16_384: 3}
 WIDE = 64
 """Width of codes."""
+REVIVED = {"revive_below": OURS["revive_below"]}
 
 
 def form(title: str, warm: bool, name: str = "bridged", **options: Any) -> System:
@@ -47,9 +48,9 @@ BRIDGES: dict[str, System] = {
     "bridge-zero": form("zero", False),
     "bridge-small": form("small", False, last_layer="small"),
     "bridge-small-warm": form("small, warm-up", True, last_layer="small"),
-    "bridge-revived": form("**zero, warm-up, slots revived (ours)**", True, **OURS),
-    "bridge-revived-quick": form("zero, slots revived", False, **OURS),
-    "bridge-revived-small": form("small, warm-up, slots revived", True, last_layer="small", **OURS),
+    "bridge-revived": form("zero, warm-up, slots revived", True, **REVIVED),
+    "bridge-revived-quick": form("zero, slots revived", False, **REVIVED),
+    "bridge-revived-small": form("**small, warm-up, slots revived (ours)**", True, **OURS),
     "bridge-permuted": form("zero, warm-up, base permuted", True, "permuted-bridge"),
     "bridge-shared": form("one last layer for all slots, warm-up", True, "shared-bridge"),
 }
@@ -61,7 +62,7 @@ GRID: dict[str, System] = {
         sets={"schedule.warmup": warm},
         sizes=(4096,),
         seeds={4096: 6},
-        lr=4e-3,
+        lr=1e-2,
         batch=batch,
         steps=16_000 // batch,
     )
@@ -77,18 +78,18 @@ def ours(
     def codebook(size: int) -> dict[str, Any]:
         return bridged(**OURS | options)(size) | {"width": width}
 
-    sets = WARM | {"schedule.decay": decay}
-    return System(title, codebook, nearest(1.0, 0.25), sets=sets, sizes=(4096,), lr=4e-3, steps=steps)
+    sets, rate = WARM | {"schedule.decay": decay}, {"factors": BRIDGE, "lr": 1e-2}
+    return System(title, codebook, nearest(1.0, 0.25), sets=sets, sizes=(4096,), steps=steps, **rate)
 
 
 def alone(name: str, title: str, **changes: Any) -> System:
     """A system of the study, in one respect otherwise, with 4,096 codes and FVQ's rate."""
-    return replace(SYSTEMS[name], title=title, sizes=(4096,), seeds=None, lr=4e-3, **changes)
+    return replace(SYSTEMS[name], title=title, sizes=(4096,), seeds=None, lr=1e-2, **changes)
 
 
 def table(init: str) -> dict[str, Any]:
     """A table in the place of the bridge, at a rate at which it arrives."""
-    return {"codebook": learned(init), "sets": WARM, "factor": 30}
+    return {"codebook": learned(init), "sets": WARM, "factors": (10,)}
 
 
 LONG = 4000
@@ -108,8 +109,8 @@ CLAIMS: dict[str, System] = {
     **{f"claim-hidden-{hidden}": ours(f"hidden {hidden}", hidden=hidden) for hidden in (64, 256)},
     **{f"claim-patch-{patch}": ours(f"patch {patch}", patch=patch) for patch in (2, 8)},
     "claim-rq": alone("fvq-rq", "residual, 4 deep, with the bridge"),
-    "claim-rq-table": alone("fvq-rq", "residual, 4 deep, a table, its rate x 30", **table("normal")),
+    "claim-rq-table": alone("fvq-rq", "residual, 4 deep, a table, its rate x 10", **table("normal")),
     "claim-var": alone("fvq-var", "multi-scale, with the bridge"),
-    "claim-var-table": alone("fvq-var", "multi-scale, a table (VAR), its rate x 30", **table("standard")),
+    "claim-var-table": alone("fvq-var", "multi-scale, a table (VAR), its rate x 10", **table("standard")),
 }
 """Each differs from the first in what its title says."""

@@ -148,7 +148,7 @@ def test_generators_of_tokenizers_that_are_not_here_can_be_looked_at(name, tmp_p
 
 
 OURS = {
-    **dict.fromkeys(("fvq", "fvq-262k", "fvq-rq", "fvq-var"), ("revive_below",)),
+    **dict.fromkeys(("fvq", "fvq-262k", "fvq-rq", "fvq-var"), ("last_layer", "revive_below")),
     "vqgan-ema": ("first_size", "init", "revive_below"),
 }
 """Options of the codebook that recipes for a CPU have otherwise than their system: what keeps codes alive."""

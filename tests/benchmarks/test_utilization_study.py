@@ -12,11 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import utilization
 from utilization_plot import curves_picture, per_cent, quality_picture, utilization_picture
-from utilization_systems import LR, SYSTEMS, TABLE_RATE
+from utilization_systems import LR, SYSTEMS, TABLE
 from utilization_table import rate as rate_words
 from utilization_table import rates_table, trials_table
 from utilization_trials import BRIDGES, GRID, PLUGIN
 
+from tests.plugins import forgotten
 from vqcli import files
 from vqcli.registry import build
 from vqcli.report import svg
@@ -24,6 +25,13 @@ from vqcli.training.recipe import read_recipe
 from vqcli.types import grid_length
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(autouse=True)
+def plugins():
+    """Those of the study are gone after a test."""
+    with forgotten():
+        yield
 
 
 @pytest.mark.parametrize("system", utilization.ALL)
@@ -50,7 +58,7 @@ def test_every_cell_differs_in_its_codebook_and_quantizer_alone(system):
 
 def test_a_system_takes_the_rate_that_reconstructs_best(tmp_path):
     cells = list(utilization.rate_cells("vqgan"))
-    assert len(cells) == len(set(cells)) == len(LR) * len(TABLE_RATE)
+    assert len(cells) == len(set(cells)) == len(LR) * len(TABLE)
     assert len(list(utilization.rate_cells("fvq"))) == len(LR)
     for index, tried in enumerate(cells):
         assert utilization.chosen_rate("vqgan", tmp_path) is None
