@@ -62,7 +62,7 @@ GRID: dict[str, System] = {
         sets={"schedule.warmup": warm},
         sizes=(4096,),
         seeds={4096: 6},
-        lr=1e-2,
+        lr=4e-3,
         batch=batch,
         steps=16_000 // batch,
     )

@@ -52,6 +52,7 @@ PARTS: dict[str, dict[str, str]] = {
     "generators": {
         "gpt": "vqcli.generators.gpt:Gpt",
         "gpt_lc": "vqcli.generators.gpt_lc:GptLc",
+        "var": "vqcli.generators.var:Var",
     },
     "losses": {
         "l1": "vqcli.losses.pixel:L1Loss",
@@ -104,6 +105,7 @@ PARTS: dict[str, dict[str, str]] = {
         "compvis_kl": "vqcli.importers.autoencoder_kl:CompvisKlImporter",
         "llamagen_gpt": "vqcli.importers.llamagen_gpt:LlamaGenGptImporter",
         "gpt_lc": "vqcli.importers.gpt_lc:GptLcImporter",
+        "var_generator": "vqcli.importers.var_generator:VarGeneratorImporter",
     },
 }
 

@@ -49,6 +49,8 @@ class Latents:
     values: Tensor
     standard: Standard | None = None
     """What they were standardized by; None for latents as the tokenizer has them."""
+    settled: bool = False
+    """Whether they are made of codes: no latent is moved to a code any more."""
 
     def standardized(self, standard: Standard | None) -> Latents:
         """The same latents, standardized in this way; None for as the tokenizer has them."""
@@ -59,7 +61,7 @@ class Latents:
         if standard is not None:
             mean, std = (values.new_tensor(x)[:, None, None] for x in (standard.mean, standard.std))
             values = (values - mean) / std
-        return Latents(values, standard)
+        return Latents(values, standard, self.settled)
 
 
 Made = Tokens | Latents
@@ -76,6 +78,9 @@ class CodeSteps(Protocol):
 
     def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
         """What tokens (B, n) of a step add to the sum, (B, D, h, w) at full size, phi included."""
+
+    def blend(self, shares: Tensor, step: int, grid: Grid) -> Tensor:
+        """The same of mixed codes, given the share of each code (B, n, K)."""
 
     def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
         """The sum so far (B, D, h, w), as a step of this size sees it."""

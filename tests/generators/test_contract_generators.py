@@ -1,6 +1,7 @@
 """What every generator must do, on every layout of tokens; toys stand for kinds that none of ours is of."""
 
 import copy
+import importlib
 
 import numpy as np
 import pytest
@@ -92,9 +93,31 @@ def alike(a, b):
     return torch.equal(a, b) if a.dtype == torch.int64 else torch.allclose(a, b, atol=1e-5)
 
 
-@pytest.fixture(params=[(name, grid) for name in NAMES for grid in GRIDS], ids="-".join)
+def target(name):
+    """Where the part of this name is, a toy's too."""
+    module, part = (TOYS | PARTS["generators"])[name].split(":")
+    return getattr(importlib.import_module(module), part)
+
+
+PAIRS = [(name, grid) for name in NAMES for grid in GRIDS]
+FIT = [(name, grid) for name, grid in PAIRS if not target(name).misfit(GRIDS[grid])]
+
+
+@pytest.fixture(params=FIT, ids="-".join)
 def generator(request):
     return make(*request.param)
+
+
+def test_every_generator_fits_some_layout():
+    assert {name for name, _ in FIT} == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "grid"), [pair for pair in PAIRS if pair not in FIT])
+def test_layouts_that_do_not_fit_are_refused(name, grid):
+    with pytest.raises(VqcliError) as refused:
+        make(name, grid)
+    assert str(refused.value) == f"{name} {target(name).misfit(GRIDS[grid])}"
+    assert refused.value.hint
 
 
 def test_gradient_reaches_every_parameter(generator):

@@ -10,7 +10,8 @@ from tests.generators.test_contract_generators import images, make, spec
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import Gpt, GptConfig
 from vqcli.generators.gpt_lc import GptLc, GptLcConfig
-from vqcli.nn.llama import DropPath, RmsNorm
+from vqcli.nn.drop_path import DropPath
+from vqcli.nn.llama import RmsNorm
 from vqcli.nn.rotary import rotary_table, rotate
 from vqcli.registry import _parse
 from vqcli.types import TokenizerSpec

@@ -8,7 +8,7 @@ from tests.generators.test_contract_generators import GRIDS, REGISTERED, make, s
 from vqcli.errors import VqcliError
 from vqcli.generators.autoregressive import AutoregressiveGenerator
 from vqcli.generators.base import image_stream
-from vqcli.generators.sampling import SamplingConfig, draw, guide, keep_top
+from vqcli.generators.sampling import SamplingConfig, draw, filtered, guide
 from vqcli.registry import resolve
 
 TOKEN_BY_TOKEN = [
@@ -18,7 +18,7 @@ LOGITS = torch.randn(40, 23, generator=torch.Generator().manual_seed(3)) * 2
 
 
 def kept(logits, top_k=0, top_p=1.0):
-    return torch.isfinite(keep_top(logits, top_k, top_p))
+    return torch.isfinite(filtered(logits, SamplingConfig(top_k=top_k, top_p=top_p)))
 
 
 def test_top_k_keeps_ties_with_the_last():
@@ -68,7 +68,7 @@ def test_shares_of_draws_are_the_distribution():
     logits = LOGITS[:1].expand(20_000, -1)
     numbers = torch.from_numpy(np.random.default_rng(0).random(20_000, dtype=np.float32))
     config = SamplingConfig(temperature=1.5, top_k=10)
-    wanted = keep_top(logits[:1] / 1.5, 10, 1.0).softmax(1)[0]
+    wanted = filtered(logits[:1], SamplingConfig(temperature=1.5, top_k=10)).softmax(1)[0]
     counts = torch.bincount(draw(logits, numbers, config), minlength=23) / 20_000
     torch.testing.assert_close(counts, wanted, atol=0.012, rtol=0)
     assert not counts[wanted == 0].any()

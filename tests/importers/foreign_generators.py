@@ -14,6 +14,7 @@ from tests.importers.names import Rules
 from vqcli.generators.base import Generator
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
+from vqcli.generators.var import Var
 from vqcli.types import TokenizerSpec
 
 State = dict[str, Tensor]
@@ -40,6 +41,25 @@ MINGPT: Rules = [
     (r"^norm\.", "ln_f."),
     (r"^", "transformer."),
 ]
+VAR: Rules = [
+    (r"^start$", "pos_start"),
+    (r"^positions$", "pos_1LC"),
+    (r"^code_map\.", "word_embed."),
+    (r"^class_embedding\.", "class_emb."),
+    (r"^scale_embedding\.", "lvl_embed."),
+    (r"^condition\.", "shared_ada_lin.1."),
+    (r"^head\.condition\.", "head_nm.ada_lin.1."),
+    (r"^head\.map\.", "head."),
+    (r"(blocks\.\d+)\.condition\.", r"\1.ada_lin.1."),
+    (r"\.own$", ".ada_gss"),
+    (r"attention\.scale$", "attn.scale_mul_1H11"),
+    (r"attention\.qkv", "attn.mat_qkv"),
+    (r"attention\.out", "attn.proj"),
+    (r"attention\.", "attn."),
+    (r"ffn\.up", "ffn.fc1"),
+    (r"ffn\.down", "ffn.fc2"),
+]
+SCALES = (1, 2, 4)
 LC = CASES["vqgan-lc"]
 """The tokenizer in files of GPT-LC: 20 codes, a token for 8x8 pixels."""
 
@@ -59,6 +79,32 @@ def gpt_lc(codes: int = 20, side: int = 4, **options: Any) -> GptLc:
     """VQGAN-LC's."""
     sizes = {"classes": 5, "layers": 2, "heads": 2, "width": 128}
     return _made(GptLc, sizes | options, spec(codes, side))
+
+
+def var(codes: int = 48, scales: tuple[int, ...] = SCALES, **options: Any) -> Var:
+    """VAR's."""
+    sizes = {"classes": 5, "layers": 2, "heads": 2, "width": 128}
+    side, grid = 16 * scales[-1], tuple((s, s) for s in scales)
+    return _made(Var, sizes | options, TokenizerSpec(codes, 4, 16, (side, side), "", grid))
+
+
+def var_state(model: Var) -> State:
+    """What VAR's file holds, buffers too."""
+    counts = torch.tensor(model.counts)
+    level_l = torch.arange(len(counts)).repeat_interleave(counts)
+    mask = torch.where(level_l[:, None] >= level_l, 0.0, -torch.inf)
+    zeros = {f"blocks.{i}.attn.zero_k_bias": torch.zeros(128) for i in range(len(model.blocks))}
+    buffers = zeros | {"lvl_1L": level_l[None], "attn_bias_for_masking": mask[None, None]}
+    return {_renamed(name, VAR): x.clone() for name, x in model.state_dict().items()} | buffers
+
+
+def without_buffers(state: State) -> State:
+    """As who saves parameters alone has it."""
+    return {
+        key: x
+        for key, x in state.items()
+        if not key.startswith(("lvl_1L", "attn_bias")) and "zero" not in key
+    }
 
 
 def _made(kind: Any, options: dict[str, Any], tokenizer: TokenizerSpec) -> Any:
@@ -114,5 +160,6 @@ def _renamed(name: str, rules: Rules) -> str:
 MAKERS: dict[str, tuple[Callable[..., Any], Callable[[Any], State]]] = {
     "llamagen_gpt": (gpt, gpt_state),
     "gpt_lc": (gpt_lc, lc_state),
+    "var_generator": (var, var_state),
 }
 """By importer: a generator, and its weights as published."""

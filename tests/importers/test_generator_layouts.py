@@ -8,24 +8,33 @@ import torch
 from tests.importers.foreign_generators import (
     LC,
     MAKERS,
+    SCALES,
     gpt,
     gpt_lc,
     gpt_state,
     lc_state,
     spec,
+    var,
+    var_state,
     whole_lc_state,
     with_buffers,
+    without_buffers,
 )
 from vqcli.checkpoint.tokenizer import fingerprint
+from vqcli.codebooks.learned import LearnedCodebook
 from vqcli.errors import VqcliError
 from vqcli.generators.gpt import GptConfig
+from vqcli.generators.var import VarConfig
 from vqcli.importers.generator import GeneratorImporter
 from vqcli.importers.gpt_lc import GptLcImporter
 from vqcli.importers.llamagen_gpt import LlamaGenGptImporter
 from vqcli.importers.options import ImportOptions
+from vqcli.importers.var_generator import PUBLISHED, VarGeneratorImporter, find_scales
 from vqcli.library.import_generator import from_file
 from vqcli.parts import PARTS
+from vqcli.quantizers.multiscale import MultiscaleQuantizer
 from vqcli.registry import resolve
+from vqcli.types import TokenizerSpec, grid_length
 
 IMPORTERS = {name: resolve("importers", name)() for name in PARTS["importers"]}
 CASES = {
@@ -36,6 +45,15 @@ CASES = {
     "gpt-lc": ("gpt_lc", gpt_lc, lc_state, {"classes": 5}),
     "gpt-lc, whole": ("gpt_lc", gpt_lc, whole_lc_state, {}),
     "gpt-lc, heads told": ("gpt_lc", lambda: gpt_lc(heads=4), whole_lc_state, {"heads": 4}),
+    "var": ("var_generator", var, var_state, {}),
+    "var, shared": ("var_generator", lambda: var(adaln="shared", heads=4), var_state, {}),
+    "var, plain": ("var_generator", lambda: var(attention="plain"), var_state, {}),
+    "var, plain, heads told": (
+        "var_generator",
+        lambda: var(attention="plain", heads=8),
+        lambda m: without_buffers(var_state(m)),
+        {"heads": 8, "scales": SCALES},
+    ),
 }
 
 
@@ -59,13 +77,27 @@ def test_tensors_and_logits(name):
     found, want = converted.generator, model.state_dict()
     assert found.state_dict().keys() == want.keys()
     assert all(torch.equal(found.state_dict()[name], x) for name, x in want.items())
-    assert found.grid == ((4, 4),)
-    labels, ids = torch.tensor([0, 4]), torch.arange(14).view(2, 7)
-    assert torch.equal(found.logits(labels, ids), model.logits(labels, ids))
+    assert found.grid == model.grid
+    assert torch.equal(logits(found), logits(model))
     for field in ("classes", "layers", "heads", "width"):
         assert getattr(found.config, field) == getattr(model.config, field)
     assert not found.training
-    assert converted.assumed == ([] if "heads" in options else ["heads"])
+    told = "heads" in options or getattr(found.config, "attention", "") == "cosine"
+    assert converted.assumed == ([] if told else ["heads"])
+
+
+def logits(generator):
+    """Of two images, teacher-forced."""
+    labels, length = torch.tensor([0, 4]), grid_length(generator.grid)
+    if generator.NEEDS:
+        torch.manual_seed(1)
+        config = MultiscaleQuantizer.Config(scales=[h for h, _ in generator.grid], phis=2)
+        generator.attach(
+            MultiscaleQuantizer(config, LearnedCodebook(LearnedCodebook.Config(size=48, width=4)))
+        )
+    else:
+        length = 7
+    return generator.logits(labels, torch.arange(2 * length).view(2, length) % 20)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -154,6 +186,8 @@ def test_every_key_counts(importer):
     make, write = MAKERS[importer]
     state = write(make())
     options = {"heads": 2} | ({"classes": 5} if importer == "gpt_lc" else {})
+    if importer == "var_generator":
+        state, options = without_buffers(state), options | {"scales": SCALES}
     for key in state:
         rest = {other: x for other, x in state.items() if other != key}
         refused(importer, rest, f"'{key}'", **options)
@@ -171,6 +205,8 @@ def test_every_key_counts(importer):
         ("gpt_lc", "transformer.blocks.1.attn.extra"),
         ("gpt_lc", "transformer.stray"),
         ("gpt_lc", "discriminator.x"),
+        ("var_generator", "blocks.1.attn.proj.extra"),
+        ("var_generator", "head_nm.linear.weight"),
     ],
 )
 def test_unknown_keys(importer, key):
@@ -221,3 +257,58 @@ def test_sizes_of_images():
     wide["transformer.pos_emb"] = torch.ones(1, 9, 128)
     refused("gpt_lc", wide, "makes 8 tokens an image, 32x32 pixels are 4", classes=5)
     assert run("gpt_lc", wide, classes=5, size=(32, 64)).generator.grid == ((2, 4),)
+
+
+def test_scales_of_var():
+    state = var_state(var())
+    assert run("var_generator", state).generator.spec.image_size == (64, 64)
+    bare = without_buffers(state)
+    refused("var_generator", bare, "nothing tells how its 21 tokens make 3 scales")
+    assert run("var_generator", bare, scales=SCALES).generator.grid == ((1, 1), (2, 2), (4, 4))
+    refused("var_generator", bare, "nothing tells", scales=(1, 2, 3))
+    refused("var_generator", state, "its scales are 1 2 4", scales=(1, 2, 3))
+    refused("var_generator", state, "its last scale is 4x4 tokens, not 8x8", size=(128, 128))
+    refused("var_generator", state, "it has 2 heads", heads=4)
+
+
+@pytest.mark.parametrize("scales", PUBLISHED)
+def test_published_scales_of_var(scales):
+    length = sum(side * side for side in scales)
+    assert find_scales(None, length, len(scales), None) == scales
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lvl_1L", torch.zeros(1, 21, dtype=torch.int64)),
+        ("lvl_1L", torch.arange(21)[None]),
+        ("lvl_1L", 2 - torch.arange(3).repeat_interleave(torch.tensor([16, 4, 1]))[None]),
+        ("attn_bias_for_masking", torch.zeros(1, 1, 21, 21)),
+        ("attn_bias_for_masking", torch.zeros(1, 1, 20, 20)),
+        ("blocks.1.attn.zero_k_bias", torch.ones(128)),
+        ("blocks.0.attn.zero_k_bias", torch.full((128,), torch.nan)),
+    ],
+)
+def test_buffers_of_var_are_checked(key, value):
+    state = var_state(var())
+    assert key in state
+    refused("var_generator", state | {key: value}, key)
+
+
+@pytest.mark.parametrize("size", ["d16", "d20", "d24", "d30", "d36-s"])
+def test_published_sizes_of_var(size):
+    config, importer = VarConfig(size=size), VarGeneratorImporter()
+    scales = PUBLISHED[1 if size == "d36-s" else 0]
+    tokenizer = TokenizerSpec(4096, 32, 16, (256, 256), "", tuple((side, side) for side in scales))
+    with torch.device("meta"):
+        model = resolve("generators", "var")(config, tokenizer)
+    found = VarConfig(**importer.convert(model.state_dict(), ImportOptions(), tokenizer))
+    assert found == config.model_copy(update={"sampling": found.sampling, "gate_start": found.gate_start})
+    parameters = {
+        "d16": 310_283_520,
+        "d20": 600_917_136,
+        "d24": 1_033_399_360,
+        "d30": 2_010_020_356,
+        "d36-s": 2_353_893_904,
+    }
+    assert sum(p.numel() for p in model.parameters()) == parameters[size]

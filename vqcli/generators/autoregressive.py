@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
-from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, Streams
-from vqcli.generators.sampling import SamplingConfig, draw, guide
+from vqcli.generators.sampling import Finite, SamplingConfig, draw, guide
 from vqcli.nn.attention import KeyValueCache
 from vqcli.types import Made, Makes, Progress, TokenizerSpec, Tokens, grid_length, silent
 
@@ -82,9 +81,7 @@ class AutoregressiveGenerator(Generator):
         if guided:
             labels = torch.cat([labels, torch.full_like(labels, self.null_class or 0)])
         step, cache, ids = self.compiled or self.run, self.cache(len(labels)), []
-        finite = torch.ones(
-            (), dtype=torch.bool, device=labels.device
-        )  # looked at once: no step waits for it
+        finite = Finite(labels.device)
         x = self.embed_labels(labels)
         for position in range(self.length):
             if guided and 0 <= sampling.cfg_interval < position - 1:
@@ -93,18 +90,13 @@ class AutoregressiveGenerator(Generator):
             logits = step(x, position, cache)[:, -1]
             if guided:
                 logits = guide(logits[:count], logits[count:], sampling.cfg)
-            finite &= logits.isfinite().all()
+            finite.look(logits)
             ids.append(draw(logits, uniforms_bl[:, position], sampling))
             progress.advance(count)
             if position + 1 < self.length:
                 latest = ids[-1][:, None]
                 x = self.embed_tokens(torch.cat([latest, latest]) if guided else latest, position + 1)
-        if not finite:
-            raise VqcliError(
-                "the generator's logits are not finite",
-                hint="try --precision bf16 or fp32",
-                reason="not-finite",
-            )
+        finite.require()
         return Tokens(torch.stack(ids, dim=1), self.grid)
 
     def compile_step(self) -> None:

@@ -40,6 +40,13 @@ def image_stream(seed: int, label: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([SAMPLE, seed, label, index])))
 
 
+def hidden_classes(labels: Tensor, share: float, null: int) -> Tensor:
+    """Labels (B,), a share of which is drawn to become ``null``: so guidance is learned."""
+    return (
+        labels.masked_fill(torch.rand(labels.shape, device=labels.device) < share, null) if share else labels
+    )
+
+
 class HasCodes(Protocol):
     """A tokenizer, as far as a generator is concerned."""
 
@@ -64,11 +71,13 @@ class Generator(nn.Module, ABC):
     """It has ``name``, ``classes`` and ``sampling``."""
     null_class: int | None = None
     """The label that stands for no class; None where guidance is not possible."""
+    UNDECAYED: ClassVar[tuple[str, ...]] = ()
+    """How names of matrices end that weight decay leaves alone, as it does vectors."""
     code_steps: CodeSteps
     """Set by ``attach`` where ``NEEDS`` asks for it."""
 
     def __init__(self, config: Any, spec: TokenizerSpec) -> None:
-        """Raises VqcliError where there are no tokens to make, ValueError where images have no fixed grid."""
+        """Raises VqcliError where it cannot make such tokens, ValueError where images have no fixed grid."""
         super().__init__()
         if self.makes == "tokens" and not spec.codebook_size:
             raise VqcliError(
@@ -78,6 +87,9 @@ class Generator(nn.Module, ABC):
             )
         if spec.grid is None:
             raise ValueError("a generator needs a tokenizer that tells its image size")
+        if wrong := self.misfit(spec.grid):
+            hint = "vqcli list recipes: the tokenizers of VAR and FVQ-VAR are multi-scale"
+            raise VqcliError(f"{config.name} {wrong}", hint=hint, reason="wrong-kind")
         self.config, self.spec = config, spec
 
     @property
@@ -85,6 +97,11 @@ class Generator(nn.Module, ABC):
         """Layout of the tokens it makes."""
         assert self.spec.grid
         return self.spec.grid
+
+    @classmethod
+    def misfit(cls, grid: Grid) -> str:
+        """Why it cannot make tokens of this layout, in words after its name; empty where it can."""
+        return ""
 
     def attach(self, tokenizer: HasCodes) -> None:
         """Take what ``NEEDS`` names from the tokenizer, which must be where it will stay."""
@@ -100,6 +117,9 @@ class Generator(nn.Module, ABC):
             torch.zeros(images, grid_length(self.grid), dtype=torch.int64, device=device), self.grid
         )
 
+    def begin_step(self, step: int) -> None:
+        """An optimizer step of training begins, counted from 0."""
+
     @abstractmethod
     def forward(self, made: Made, labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses of images, given as what it makes, with labels (B,).
@@ -110,6 +130,14 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def compile_step(self) -> None:
         """Compile what sampling does again and again; the first images pay for it."""
+
+    def guided(self, sampling: PartConfig) -> bool:
+        """Whether this sampling compares a class with none."""
+        return getattr(sampling, "cfg", 0) > 1
+
+    def made_as(self, sampling: PartConfig) -> Makes:
+        """What this sampling makes of what the generator learned: mostly the same."""
+        return self.makes
 
     def effort(self, sampling: PartConfig) -> int:
         """Units of progress that an image takes."""

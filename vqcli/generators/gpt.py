@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from vqcli.config import DEEPEST, MOST_CLASSES, WIDEST, PartConfig
 from vqcli.generators.autoregressive import AutoregressiveGenerator, start_small
+from vqcli.generators.base import hidden_classes
 from vqcli.generators.sampling import SamplingConfig
 from vqcli.nn.attention import KeyValueCache
+from vqcli.nn.drop_path import rising
 from vqcli.nn.linear import Linear
 from vqcli.nn.llama import Dropouts, LlamaBlock, RmsNorm
 from vqcli.nn.precision import float32
@@ -117,13 +119,12 @@ class Gpt(AutoregressiveGenerator):
 
     def _dropouts(self, layer: int) -> Dropouts:
         config = self.config
-        path = config.drop_path * layer / max(1, config.layers - 1)
+        path = rising(config.drop_path, layer, config.layers)
         return Dropouts(config.attention_dropout, config.residual_dropout, config.ffn_dropout, path)
 
     def embed_labels(self, labels: Tensor) -> Tensor:
-        if self.training and self.config.class_dropout:
-            hidden = torch.rand(labels.shape, device=labels.device) < self.config.class_dropout
-            labels = labels.masked_fill(hidden, self.config.classes)
+        if self.training:
+            labels = hidden_classes(labels, self.config.class_dropout, self.config.classes)
         return self.class_embedding(labels)[:, None]
 
     def embed_tokens(self, ids: Tensor, start: int) -> Tensor:

@@ -19,7 +19,7 @@ from vqcli.importers.shards import check_keys, is_index, parts, read_index
 CONTAINERS = (
     *("model", "module", "state_dict", "model_state_dict", "model_state", "net", "network", "params"),
     *("vqvae", "vq_model", "vqgan", "tokenizer", "first_stage_model", "vae", "autoencoder", "ae"),
-    *("generator", "g", "weights"),
+    *("generator", "g", "weights", "var_wo_ddp"),
 )
 """Names under which files hold weights, best first. Before all go averages: authors evaluate those."""
 AVERAGED = re.compile(r"(?:^|[._\W])(?:ema|averaged?|shadow)(?=[._\W]|$)", re.IGNORECASE)

@@ -47,6 +47,7 @@ class Published:
 
 
 LLAMAGEN, FVQ, SIMVQ = "FoundationVision/LlamaGen", "yfChang/FVQ", "youngsheen/SimVQ"
+VAR = "FoundationVision/var"
 MIT, APACHE = "MIT", "Apache-2.0"
 
 DEFAULT = "llamagen-vq16"
@@ -129,7 +130,7 @@ ALIASES: dict[str, Published] = {
         what="FVQ, baked, 40 epochs of ImageNet 256x256",
     ),
     "var-vae": Published(
-        "FoundationVision/var",
+        VAR,
         "vae_ch160v4096z32.pth",
         importer="var",
         codes=4_096,
@@ -282,5 +283,36 @@ ALIASES: dict[str, Published] = {
             ("xxl", 384, "1.4 billion"),
             ("3b", 384, "3.1 billion"),
         )
+    },    **{
+        f"var-{depth}": Published(
+            VAR,
+            f"var_{depth}.pth",
+            importer="var_generator",
+            kind="generator",
+            codes=4_096,
+            width=32,
+            tokenizer="var-vae",
+            licence=MIT,
+            system="VAR",
+            what=f"VAR-{depth}, {parameters} parameters, ImageNet 256x256",
+        )
+        for depth, parameters in (
+            ("d16", "310 million"),
+            ("d20", "601 million"),
+            ("d24", "1.0 billion"),
+            ("d30", "2.0 billion"),
+        )
     },
+    "var-d36-512": Published(
+        VAR,
+        "var_d36.pth",
+        importer="var_generator",
+        kind="generator",
+        codes=4_096,
+        width=32,
+        size=512,
+        licence=MIT,
+        system="VAR",
+        what="VAR-d36-s, 2.4 billion parameters, ImageNet 512x512; needs var-vae with the scales of 512 pixels",
+    ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,12 +139,17 @@ def from_file(
     config = importer.convert(weights, options, spec)
     told = {
         "size": options.size or importer.length(weights),
-        "heads": options.heads or (config["layers"], config["width"]) in importer.HEADS,
+        "heads": options.heads or importer.heads(weights) or sizes_of(config) in importer.HEADS,
         "classes": options.classes or tokenizer or "classes" not in importer.OPTIONS,
     }
     generator = build_generator(importer, config, spec, weights)
     assumed = [option for option, value in told.items() if not value]
     return ConvertedGenerator(generator, own, named if options.bring else None, assumed)
+
+
+def sizes_of(config: dict[str, Any]) -> tuple[int, int]:
+    """Layers and width."""
+    return config["layers"], config["width"]
 
 
 def own_tokenizer(importer: GeneratorImporter, inside: State) -> Tokenizer:
@@ -172,16 +176,15 @@ def token_spec(
     """What a generator knows of its tokenizer, for images of its size. Raises VqcliError if they disagree."""
     known = tokenizer.spec if tokenizer else None
     codes = importer.codes(weights, options, known.codebook_size if known else None)
-    spec = known or TokenizerSpec(codes, 0, DOWNSAMPLE, (SIDE, SIDE))
+    spec = known or TokenizerSpec(codes, importer.code_width(weights), DOWNSAMPLE, (SIDE, SIDE))
     if codes != spec.codebook_size:
         message = f"it makes tokens of {codes:,} codes, its tokenizer has {spec.codebook_size:,}"
         hint = "give the tokenizer that it was trained with"
         raise VqcliError(message, hint=hint, reason="tokenizer")
-    length = importer.length(weights)
-    side = math.isqrt(length or 0) * spec.downsample
-    height, width = options.size or ((side, side) if length else spec.image_size) or (SIDE, SIDE)
+    length, side = importer.length(weights), (importer.side(weights) or 0) * spec.downsample
+    height, width = options.size or ((side, side) if side else spec.image_size) or (SIDE, SIDE)
     try:
-        grid = tokenizer.grid(height, width) if tokenizer else usual_grid(height, width)
+        grid = tokenizer.grid(height, width) if tokenizer else usual_grid(importer, height, width)
         if length not in (None, grid_length(grid)):
             there = f"{height}x{width} pixels are {grid_length(grid)}"
             raise ValueError(f"it makes {length} tokens an image, {there}")
@@ -190,11 +193,11 @@ def token_spec(
     return replace(spec, image_size=(height, width), grid=grid)
 
 
-def usual_grid(height: int, width: int) -> Grid:
+def usual_grid(importer: GeneratorImporter, height: int, width: int) -> Grid:
     """Tokens of an image of this many pixels, as published. Raises ValueError if its sides do not divide."""
     if height % DOWNSAMPLE or width % DOWNSAMPLE:
         raise ValueError(f"image sides must be multiples of {DOWNSAMPLE}, not {height} x {width}")
-    return ((height // DOWNSAMPLE, width // DOWNSAMPLE),)
+    return importer.grid(height // DOWNSAMPLE, width // DOWNSAMPLE)
 
 
 def build_generator(

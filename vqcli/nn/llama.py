@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcli.nn.attention import CausalAttention, KeyValueCache
+from vqcli.nn.drop_path import DropPath
 from vqcli.nn.linear import Linear
 
 EPS = 1e-5
@@ -42,23 +43,6 @@ class SwiGlu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))
-
-
-class DropPath(nn.Module):
-    """Leave a residual branch out for whole samples, in training; the others are scaled to make up for it.
-
-    Paper: Huang et al., "Deep Networks with Stochastic Depth", https://arxiv.org/abs/1603.09382.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
-            return x
-        kept = torch.rand(len(x), *(1,) * (x.ndim - 1), device=x.device) >= self.share
-        return x * kept.to(x.dtype) / (1 - self.share)
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,12 @@ class Quantizer(nn.Module, ABC):
         return self.part(tokens.ids.flatten(), self.codes(), 0, tokens.grid)
 
     def part(self, tokens_n: Tensor, codes_kd: Tensor, step: int, grid: Grid) -> Tensor:
-        """What a step's tokens (B*n,) add to the sum of all steps, (B, D, h, w); here there is one step."""
-        return unflatten(F.embedding(tokens_n, codes_kd), grid[-1])
+        """What a step's tokens (B*n,) add to the sum of all steps, (B, D, h, w)."""
+        return self.place(F.embedding(tokens_n, codes_kd), step, grid)
+
+    def place(self, chosen_nd: Tensor, step: int, grid: Grid) -> Tensor:
+        """What vectors in the place of a step's codes add, (B, D, h, w); here there is one step."""
+        return unflatten(chosen_nd, grid[-1])
 
     def shrink(self, total: Tensor, size: tuple[int, int]) -> Tensor:
         """Latents at full size, as a step of this size sees them."""
@@ -258,6 +262,9 @@ class _Steps:
 
     def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
         return self.quantizer.part(ids.flatten(), self.codes, step, grid)
+
+    def blend(self, shares: Tensor, step: int, grid: Grid) -> Tensor:
+        return self.quantizer.place(shares.flatten(0, 1).to(self.codes) @ self.codes, step, grid)
 
     def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
         return self.quantizer.shrink(total, size)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from pydantic import Field
 from torch import Tensor
@@ -49,9 +48,8 @@ class ResidualQuantizer(Quantizer):
         """How long a step's codes are, over those of the codebook; () or (D,)."""
         return self.codebook.scale(step)
 
-    def part(self, tokens_n: Tensor, codes_kd: Tensor, step: int, grid: Grid) -> Tensor:
-        chosen_nd = scaled(F.embedding(tokens_n, codes_kd), self.length(step))
-        return self.grow(unflatten(chosen_nd, grid[step]), step, grid[-1])
+    def place(self, chosen_nd: Tensor, step: int, grid: Grid) -> Tensor:
+        return self.grow(unflatten(scaled(chosen_nd, self.length(step)), grid[step]), step, grid[-1])
 
     def steps(self, latents: Tensor, codes_kd: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Per step: vectors compared (n, D), tokens (n,), running sum (B, D, h, w)."""

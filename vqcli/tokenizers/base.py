@@ -101,7 +101,7 @@ class Tokenizer(nn.Module, ABC):
         """
         if isinstance(made, Tokens):
             return self.decode(made)
-        return self.decode_latents(made.standardized(None).values, quantize)
+        return self.decode_latents(made.standardized(None).values, quantize and not made.settled)
 
     def code_steps(self) -> CodeSteps:
         """The codes as generators see them that work step by step; computed once."""

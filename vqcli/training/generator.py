@@ -182,6 +182,7 @@ class GeneratorTask(Task):
         return self.generator.spec.latents
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
+        self.generator.begin_step(step)
         losses = self.parts["model"](batch.made, batch.labels)
         for x in batch.sums:  # the loop refuses what is not finite
             losses = {name: loss + 0 * x for name, loss in losses.items()}
@@ -285,6 +286,10 @@ class Shapes:
     def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
         """Of the right shape."""
         return self.codes.new_empty(len(ids), self.codes.shape[1], *grid[-1])
+
+    def blend(self, shares: Tensor, step: int, grid: Grid) -> Tensor:
+        """Of the right shape."""
+        return self.part(shares, step, grid)
 
     def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
         """Of the right shape."""
