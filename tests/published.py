@@ -241,7 +241,7 @@ SMALL = {
     "open-magvit2-cifar10": "open-magvit2",
     "fsq-cifar10": "fsq-64k",
     "rq-vae-cifar10": "rq-vae",
-    "var-cifar10": "var-tokenizer",
+    "var-tokenizer-cifar10": "var-tokenizer",
     "fvq-cifar10": "fvq-16k",
     "fvq-262k-cifar10": "fvq-262k",
     "fvq-rq-cifar10": "fvq-rq",
@@ -282,10 +282,63 @@ PUBLISHED |= {
     "gpt-l-fvq": FVQ_GPT | {"training.steps": "300 epochs", "training.batch_size": 2048},
     "gpt-xl-fvq": FVQ_GPT | {"training.steps": "350 epochs", "training.batch_size": 1024},
 }
+VAR_GENERATOR = {
+    "generator.name": "var",
+    "generator.classes": 1000,
+    "generator.attention": "cosine",
+    "generator.class_dropout": 0.1,
+    "generator.progressive": 0,
+    "generator.sampling.cfg": 1.5,
+    "generator.sampling.top_k": 900,
+    "generator.sampling.top_p": 0.96,
+    "optimizer.name": "adamw",
+    "optimizer.lr_batch": 256,
+    "optimizer.betas": (0.9, 0.95),
+    "optimizer.weight_decay": 0.05,
+    "optimizer.clip": 2.0,
+    "schedule.decay": "linear",
+    "schedule.start": 0.005,
+    "schedule.hold": 0.05,
+    "training.average": None,
+}
+
+
+def var_generator(layers, batch, epochs, lr, gates, floor, decay_end, adaln="separate"):
+    return VAR_GENERATOR | {
+        "generator.layers": layers,
+        "generator.heads": layers,
+        "generator.width": 64 * layers,
+        "generator.drop_path": 0.1 * layers / 24,
+        "generator.gate_start": gates,
+        "generator.adaln": adaln,
+        "optimizer.lr": lr,
+        "optimizer.weight_decay_end": decay_end,
+        "schedule.warmup": f"{epochs // 50} epochs",
+        "schedule.floor": floor,
+        "training.steps": f"{epochs} epochs",
+        "training.batch_size": batch,
+    }
+
+
+PUBLISHED |= {
+    "var-d16": var_generator(16, 768, 200, 1e-4, 1e-3, 0.1, None),
+    "var-d20": var_generator(20, 768, 250, 1e-4, 1e-3, 0.1, None),
+    "var-d24": var_generator(24, 768, 350, 8e-5, 1e-4, 0.01, None),
+    "var-d30": var_generator(30, 1024, 350, 8e-5, 1e-5, 0.01, 0.08),
+    "var-d36-s": var_generator(36, 768, 350, 8e-5, 5e-6, 0.01, 0.08, "shared"),
+    "var-d16-fvq": VAR_GENERATOR,
+}
+FOLLOWED["var-d16-fvq"] = "var-d16"
 TOTAL |= {
     "gpt-b": 110_888_448,
     "gpt-l": 342_910_976,
     "gpt-xl": 774_699_520,
     "gpt-l-fvq": 342_910_976,
     "gpt-xl-fvq": 774_699_520,
+    "var-d16": 310_283_520,
+    "var-d16-fvq": 310_283_520,
+    "var-d20": 600_917_136,
+    "var-d24": 1_033_399_360,
+    "var-d30": 2_010_020_356,
+    "var-d36-s": 2_353_893_904,
 }

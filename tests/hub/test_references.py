@@ -107,7 +107,7 @@ def test_aliases(name):
 
 
 def test_no_two_aliases_are_one_file():
-    places = [(each.repository, each.file) for each in ALIASES.values()]
+    places = [(each.repository, each.file, each.scales) for each in ALIASES.values()]
     assert len(set(places)) == len(places)
     assert not ALIASES[DEFAULT].tokenizer
     assert ALIASES[GENERATOR].tokenizer == DEFAULT

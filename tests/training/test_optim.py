@@ -9,11 +9,13 @@ from torch import nn
 
 from tests.training.test_flags import Counting
 from tests.training.tiny import metrics, start
+from vqcli.generators.var import Var, VarConfig
 from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.registry import build
 from vqcli.training.optim import RunningAverage, make_optimizer
 from vqcli.training.recipe import OptimizerConfig, read_recipe
 from vqcli.training.state import load_optimizer, optimizer_tensors
+from vqcli.types import TokenizerSpec
 
 
 def network():
@@ -201,3 +203,19 @@ def test_codes_have_a_rate_of_their_own_and_checkpoints_count_in_one_order():
     wrong = {name: x[:1] if x.dim() else x for name, x in optimizer_tensors(plain).items()}
     with pytest.raises(ValueError, match="are not of weights"):
         load_optimizer(scaled, wrong)
+
+
+def test_matrices_that_a_part_calls_undecayed_are_not():
+    """VAR's official groups: no decay of biases, positions, embeddings of scales, and attention's scales."""
+    spec = TokenizerSpec(12, 8, 4, (16, 16), "", ((1, 1), (2, 2), (4, 4)))
+    for adaln in ("separate", "shared"):
+        module = Var(VarConfig(classes=3, layers=2, heads=2, width=16, adaln=adaln), spec)
+        optimizer = make_optimizer(module, OptimizerConfig(lr=1e-3, weight_decay=0.1), 8)
+        decay = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        free = {name for name, p in module.named_parameters() if not decay[p]}
+        names = {name.rpartition(".")[2] for name in free}
+        assert names == {"start", "positions", "weight", "bias", "q_bias", "v_bias", "scale"} | (
+            {"own"} if adaln == "shared" else set()
+        )
+        assert {name for name in free if name.endswith("weight")} == {"scale_embedding.weight"}
+        assert len(optimizer.param_groups) == 2

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from vqcli.training.recipe import ScheduleConfig, steps_in
-from vqcli.training.schedules import rate_factor
+from vqcli.training.recipe import OptimizerConfig, ScheduleConfig, steps_in
+from vqcli.training.schedules import decay_at, rate_factor
 
 PER_EPOCH = 1_281_167 // 128
 STEPS = steps_in("40 epochs", PER_EPOCH)
@@ -71,3 +71,19 @@ def test_durations(duration, steps):
 def test_a_duration_needs_a_unit_it_knows():
     with pytest.raises(ValueError, match="40 epochs"):
         ScheduleConfig(warmup="4 days")
+
+
+def test_var_s_rate():
+    """Its schedule ``lin0``: full rate for 5 % of what follows the warm-up, then a line to a tenth."""
+    config = ScheduleConfig(warmup=100, hold=0.05, floor=0.1)
+    for step in (100, 130, 145, 146, 400, 1099):
+        over = (step - 100) / 999
+        want = 1 if over < 0.05 else 0.1 + 0.9 * (1 - over) / 0.95
+        assert rate_factor(config, step, 1100, 1) == pytest.approx(want)
+
+
+def test_decay_may_change_along_a_cosine():
+    assert decay_at(OptimizerConfig(weight_decay=0.05), 7, 10) == 0.05
+    config = OptimizerConfig(weight_decay=0.05, weight_decay_end=0.08)
+    assert [decay_at(config, step, 101) for step in (0, 50, 100)] == pytest.approx([0.05, 0.065, 0.08])
+    assert decay_at(config, 0, 1) == 0.05

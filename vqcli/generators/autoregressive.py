@@ -73,7 +73,7 @@ class AutoregressiveGenerator(Generator):
         its logits are not finite.
         """
         assert isinstance(sampling, SamplingConfig)
-        count, guided = len(labels), sampling.cfg > 1
+        count, guided = len(labels), self.guided(sampling)
         if guided and self.null_class is None:
             raise ValueError(f"{self.config.name} has no class that stands for none: it takes no cfg above 1")
         numbers = np.stack([stream.random(self.length, dtype=np.float32) for stream in streams])

@@ -71,6 +71,8 @@ class Generator(nn.Module, ABC):
     """It has ``name``, ``classes`` and ``sampling``."""
     null_class: int | None = None
     """The label that stands for no class; None where guidance is not possible."""
+    UNGUIDED: ClassVar[float] = 1.0
+    """The scale of guidance up to which there is none."""
     UNDECAYED: ClassVar[tuple[str, ...]] = ()
     """How names of matrices end that weight decay leaves alone, as it does vectors."""
     code_steps: CodeSteps
@@ -133,7 +135,7 @@ class Generator(nn.Module, ABC):
 
     def guided(self, sampling: PartConfig) -> bool:
         """Whether this sampling compares a class with none."""
-        return getattr(sampling, "cfg", 0) > 1
+        return getattr(sampling, "cfg", 0) > self.UNGUIDED
 
     def made_as(self, sampling: PartConfig) -> Makes:
         """What this sampling makes of what the generator learned: mostly the same."""

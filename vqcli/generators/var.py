@@ -103,6 +103,7 @@ class Var(Generator):
     makes: ClassVar[Makes] = "tokens"
     NEEDS: ClassVar[tuple[Literal["codes"], ...]] = ("codes",)
     LOSSES: ClassVar[tuple[str, ...]] = ("cross_entropy",)
+    UNGUIDED: ClassVar[float] = 0.0
     UNDECAYED: ClassVar[tuple[str, ...]] = ("start", "positions", "scale_embedding.weight", ".own", ".scale")
     config: VarConfig
 
@@ -191,8 +192,8 @@ class Var(Generator):
         share = self.step / over if self.training and self.step < over else 1.0
         come = FIRST + (scales - FIRST) * share
         each = [min(1.0, come - scale) for scale in range(scales) if come > scale]
-        counts = torch.tensor(self.counts[: len(each)], device=device)
-        return torch.tensor(each, device=device).repeat_interleave(counts)
+        weights_l = [weight for weight, n in zip(each, self.counts) for _ in range(n)]
+        return torch.tensor(weights_l, device=device)
 
     def nothing(self, images: int, device: torch.device) -> Tensor:
         """The sum of no scales, (B, D, h, w)."""
@@ -214,15 +215,16 @@ class Var(Generator):
 
     def places(self, step: int, end: int) -> Tensor:
         """Embeddings of scales and positions, of the scales ``step`` to ``end``, (1, T, C)."""
-        scales = torch.arange(step, end, device=self.positions.device)
-        counts = torch.tensor(self.counts[step:end], device=scales.device)
-        begin, stop = self.begins[step], self.begins[end]
-        return self.scale_embedding(scales.repeat_interleave(counts)) + self.positions[:, begin:stop]
+        positions = self.positions[:, self.begins[step] : self.begins[end]]
+        return self.scale_embedding(self.scales(positions.device, step, end)) + positions
+
+    def scales(self, device: torch.device, step: int, end: int) -> Tensor:
+        """Which scale each position is of, (T,), from ``step`` to ``end``."""
+        return torch.cat([torch.full((self.counts[i],), i, device=device) for i in range(step, end)])
 
     def sees(self, device: torch.device) -> Tensor:
         """Who sees whom, bool (L, L): every position its own scale and all coarser ones."""
-        counts = torch.tensor(self.counts, device=device)
-        scale_l = torch.arange(len(self.counts), device=device).repeat_interleave(counts)
+        scale_l = self.scales(device, 0, len(self.grid))
         return scale_l[:, None] >= scale_l
 
     def run(
@@ -244,10 +246,6 @@ class Var(Generator):
 
     def compile_step(self) -> None:
         self.compiled = torch.compile(self.run, dynamic=True)
-
-    def guided(self, sampling: PartConfig) -> bool:
-        assert isinstance(sampling, VarSampling)
-        return sampling.cfg > 0
 
     def made_as(self, sampling: PartConfig) -> Makes:
         assert isinstance(sampling, VarSampling)

@@ -71,8 +71,7 @@ def check_recipe(reference: str, settings: Sequence[str], lpips_weights: Path | 
     frozen = sum(tensor.numel() for tensor in still)
     return RecipeInfo(
         recipe=reference,
-        parameters={name: n for name, child in model.named_children() if (n := count(child))}
-        | {"total": count(model)},
+        parameters=parameters_of(model),
         images=images,
         missing=[*missing, *models.missing, *task.missing()],
         downloads=models.coming,
@@ -108,6 +107,13 @@ def require_room(recipe: Recipe, data: Data) -> None:
             hint="ask for fewer codes, channels or layers; vqcli check tells parameters",
             reason="memory",
         )
+
+
+def parameters_of(model: nn.Module) -> dict[str, int]:
+    """How many numbers each part of a model learns, those that are no module's too, and all."""
+    parts = {name: count(child) for name, child in model.named_children()}
+    parts |= {name: p.numel() for name, p in model.named_parameters(recurse=False)}
+    return {name: n for name, n in parts.items() if n} | {"total": count(model)}
 
 
 def count(module: nn.Module) -> int:

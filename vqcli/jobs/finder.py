@@ -80,7 +80,7 @@ class Onlooker(Finder):
         known = published(reference)
         if known and known.importer:  # one of the table
             height, width = size or (known.size, known.size)
-            grid = ((height // known.downsample, width // known.downsample),)
+            grid = known.grid(height, width)
             return TokenizerSpec(known.codes, known.width, known.downsample, (height, width), grid=grid)
         try:
             return super().spec(reference, size)

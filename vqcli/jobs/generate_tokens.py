@@ -60,8 +60,10 @@ def generate_tokens(options: GenerateOptions, out: Path, progress: Progress = si
 def describe(sampler: Sampler, progress: Progress) -> store.TokensInfo:
     """What is written beside the tokens. Raises VqcliError where there are none, or not of that tokenizer."""
     generator = sampler.generator
-    if generator.makes != "tokens":
-        message = f"{sampler.folder} makes {generator.makes}, not tokens"
+    if (makes := generator.made_as(sampler.sampling)) != "tokens":
+        message = f"{sampler.folder} makes {makes}, not tokens"
+        if generator.makes == "tokens":
+            message += ", with this sampling"
         raise VqcliError(message, hint="leave --tokens-only out", reason="option")
     spec = generator.spec
     if sampler.options.tokenizer:

@@ -192,9 +192,12 @@ def check_sampling(generator: Generator, given: Mapping[str, Any]) -> PartConfig
         hint="vqcli generate --help tells what each option is",
         reason="option",
     )
-    if getattr(sampling, "cfg", 0) > 1 and generator.null_class is None:
-        message = f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above 1"
-        raise VqcliError(message, hint="--cfg 1 samples without guidance", reason="option")
+    if generator.null_class is None and generator.guided(sampling):
+        off = generator.UNGUIDED
+        message = (
+            f"{name} knows no class that stands for none, so nothing can guide it: no --cfg above {off:g}"
+        )
+        raise VqcliError(message, hint=f"--cfg {off:g} samples without guidance", reason="option")
     return sampling
 
 

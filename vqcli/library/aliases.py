@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vqcli.types import Grid
+
 ABOUT = "see the repository"
 """The licence of what does not tell one."""
 
@@ -36,6 +38,8 @@ class Published:
     """Pixels a token stands for, a side."""
     size: int = 256
     """Pixels a side of its images."""
+    scales: tuple[int, ...] = ()
+    """Sides of a multi-scale tokenizer's squares of tokens."""
     tokenizer: str = ""
     """The alias of the tokenizer on whose tokens it works. Empty for a tokenizer."""
     system: str = ""
@@ -44,6 +48,11 @@ class Published:
     """As its repository, else its authors' code tells."""
     what: str = ""
     """One line."""
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Layout of the tokens of a tokenizer's image of this many pixels."""
+        sides = (height // self.downsample, width // self.downsample)
+        return tuple((side, side) for side in self.scales) or (sides,)
 
 
 LLAMAGEN, FVQ, SIMVQ = "FoundationVision/LlamaGen", "yfChang/FVQ", "youngsheen/SimVQ"
@@ -129,16 +138,24 @@ ALIASES: dict[str, Published] = {
         system="FVQ",
         what="FVQ, baked, 40 epochs of ImageNet 256x256",
     ),
-    "var-vae": Published(
-        VAR,
-        "vae_ch160v4096z32.pth",
-        importer="var",
-        codes=4_096,
-        width=32,
-        licence=MIT,
-        system="VAR",
-        what="VAR's multi-scale tokenizer, ImageNet 256x256",
-    ),
+    **{
+        name: Published(
+            VAR,
+            "vae_ch160v4096z32.pth",
+            importer="var",
+            codes=4_096,
+            width=32,
+            size=size,
+            scales=scales,
+            licence=MIT,
+            system="VAR",
+            what=f"VAR's multi-scale tokenizer, ImageNet {size}x{size}",
+        )
+        for name, size, scales in (
+            ("var-vae", 256, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)),
+            ("var-vae-512", 512, (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)),
+        )
+    },
     **{
         f"simvq-{size}": Published(
             SIMVQ,
@@ -283,7 +300,8 @@ ALIASES: dict[str, Published] = {
             ("xxl", 384, "1.4 billion"),
             ("3b", 384, "3.1 billion"),
         )
-    },    **{
+    },
+    **{
         f"var-{depth}": Published(
             VAR,
             f"var_{depth}.pth",
@@ -311,8 +329,9 @@ ALIASES: dict[str, Published] = {
         codes=4_096,
         width=32,
         size=512,
+        tokenizer="var-vae-512",
         licence=MIT,
         system="VAR",
-        what="VAR-d36-s, 2.4 billion parameters, ImageNet 512x512; needs var-vae with the scales of 512 pixels",
+        what="VAR-d36-s, 2.4 billion parameters, ImageNet 512x512",
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqcli import files
@@ -38,10 +38,10 @@ def kept(folder: Path, make: Callable[[], None], progress: Progress = silent) ->
     return folder
 
 
-def variant(size: int, tokenizer: Path | None) -> str:
-    """What the names of a generator's imports end with; nothing without a tokenizer."""
+def variant(size: int, tokenizer: Path | None, scales: Sequence[int] = ()) -> str:
+    """What names of imports end with: of a generator with its tokenizer, of a tokenizer with told scales."""
     if tokenizer is None:
-        return ""
+        return "".join(f"-{side}" for side in scales)
     return f"-{size}-{files.read_listed(tokenizer / 'config.json')['fingerprint'][:16]}"
 
 

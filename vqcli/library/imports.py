@@ -16,25 +16,29 @@ CODES = "codebook.safetensors"
 """Nobody else calls a file so: whatever became of the rest, its folder is ours."""
 
 
-def imported(path: Path, progress: Progress = silent, size: int = 0, tokenizer: Path | None = None) -> Path:
+def imported(
+    path: Path,
+    progress: Progress = silent,
+    size: int = 0,
+    tokenizer: Path | None = None,
+    scales: tuple[int, ...] = (),
+) -> Path:
     """The model folder of a published file, by the hash of its bytes; made again where it is damaged.
 
-    Of a generator it also depends on what no file tells: the ``size`` of its images in pixels a side, and the
-    folder of the tokenizer whose tokens it makes. Raises VqcliError if it is no published file.
+    It also depends on what no file tells: of a generator the ``size`` of its images in pixels a side, and the
+    folder of the tokenizer whose tokens it makes; of a tokenizer its ``scales``.
+    Raises VqcliError if it is no published file.
     """
-    digest = shards.digest(path)
-    folder = kept_folder(path, digest + variant(size, tokenizer))
-    return kept(folder, lambda: _import(path, folder, digest, size, tokenizer, progress), progress)
-
-
-def _import(
-    path: Path, folder: Path, digest: str, size: int, tokenizer: Path | None, progress: Progress
-) -> None:
-    from vqcli.library.importing import import_model  # torch is imported here
-
-    options = ImportOptions()
+    digest, options = shards.digest(path), ImportOptions(scales=scales or None)
     if tokenizer:
         options = ImportOptions(size=(size, size), tokenizer=tokenizer, bring=False)
+    folder = kept_folder(path, digest + variant(size, tokenizer, scales))
+    return kept(folder, lambda: _import(path, folder, digest, options, progress), progress)
+
+
+def _import(path: Path, folder: Path, digest: str, options: ImportOptions, progress: Progress) -> None:
+    from vqcli.library.importing import import_model  # torch is imported here
+
     made = import_model(path, folder, options, expected=digest)
     for option, what in made.assumptions().items():
         progress.say(f"{path.name} is imported with {what}; the file does not tell: vqcli import --{option}")

@@ -30,13 +30,15 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
     Raises VqcliError where ``fetch`` and ``import_model`` do, and if what is meant is not clear.
     """
     tokenizer = published_folder(ALIASES[source.tokenizer], progress) if source.tokenizer else None
-    known = cache_folder() / KIND / f"{source.sha256}{variant(source.size, tokenizer)}"
+    known = cache_folder() / KIND / f"{source.sha256}{variant(source.size, tokenizer, source.scales)}"
     if source.sha256 and files.verified(known):
         return known
     named = source.file.endswith((*HEAVY, shards.INDEX))
     alone = source.file.endswith(HEAVY) and not PurePosixPath(source.file).name.startswith(DIFFUSERS)
     if alone:
-        return imported(fetch(source, memory(), progress).path, progress, source.size, tokenizer)
+        return imported(
+            fetch(source, memory(), progress).path, progress, source.size, tokenizer, source.scales
+        )
     found = listing(source, progress)
     if not source.file and "config.json" in found.names:
         config = fetch(replace(source, file="config.json"), memory(), progress)
@@ -51,7 +53,7 @@ def published_folder(source: Published, progress: Progress = silent) -> Path:
         for part in shards.read_index(got.path):
             there = PurePosixPath(name).with_name(part).as_posix()
             fetch(replace(source, file=there, revision=got.folder.name), memory(), progress)
-    return imported(got.path, progress, source.size, tokenizer)
+    return imported(got.path, progress, source.size, tokenizer, source.scales)
 
 
 def memory() -> Path:

@@ -6,8 +6,10 @@ Shape letters: B images, H, W their sides in pixels, h, w sides of latents, D co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
@@ -106,6 +108,13 @@ class Tokenizer(nn.Module, ABC):
     def code_steps(self) -> CodeSteps:
         """The codes as generators see them that work step by step; computed once."""
         return self.quantizer.code_steps()
+
+    def coarse_to_fine(self, tokens: Tokens) -> Iterator[Tensor]:
+        """Images (B, 3, H, W) of the first step's tokens alone, of the first two steps', and on to all."""
+        steps, total = self.code_steps(), torch.zeros((), device=tokens.ids.device)
+        for step, ids in enumerate(tokens.ids.split([h * w for h, w in tokens.grid], dim=1)):
+            total = total + steps.part(ids, step, tokens.grid)
+            yield self.reconstruct(total)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Quantized]:
         """Reconstruct images for training."""

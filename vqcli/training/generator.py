@@ -44,6 +44,7 @@ from vqcli.training.data import Data
 from vqcli.training.labelled import LabelledData, Wanted, check_there, labelled_data
 from vqcli.training.models import Models
 from vqcli.training.recipe import Recipe
+from vqcli.training.shapes import Shapes
 from vqcli.training.standard import measure_standard
 from vqcli.training.task import Losses, Task
 from vqcli.types import Grid, Latents, Made, Progress, Standard, TokenizerSpec, Tokens, grid_length
@@ -233,7 +234,10 @@ class GeneratorTask(Task):
         return [f"{told(measured)}{also}, over {measured['images']:,} held-out images"]
 
     def picture(self, model: nn.Module, batch: Batch | None) -> Image:
-        """A row of images of each of a few classes, always from the same random numbers."""
+        """A row of images of each of a few classes, always from the same random numbers.
+
+        Above them the first, step by step, where its tokens have several: from coarse to fine.
+        """
         model = self.informed(model)
         classes = model.config.classes
         rows = []
@@ -242,7 +246,16 @@ class GeneratorTask(Task):
             labels = torch.full((PICTURED,), label, device=self.device)
             made = model.sample(labels, streams, model.config.sampling)
             rows.append(to_uint8(self.tokenizer.render(made)))
+            if not label and isinstance(made, Tokens) and len(made.grid) > 1:
+                rows.insert(0, self.steps_of(made))
         return contact_sheet(torch.cat(rows), columns=PICTURED)
+
+    def steps_of(self, made: Tokens) -> Tensor:
+        """The first image after some of its steps, the last too: a row of uint8 images, white at its end."""
+        first = Tokens(made.ids[:1], made.grid)
+        every = torch.cat([to_uint8(image) for image in self.tokenizer.coarse_to_fine(first)])
+        shown = every[torch.linspace(0, len(every) - 1, min(PICTURED, len(every))).round().long()]
+        return torch.cat([shown, shown.new_full((PICTURED - len(shown), *shown.shape[1:]), 255)])
 
     def informed(self, model: nn.Module) -> Generator:
         """The generator, or its running average, which was copied before latents were measured."""
@@ -271,29 +284,6 @@ def told(measured: dict[str, Any]) -> str:
         return f"cross-entropy {measured['cross_entropy']:.4f} nats a token"
     losses = {name: value for name, value in measured.items() if name != "images"}
     return ", ".join(f"{name.replace('_', '-')} {value:.4f}" for name, value in losses.items())
-
-
-class Shapes:
-    """Codes without values, where a recipe is only looked at."""
-
-    def __init__(self, spec: TokenizerSpec) -> None:
-        self.codes = torch.empty(spec.codebook_size, spec.width, device="meta")
-
-    def code_steps(self) -> Shapes:
-        """Itself."""
-        return self
-
-    def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
-        """Of the right shape."""
-        return self.codes.new_empty(len(ids), self.codes.shape[1], *grid[-1])
-
-    def blend(self, shares: Tensor, step: int, grid: Grid) -> Tensor:
-        """Of the right shape."""
-        return self.part(shares, step, grid)
-
-    def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
-        """Of the right shape."""
-        return total.new_empty(*total.shape[:2], *size)
 
 
 def spec_of(recipe: GeneratorRecipe, models: Models, grid: Grid | None) -> TokenizerSpec:

@@ -20,7 +20,7 @@ from vqcli.training.flags import Check
 from vqcli.training.measuring import Measuring, evaluating
 from vqcli.training.optim import forget
 from vqcli.training.resume import save
-from vqcli.training.schedules import rate_factor
+from vqcli.training.schedules import decay_at, rate_factor
 from vqcli.training.shard import fill, whole_tensor
 from vqcli.training.stop import stop_signals
 from vqcli.training.task import Losses
@@ -57,9 +57,12 @@ class Trainer(Measuring):
         """One optimizer step of every part, over ``accumulate`` passes."""
         accumulate = self.recipe.training.accumulate
         for part, optimizer in self.optimizers.items():
-            factor = rate_factor(self.task.tuning(part)[1], self.step, self.steps, self.per_epoch)
+            config, schedule = self.task.tuning(part)
+            factor = rate_factor(schedule, self.step, self.steps, self.per_epoch)
+            decay = decay_at(config, self.step, self.steps)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
+                group["weight_decay"] = decay if group["decays"] else 0.0
         for index in range(accumulate):
             batch = self.next_batch(batches, first=index == 0)
             last = index == accumulate - 1

@@ -21,17 +21,18 @@ FUSED = ("cpu", "cuda")
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
     """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate.
 
-    Groups keep the order in which checkpoints count parameters: all matrices, then all vectors. A group's
-    ``scale`` is its rate over that of the networks.
+    Nor is what the part calls ``UNDECAYED``. Groups keep the order in which checkpoints count parameters: all
+    that decays, then all that does not. A group's ``scale`` is its rate over that of the networks.
     """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    named = [x for x in named if x[1].dim() >= 2] + [x for x in named if x[1].dim() < 2]
+    undecayed = tuple(getattr(module, "UNDECAYED", ()))
+    named.sort(key=lambda x: not _decays(undecayed, *x))
     groups = []
-    for (scale, decay), some in groupby(named, lambda x: _scale_and_decay(config, *x)):
-        groups.append(
-            {"params": [p for _, p in some], "lr": lr * scale, "weight_decay": decay, "scale": scale}
-        )
+    for (scale, decays), some in groupby(named, lambda x: (_scale(config, x[0]), _decays(undecayed, *x))):
+        decay = config.weight_decay if decays else 0.0
+        group = {"lr": lr * scale, "weight_decay": decay, "scale": scale, "decays": decays}
+        groups.append({"params": [p for _, p in some]} | group)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     fused = all(p.device.type in FUSED for _, p in named)
     optimizer = kind(groups, lr=lr, betas=config.betas, eps=config.eps, fused=fused)
@@ -40,9 +41,13 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) 
     return optimizer
 
 
-def _scale_and_decay(config: OptimizerConfig, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-    scale = config.codebook_rate if name.startswith(CODEBOOK) else 1.0
-    return scale, config.weight_decay if parameter.dim() >= 2 else 0.0
+def _scale(config: OptimizerConfig, name: str) -> float:
+    return config.codebook_rate if name.startswith(CODEBOOK) else 1.0
+
+
+def _decays(undecayed: tuple[str, ...], name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay is for this parameter: a matrix whose name does not end in one of these ways."""
+    return parameter.dim() >= 2 and not (undecayed and name.endswith(undecayed))
 
 
 @torch.no_grad()

@@ -57,6 +57,8 @@ class OptimizerConfig(PartConfig):
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     """Decay of all weights with two dimensions or more, codes too; biases and norms are left alone."""
+    weight_decay_end: float | None = Field(None, ge=0)
+    """What it becomes until the last step, along half a cosine; it stays if not given."""
     clip: float = Field(1.0, ge=0)
     """Largest norm of a part's gradient; 0 leaves gradients as they are."""
 

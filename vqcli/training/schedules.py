@@ -1,10 +1,10 @@
-"""Learning-rate factors. Learning annealing is FVQ's schedule, https://arxiv.org/abs/2509.10140."""
+"""Rates of learning and of decay from step to step. Learning annealing is FVQ's schedule, https://arxiv.org/abs/2509.10140."""
 
 from __future__ import annotations
 
 import math
 
-from vqcli.training.recipe import ScheduleConfig, steps_in
+from vqcli.training.recipe import OptimizerConfig, ScheduleConfig, steps_in
 
 
 def rate_factor(config: ScheduleConfig, step: int, steps: int, per_epoch: int) -> float:
@@ -27,3 +27,11 @@ def rate_factor(config: ScheduleConfig, step: int, steps: int, per_epoch: int) -
     else:
         shape = 0.5 * (1 + math.cos(math.pi * (over - config.hold) / (1 - config.hold)))
     return config.floor + (1 - config.floor) * shape
+
+
+def decay_at(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Weight decay at ``step`` (from 0) of ``steps``: constant, or along half a cosine, as VAR's is."""
+    start, end = config.weight_decay, config.weight_decay_end
+    if end is None:
+        return start
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps - 1)))
