@@ -2,6 +2,7 @@
 
     python benchmarks/generate.py            # GPT-B, 8 images with guidance, 256 tokens each
     python benchmarks/generate.py --tokens 64 --batch 1
+    python benchmarks/generate.py --var d12 --batch 2   # VAR, without a cache, and a GPT on the same tokens
 
 The published structure: a cache made anew for each call, slots rounded up to a multiple of 8, attention over
 all of them under a boolean mask picked by position, with the math kernel and torch's linear maps. The form
@@ -24,13 +25,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vqcli.generators.base import image_stream
+from vqcli.codebooks.learned import LearnedCodebook
+from vqcli.config import PartConfig
+from vqcli.generators.base import Generator, image_stream
 from vqcli.generators.gpt import Gpt, GptConfig
 from vqcli.generators.sampling import SamplingConfig, guide
+from vqcli.generators.var import Var, VarConfig, VarSampling
 from vqcli.nn.linear import Linear
 from vqcli.nn.rotary import rotate
-from vqcli.types import TokenizerSpec
+from vqcli.quantizers.multiscale import MultiscaleQuantizer
+from vqcli.types import Made, TokenizerSpec
 
+SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 SIDE = {64: 8, 144: 12, 256: 16, 576: 24}
 """Sides of the grids that can be timed, by their tokens."""
 
@@ -46,10 +52,10 @@ def make(size: str, tokens: int) -> Gpt:
 
 
 @torch.inference_mode()
-def ours(generator: Gpt, labels: Tensor, sampling: SamplingConfig) -> Tensor:
+def ours(generator: Generator, labels: Tensor, sampling: PartConfig) -> Made:
     """What ``vqcli generate`` does."""
     streams = [image_stream(0, int(label), i) for i, label in enumerate(labels)]
-    return generator.sample(labels, streams, sampling).ids
+    return generator.sample(labels, streams, sampling)
 
 
 def plain(generator: Gpt) -> Gpt:
@@ -110,6 +116,73 @@ def uncached(generator: Gpt, labels: Tensor) -> float:
     return seconds + (spent[0] + spent[-1]) / 2
 
 
+def multiscale(codes: int, width: int, scales: tuple[int, ...]) -> MultiscaleQuantizer:
+    """A quantizer of so many codes, with noise for weights."""
+    codebook = LearnedCodebook(LearnedCodebook.Config(size=codes, width=width, init="normal"))
+    return MultiscaleQuantizer(MultiscaleQuantizer.Config(scales=scales), codebook).eval()
+
+
+def make_var(size: str) -> tuple[Var, Gpt]:
+    """A VAR on the scales of 256x256 images, and a GPT as wide and as deep on the same tokens."""
+    torch.manual_seed(0)
+    quantizer = multiscale(4096, 32, SCALES)
+    grid = tuple((side, side) for side in SCALES)
+    spec = TokenizerSpec(4096, 32, 16, (256, 256), "", grid)
+    var = Var(VarConfig(size=size), spec).eval()
+    var.attach(quantizer)
+    torch.nn.init.normal_(var.head.map.weight, std=0.02)
+    config = var.config
+    gpt = Gpt(GptConfig(layers=config.layers, heads=config.heads, width=config.width), spec).eval()
+    torch.nn.init.normal_(gpt.head.weight, std=0.02)
+    return var, gpt
+
+
+@torch.inference_mode()
+def uncached_var(var: Var, labels: Tensor, sampling: VarSampling) -> Tensor:
+    """Every scale with all coarser ones again, under the block-causal mask; both halves of guidance."""
+    rows = torch.cat([labels, torch.full_like(labels, var.config.classes)])
+    streams = [image_stream(0, int(label), i) for i, label in enumerate(labels)]
+    ids = torch.zeros(len(labels), 0, dtype=torch.int64)
+    for step, n in enumerate(var.counts):
+        padded = torch.cat([ids, ids.new_zeros(len(ids), n)], dim=1)  # a scale's own tokens are not seen
+        if step:
+            logits = var.logits(rows, torch.cat([padded, padded]))[:, -n:]
+        else:
+            logits = var.run(var.first(rows), var.class_embedding(rows))
+        ratio = step / (len(var.grid) - 1)
+        guided = guide(logits[: len(ids)], logits[len(ids) :], 1 + sampling.cfg * ratio)
+        ids = torch.cat([ids, var.choose(guided, streams, sampling, step)[0]], dim=1)
+    return ids
+
+
+def main_var(options: argparse.Namespace) -> None:
+    """Measure and print VAR and its rivals, in turns."""
+    var, gpt = make_var(options.var)
+    labels, sampling = torch.arange(options.batch), VarSampling(cfg=1.5)
+    loops = {
+        "vqcli, VAR": partial(ours, var, labels, sampling),
+        "no cache": partial(uncached_var, var, labels, sampling),
+        "GPT, same tokens": partial(ours, gpt, labels, SamplingConfig(cfg=2.0)),
+    }
+    seconds = dict.fromkeys(loops, float("inf"))
+    for _ in range(options.repeats):
+        for name, loop in loops.items():
+            seconds[name] = min(seconds[name], timed(loop, 1))
+    total = options.batch * sum(var.counts)
+    rates = {name: total / spent for name, spent in seconds.items()}
+    if options.json:
+        print(json.dumps({"tokens_per_second": rates, **vars(options)}))
+        return
+    print(f"VAR-{options.var}, {options.batch} images with guidance, {sum(var.counts)} tokens each, float32")
+    tell(rates, seconds, "vqcli, VAR")
+
+
+def tell(rates: dict[str, float], seconds: dict[str, float], first: str) -> None:
+    """A line each."""
+    for name, rate in rates.items():
+        print(f"{name:20} {rate:8.1f} tokens/s  {seconds[name]:8.1f} s  vqcli is {rates[first] / rate:5.2f}x")
+
+
 def timed(run: Callable[[], object], repeats: int) -> float:
     """Seconds, best of so many."""
     best = float("inf")
@@ -126,6 +199,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", default="B", choices=list(GptConfig.SIZES))
+    parser.add_argument("--var", choices=list(VarConfig.SIZES), help="time a VAR of this size instead")
     parser.add_argument("--tokens", type=int, default=256, choices=list(SIDE))
     parser.add_argument("--batch", type=int, default=8, help="images at a time")
     parser.add_argument("--threads", type=int, default=2)
@@ -133,6 +207,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.var:
+        main_var(options)
+        return
     generator, sampling = make(options.size, options.tokens), SamplingConfig(cfg=2.0)
     labels = torch.arange(options.batch)
     total = options.batch * options.tokens
@@ -150,10 +227,7 @@ def main() -> None:
         print(json.dumps({"tokens_per_second": rates, **vars(options)}))
         return
     print(f"GPT-{options.size}, {options.batch} images with guidance, {options.tokens} tokens each, float32")
-    for name, rate in rates.items():
-        print(
-            f"{name:20} {rate:8.1f} tokens/s  {seconds[name]:8.1f} s  vqcli is {rates['vqcli'] / rate:5.2f}x"
-        )
+    tell(rates, seconds, "vqcli")
 
 
 if __name__ == "__main__":
