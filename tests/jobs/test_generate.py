@@ -144,7 +144,7 @@ def test_more_images_and_further_classes_join(tmp_path, generator):
     ("change", "told"),
     [
         ({"precision": "bf16"}, "precision fp32 -> bf16$"),
-        ({"sampling": {"cfg": 2.0, "top_p": 0.5}}, r"cfg 1\.0 -> 2\.0, top_p 1\.0 -> 0\.5$"),
+        ({"sampling": {"cfg": 2.0, "top_p": 0.5}}, r"top_p 1\.0 -> 0\.5, cfg 1\.0 -> 2\.0$"),
     ],
 )
 def test_images_of_two_settings_never_mix(tmp_path, generator, change, told):

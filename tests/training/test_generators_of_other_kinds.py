@@ -41,6 +41,16 @@ RECIPE = {
 }
 
 
+KINDS = {
+    "toy_flow": {},
+    "toy_scales": {},
+    "var": {"classes": 10, "layers": 2, "heads": 2, "width": 16, "drop_path": 0.2, "progressive": 4},
+}
+"""Generators of these tests, with their options."""
+SHEETS = {"toy_flow": 5, "toy_scales": 6, "var": 6}
+"""Rows of their samples: of five classes, and of what has scales the first image from coarse to fine."""
+
+
 @pytest.fixture(autouse=True, scope="module")
 def toys():
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +62,7 @@ def toys():
 @pytest.fixture(scope="module")
 def finished(toys, tokenizers, tmp_path_factory) -> dict[str, TrainResult]:
     """A run of each toy, which tests do not change."""
-    return {kind: start(tmp_path_factory.mktemp("runs") / kind, kind, tokenizers) for kind in TOYS}
+    return {kind: start(tmp_path_factory.mktemp("runs") / kind, kind, tokenizers) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +73,16 @@ def tokenizers(tmp_path_factory) -> dict[str, Path]:
     return {
         "toy_flow": make_model(folder / "nearest"),
         "toy_scales": make_model(folder / "scales", quantizer=scales),
+        "var": make_model(folder / "more-scales", quantizer=scales),
     }
 
 
 def recipe(folder, kind, tokenizer) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{kind}.yaml"
-    path.write_text(yaml.safe_dump(RECIPE | {"tokenizer": str(tokenizer), "generator": {"name": kind}}))
+    path.write_text(
+        yaml.safe_dump(RECIPE | {"tokenizer": str(tokenizer), "generator": {"name": kind} | KINDS[kind]})
+    )
     return path
 
 
@@ -80,7 +93,7 @@ def start(run, kind, tokenizers, *settings, progress=None):
     return train(asked, progress or Recorded())
 
 
-@pytest.mark.parametrize("kind", TOYS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_run_continues_to_the_same_bits(kind, finished, tokenizers, tmp_path):
     result, stopped = finished[kind], tmp_path / "stopped"
     whole = result.run
@@ -88,14 +101,24 @@ def test_a_stopped_run_continues_to_the_same_bits(kind, finished, tokenizers, tm
         start(stopped, kind, tokenizers, progress=Recorded(stop_at=5))
     resume(stopped)
     assert_same(whole, stopped)
-    loss = {"toy_flow": "velocity", "toy_scales": "cross_entropy"}[kind]
+    loss = "velocity" if kind == "toy_flow" else "cross_entropy"
     assert result.measured[loss] > 0
     assert metrics(whole)[0][loss] > 0
     images = sorted((whole / "samples").glob("*.png"))
-    assert [np.array(Image.open(path)).shape[:2] for path in images] == [(48, 78)] * 2
+    height = SHEETS[kind] * 10 - 2
+    assert [np.array(Image.open(path)).shape[:2] for path in images] == [(height, 78)] * 2
 
 
-@pytest.mark.parametrize("kind", TOYS)
+def test_a_sheet_shows_an_image_from_coarse_to_fine(finished):
+    """Its last scale is the image itself; what is not filled is white."""
+    sheet = np.array(Image.open(sorted((finished["var"].run / "samples").glob("*.png"))[-1])).astype(int)
+    rows = [sheet[top : top + 8].reshape(8, -1, 3) for top in (0, 10)]
+    assert np.abs(rows[0][:, 20:28] - rows[1][:, :8]).max() <= 1
+    assert (rows[0][:, 28:] == 255).all()
+    assert np.abs(rows[0][:, :8] - rows[0][:, 10:18]).max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_generated_through_the_tokenizer(kind, finished, tmp_path):
     run = finished[kind].run
     options = GenerateOptions(("0-2",), model=str(run), count=2, device="cpu", batch_size=4)
@@ -186,7 +209,7 @@ def test_latents_are_no_tokens(finished, tmp_path):
         generate_tokens(GenerateOptions(("0",), model=str(run), device="cpu"), tmp_path / "t.npy")
 
 
-@pytest.mark.parametrize("kind", TOYS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_checked_without_training(kind, tokenizers, tmp_path):
     found = check_recipe(str(recipe(tmp_path, kind, tokenizers[kind])), [])
     assert found.parameters["total"] > 0
@@ -217,3 +240,24 @@ def test_latents_are_decoded_as_they_are_where_that_is_asked(finished, tmp_path)
     assert not any(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(VqcliError, match="images of another job: quantize None -> False"):
         generate(GenerateOptions(("0",), **asked, quantize=False), tmp_path / "moved")
+
+
+def test_smoother_images_have_no_tokens(finished, tmp_path):
+    """They are decoded as they are mixed: with the likeliest code alone, they are those of its tokens."""
+    asked = {"model": str(finished["var"].run), "count": 2, "device": "cpu"}
+    made = {}
+    for name, sampling in {
+        "drawn": {"top_k": 1},
+        "mixed": {"top_k": 1, "more_smooth": True},
+        "smooth": {"more_smooth": True},
+    }.items():
+        generate(GenerateOptions(("0",), **asked, sampling=sampling), tmp_path / name)
+        paths = sorted((tmp_path / name).glob("*.png"))
+        made[name] = np.stack([np.array(Image.open(path)).astype(int) for path in paths])
+    assert np.abs(made["mixed"] - made["drawn"]).max() <= 1
+    assert np.abs(made["smooth"] - made["drawn"]).max() > 1
+    smooth = GenerateOptions(("0",), **asked, sampling={"more_smooth": True})
+    with pytest.raises(VqcliError, match="makes latents, not tokens, with this sampling"):
+        generate_tokens(smooth, tmp_path / "t.npy")
+    tokens = generate_tokens(GenerateOptions(("0",), **asked), tmp_path / "t.npy")
+    assert tokens.grid == [[1, 1], [2, 2], [4, 4]]
