@@ -129,7 +129,7 @@ def counted(number: int, what: str) -> str:
 
 
 TO_TYPE = re.compile(
-    r"\bvqcli (?:train|encode|decode|reconstruct|generate|evaluate|usage-report|prune|info|check|push"
+    r"\bvqcli (?:train|encode|decode|reconstruct|generate|classify|evaluate|usage-report|prune|info|check|push"
     r"|build-codebook)(?= [^;\n]*(?:(?<= )-|/|\.yaml))(?![^;\n]*--plugin)"
     r"|(?<=with )--resume\b(?![^;\n]*--plugin)"
 )
