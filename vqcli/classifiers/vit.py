@@ -39,9 +39,9 @@ class VitConfig(PartConfig):
     ffn_ratio: float = Field(4.0, gt=0, le=64)
     """Hidden units of the feed-forward network over the width."""
     embedding: Literal["codes", "learned"] = "codes"
-    """``codes``: the tokenizer's, frozen, through a linear map; those of several depths or scales are summed as
-    the quantizer sums them, so that positions are those of the latents. ``learned``: a vector for each code,
-    and each token, of every depth and scale, has a position of its own."""
+    """``codes``: the tokenizer's, frozen, through a linear map; those of several depths or scales are summed
+    as the quantizer sums them, so that positions are those of the latents. ``learned``: a vector for each
+    code, and each token, of every depth and scale, has a position of its own."""
     pool: Literal["mean", "token"] = "mean"
     """What the head sees: the mean of all positions, as MAE fine-tunes, or a class token."""
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -46,7 +46,7 @@ class ClassifierTask(OnTokensTask):
         return read_classifier(folder)
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
-        """Shares of held-out images whose class is the first guess, and among the first five; cross-entropy."""
+        """Shares of held-out images whose class is the first guess, and among five; cross-entropy."""
         assert isinstance(model, Classifier)
         sums = torch.zeros(4, dtype=torch.float64)
         for batch in batches:

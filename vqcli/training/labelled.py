@@ -1,4 +1,4 @@
-"""What networks on tokens learn from: images with a class each, or tokens or latents of them, stored already."""
+"""What networks on tokens learn from: images with a class each, or their tokens or latents, stored."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Batch:
 
 
 class OnTokensTask(Task):
-    """Trains the network of a recipe's section; one part, ``model``. The tokenizer stands beside it, frozen."""
+    """Trains the network of a recipe's section; one part, ``model``. The tokenizer is beside it, frozen."""
 
     SECTION: ClassVar[str]
     """Of the recipe: the kind of network. It is a row of ``checkpoint.kinds``, and in the plural of parts."""

@@ -22,9 +22,10 @@ FUSED = ("cpu", "cuda")
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
     """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate.
 
-    Nor is what the part calls ``UNDECAYED``. A part with ``layer_of(name)`` tells how deep a parameter lies, for
-    ``layer_decay``; raises VqcliError where that is asked of one without. Groups keep the order in which checkpoints count parameters: all
-    that decays, then all that does not. A group's ``scale`` is its rate over that of the networks.
+    Nor is what the part calls ``UNDECAYED``. A part's ``layer_of(name)`` tells how deep a parameter lies, for
+    ``layer_decay``; raises VqcliError where that is asked of one without. Groups keep the order in which
+    checkpoints count parameters: all that decays, then all that does not. A group's ``scale`` is its rate
+    over that of the networks.
     """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
