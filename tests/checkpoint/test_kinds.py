@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import vqcli
 from tests import toy_kind
-from tests.models import make_generator, make_model
+from tests.models import make_classifier, make_generator, make_model
 from vqcli.checkpoint.folder import kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.cli.app import COMMANDS, app
@@ -55,11 +55,16 @@ def test_the_code_of_the_cards_runs(tmp_path, monkeypatch):
     Image.new("RGB", (12, 9)).save("photo.jpg")
     models = {"tokenizer": make_model(tmp_path / "vq")}
     models["generator"] = make_generator(tmp_path / "gpt", models["tokenizer"])
+    models["classifier"] = make_classifier(tmp_path / "vit", models["tokenizer"])
+    assert models.keys() == KINDS.keys()
     for kind, folder in models.items():
         card = KINDS[kind].card.format(repository=folder, apart="")
         known = {}
         exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], known)
-        assert all(isinstance(image, Image.Image) for image in known["pictures"])
+        if kind == "classifier":
+            assert known["found"].names[0][0] in ("tabby cat", "tiger cat", "Red Panda!", "owl")
+        else:
+            assert all(isinstance(image, Image.Image) for image in known["pictures"])
 
 
 def test_every_importer_makes_a_kind_that_is_known():

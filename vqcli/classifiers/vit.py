@@ -23,6 +23,9 @@ from vqcli.nn.sincos import sincos_table
 from vqcli.nn.vit import EPS, VitBlock, VitDropouts
 from vqcli.types import Grid, TokenizerSpec, Tokens
 
+SMALL = 0.02
+"""Deviation of what starts small."""
+
 
 def _size(layers: int, heads: int, width: int) -> dict[str, Any]:
     return {"layers": layers, "heads": heads, "width": width}
@@ -109,16 +112,14 @@ class Vit(Classifier):
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """The start of ViTs: truncated normal weights of deviation 0.02, biases of 0."""
+        """As MAE's networks start: Xavier's uniform weights, biases of 0; a small head and class token."""
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.trunc_normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        if isinstance(self.embedding, nn.Linear):
-            nn.init.xavier_uniform_(self.embedding.weight)
+        nn.init.trunc_normal_(self.head.weight, std=SMALL)
         if self.class_token is not None:
-            nn.init.normal_(self.class_token, std=0.02)
+            nn.init.normal_(self.class_token, std=SMALL)
 
     def attach(self, tokenizer: HasCodes) -> None:
         super().attach(tokenizer)
