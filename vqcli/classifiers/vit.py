@@ -45,6 +45,8 @@ class VitConfig(PartConfig):
     """``codes``: the tokenizer's, frozen, through a linear map; those of several depths or scales are summed
     as the quantizer sums them, so that positions are those of the latents. ``learned``: a vector for each
     code, and each token, of every depth and scale, has a position of its own."""
+    position_base: float = Field(10_000.0, gt=1)
+    """Longest wavelength of the positions' sines and cosines, over 2 pi."""
     pool: Literal["mean", "token"] = "mean"
     """What the head sees: the mean of all positions, as MAE fine-tunes, or a class token."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -164,7 +166,9 @@ class Vit(Classifier):
         """Positions (T, C), float32 whatever the weights are; made once for a device."""
         if device not in self.tables:
             with torch.inference_mode(False):
-                self.tables[device] = sincos_table(self.places, self.config.width, device)
+                self.tables[device] = sincos_table(
+                    self.places, self.config.width, self.config.position_base, device
+                )
         return self.tables[device]
 
     def run(self, x: Tensor) -> Tensor:

@@ -12,19 +12,18 @@ from torch import Tensor
 
 from vqcli.types import Grid
 
-BASE = 10_000.0
-"""Longest wavelength, over 2 pi."""
 
-
-def sincos_table(grid: Grid, width: int, device: torch.device | None = None) -> Tensor:
+def sincos_table(
+    grid: Grid, width: int, base: float = 10_000.0, device: torch.device | None = None
+) -> Tensor:
     """Positions (L, C), float32: of every token sine and cosine of its row, then of its column.
 
-    Entries coarser than the last are stretched over it, and stand where the middles of their cells are.
-    Raises ValueError unless the width is a multiple of 4.
+    ``base`` is the longest wavelength, over 2 pi. Entries coarser than the last are stretched over it, and
+    stand where the middles of their cells are. Raises ValueError unless the width is a multiple of 4.
     """
     if width % 4:
         raise ValueError(f"positions in two dimensions need a width that is a multiple of 4, not {width}")
-    frequencies = BASE ** (-torch.arange(width // 4, device=device, dtype=torch.float64) / (width // 4))
+    frequencies = base ** (-torch.arange(width // 4, device=device, dtype=torch.float64) / (width // 4))
     rows, columns = grid[-1]
     entries = []
     for h, w in grid:
