@@ -343,7 +343,7 @@ TOTAL |= {
     "var-d36-s": 2_353_893_904,
 }
 
-PUBLISHED["classify-vit-b"] = {  # He et al., MAE, https://arxiv.org/abs/2111.06377, table 9: fine-tuning of ViT-B
+PUBLISHED["classify-vit-b"] = {  # He et al., MAE, https://arxiv.org/abs/2111.06377, table 9
     "classifier.layers": 12,
     "classifier.heads": 12,
     "classifier.width": 768,
