@@ -4,8 +4,10 @@ from pathlib import Path
 
 import torch
 
+from vqcli.checkpoint.classifier import save_classifier
 from vqcli.checkpoint.generator import save_generator
 from vqcli.checkpoint.tokenizer import load_tokenizer, read_tokenizer_outline, save_tokenizer
+from vqcli.classifiers.vit import Vit
 from vqcli.generators.gpt import Gpt
 from vqcli.generators.gpt_lc import GptLc
 from vqcli.metrics.usage.record import UsageRecord
@@ -62,4 +64,24 @@ def make_generator(
             parameter.add_(torch.randn_like(parameter) * 0.3)
     folder.mkdir(parents=True)
     save_generator(generator, folder, load_tokenizer(tokenizer) if copied else None, classes=names)
+    return folder
+
+
+def make_classifier(
+    folder: Path,
+    tokenizer: Path,
+    *,
+    copied: bool = True,
+    names: tuple[str, ...] = ("tabby cat", "tiger cat", "Red Panda!", "owl"),
+    **options,
+) -> Path:
+    """A classifier's folder: four classes unless ``names`` are others, and noise in every weight."""
+    torch.manual_seed(0)
+    config = Vit.Config(**Vit.TINY | {"classes": len(names)} | options)
+    classifier = Vit(config, read_tokenizer_outline(tokenizer).spec)
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    folder.mkdir(parents=True)
+    save_classifier(classifier, folder, load_tokenizer(tokenizer) if copied else None, classes=names)
     return folder

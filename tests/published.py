@@ -342,3 +342,24 @@ TOTAL |= {
     "var-d30": 2_010_020_356,
     "var-d36-s": 2_353_893_904,
 }
+
+PUBLISHED["classify-vit-b"] = {  # He et al., MAE, https://arxiv.org/abs/2111.06377, table 9
+    "classifier.layers": 12,
+    "classifier.heads": 12,
+    "classifier.width": 768,
+    "classifier.mixup": 0.8,
+    "classifier.label_smoothing": 0.1,
+    "classifier.drop_path": 0.1,
+    "classifier.pool": "mean",
+    "optimizer.name": "adamw",
+    "optimizer.lr": 5e-4,
+    "optimizer.lr_batch": 256,
+    "optimizer.weight_decay": 0.05,
+    "optimizer.betas": (0.9, 0.999),
+    "optimizer.layer_decay": 0.65,
+    "schedule.decay": "cosine",
+    "schedule.warmup": "5 epochs",
+    "training.steps": "100 epochs",
+    "training.batch_size": 1024,
+}
+TOTAL["classify-vit-b"] = 85_831_912

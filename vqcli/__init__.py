@@ -8,15 +8,17 @@ TYPE_CHECKING = False  # its own module takes a tenth of a second, in which a si
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vqcli.door.classifier import ClassifierModel
     from vqcli.door.generator import GeneratorModel
     from vqcli.door.load import load
-    from vqcli.door.results import GeneratedPictures, ImageTokens, Pictures
+    from vqcli.door.results import Classified, GeneratedPictures, ImageTokens, Pictures
     from vqcli.door.tokenizer import TokenizerModel
     from vqcli.door.tokens import TokenSet, read_tokens
     from vqcli.door.usage import usage
     from vqcli.errors import BadImage, Interrupted, VqcliError
     from vqcli.importers.options import ImportOptions
     from vqcli.jobs.build_codebook import build_codebook
+    from vqcli.jobs.classify import classify as classify_images
     from vqcli.jobs.decode import decode as decode_tokens
     from vqcli.jobs.encode import encode as encode_images
     from vqcli.jobs.evaluation.evaluate import evaluate
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from vqcli.jobs.generate import generate as generate_images
     from vqcli.jobs.generate_tokens import generate_tokens
     from vqcli.jobs.options import (
+        ClassifyOptions,
         CodebookOptions,
         DecodeOptions,
         FeatureOptions,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "load": "vqcli.door.load:load",
     "TokenizerModel": "vqcli.door.tokenizer:TokenizerModel",
+    "ClassifierModel": "vqcli.door.classifier:ClassifierModel",
+    "Classified": "vqcli.door.results:Classified",
     "GeneratorModel": "vqcli.door.generator:GeneratorModel",
     "Pictures": "vqcli.door.results:Pictures",
     "GeneratedPictures": "vqcli.door.results:GeneratedPictures",
@@ -57,6 +62,8 @@ _LAZY = {
     "decode_tokens": "vqcli.jobs.decode:decode",
     "reconstruct_images": "vqcli.jobs.reconstruct:reconstruct",
     "DecodeOptions": "vqcli.jobs.options:DecodeOptions",
+    "classify_images": "vqcli.jobs.classify:classify",
+    "ClassifyOptions": "vqcli.jobs.options:ClassifyOptions",
     "generate_images": "vqcli.jobs.generate:generate",
     "generate_tokens": "vqcli.jobs.generate_tokens:generate_tokens",
     "GenerateOptions": "vqcli.jobs.options:GenerateOptions",
@@ -81,6 +88,9 @@ _LAZY = {
 
 __all__ = [
     "BadImage",
+    "Classified",
+    "ClassifierModel",
+    "ClassifyOptions",
     "CodebookOptions",
     "DecodeOptions",
     "EvaluateOptions",
@@ -101,6 +111,7 @@ __all__ = [
     "__version__",
     "allow_plugins",
     "build_codebook",
+    "classify_images",
     "decode_tokens",
     "encode_images",
     "evaluate",

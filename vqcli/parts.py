@@ -16,6 +16,7 @@ BASES = {
     "quantizers": "vqcli.quantizers.base:Quantizer",
     "tokenizers": "vqcli.tokenizers.base:Tokenizer",
     "generators": "vqcli.generators.base:Generator",
+    "classifiers": "vqcli.classifiers.base:Classifier",
     "losses": "vqcli.losses.base:ImageLoss",
     "discriminators": "vqcli.discriminators.base:Discriminator",
     "features": "vqcli.features.base:Features",
@@ -54,6 +55,9 @@ PARTS: dict[str, dict[str, str]] = {
         "gpt_lc": "vqcli.generators.gpt_lc:GptLc",
         "var": "vqcli.generators.var:Var",
     },
+    "classifiers": {
+        "vit": "vqcli.classifiers.vit:Vit",
+    },
     "losses": {
         "l1": "vqcli.losses.pixel:L1Loss",
         "l2": "vqcli.losses.pixel:L2Loss",
@@ -77,6 +81,7 @@ PARTS: dict[str, dict[str, str]] = {
         "inception_score": "vqcli.metrics.inception_score:InceptionScore",
         "kid": "vqcli.metrics.kernel_distance:KernelDistance",
         "precision_recall": "vqcli.metrics.precision_recall:PrecisionRecall",
+        "accuracy": "vqcli.metrics.accuracy:Accuracy",
     },
     "sources": {
         "folder": "vqcli.data.images.folder:FolderSource",
@@ -89,6 +94,7 @@ PARTS: dict[str, dict[str, str]] = {
     "tasks": {
         "tokenizer": "vqcli.training.tokenizer:TokenizerTask",
         "generator": "vqcli.training.generator:GeneratorTask",
+        "classifier": "vqcli.training.classifier:ClassifierTask",
     },
     "importers": {
         "llamagen": "vqcli.importers.llamagen:LlamaGenImporter",

@@ -89,6 +89,7 @@ CodebookConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_
 QuantizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "quantizers"))]
 TokenizerConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "tokenizers"))]
 GeneratorConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "generators"))]
+ClassifierConfig = Annotated[SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "classifiers"))]
 LossesConfig = Annotated[dict[str, SerializeAsAny[PartConfig]], BeforeValidator(_parse_losses)]
 DiscriminatorConfig = Annotated[
     SerializeAsAny[PartConfig], BeforeValidator(partial(_parse, "discriminators"))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import vqcli
 from tests import toy_kind
-from tests.models import make_generator, make_model
+from tests.models import make_classifier, make_generator, make_model
 from vqcli.checkpoint.folder import kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.cli.app import COMMANDS, app
@@ -38,7 +38,9 @@ def judge(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_row_names_is_there(kind):
     row = KINDS[kind]
-    assert all(callable(attribute(getattr(row, what))) for what in TARGETS)
+    told = {what: getattr(row, what) for what in TARGETS}
+    assert all(callable(attribute(target)) for target in told.values() if target)
+    assert {what for what, target in told.items() if not target} <= {"convert"}
     known = {name for _, name, _ in COMMANDS}
     card = row.card.format(repository="me/mine", apart="")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -53,15 +55,21 @@ def test_the_code_of_the_cards_runs(tmp_path, monkeypatch):
     Image.new("RGB", (12, 9)).save("photo.jpg")
     models = {"tokenizer": make_model(tmp_path / "vq")}
     models["generator"] = make_generator(tmp_path / "gpt", models["tokenizer"])
+    models["classifier"] = make_classifier(tmp_path / "vit", models["tokenizer"])
+    assert models.keys() == KINDS.keys()
     for kind, folder in models.items():
         card = KINDS[kind].card.format(repository=folder, apart="")
         known = {}
         exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], known)
-        assert all(isinstance(image, Image.Image) for image in known["pictures"])
+        if kind == "classifier":
+            assert known["found"].names[0][0] in ("tabby cat", "tiger cat", "Red Panda!", "owl")
+        else:
+            assert all(isinstance(image, Image.Image) for image in known["pictures"])
 
 
 def test_every_importer_makes_a_kind_that_is_known():
-    assert {resolve("importers", name).KIND for name in PARTS["importers"]} == set(KINDS)
+    converted = {name for name, row in KINDS.items() if row.convert}
+    assert {resolve("importers", name).KIND for name in PARTS["importers"]} == converted
 
 
 def test_a_third_kind_is_known_and_told(tmp_path, judge):
@@ -84,7 +92,7 @@ def test_a_third_kind_is_opened(tmp_path, judge):
 
 def test_a_third_kind_is_packed_with_its_card(tmp_path, judge):
     parcel = pack(str(toy_kind.make(tmp_path / "judge")), "me/judge")
-    assert (parcel.kind, parcel.use) == ("judge", "judge IMAGES")
+    assert (parcel.kind, parcel.next) == ("judge", "vqcli judge IMAGES -m me/judge")
     assert "# A judge\n" in parcel.card
     assert "    vqcli judge IMAGES -m me/judge --tokenizer TOKENIZER\n" in parcel.card
     assert "network:\n  codes: 16\n  classes: 3\n" in parcel.card
@@ -111,5 +119,5 @@ def test_a_third_kind_is_refused_where_another_is_wanted(tmp_path, judge):
 
 
 def test_without_its_row_it_is_no_model(tmp_path):
-    with pytest.raises(VqcliError, match=r"holds no tokenizer and no generator \(kind: judge\)"):
+    with pytest.raises(VqcliError, match=r"no generator and no classifier \(kind: judge\)"):
         kind_of(toy_kind.make(tmp_path / "judge"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.models import make_generator, make_model
+from tests.models import make_classifier, make_generator, make_model
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("training.steps=2", "training.batch_size=8", "training.validation_images=8", "data.num_workers=0")
@@ -29,7 +29,8 @@ def place(tmp_path, monkeypatch):
     names = ("disc", "ring", "square", "triangle", "star", "cross", "arrow", "moon", "heart", "leaf")
     model = make_model(tmp_path / "runs" / "demo" / "model", codes=1024)
     make_generator(tmp_path / "runs" / "gpt-demo" / "model", model, names=names, classes=10)
-    for run in ("demo", "gpt-demo"):
+    make_classifier(tmp_path / "runs" / "classify-demo" / "model", model, names=names)
+    for run in ("demo", "gpt-demo", "classify-demo"):
         (tmp_path / "runs" / run / "recipe.yaml").write_text("seed: 0\n")
     return tmp_path
 
@@ -51,5 +52,5 @@ def test_the_table_names_what_there_is():
     text = (ROOT / "docs/python.md").read_text()
     named = set(re.findall(r"vqcli\.(\w+)", text)) | set(re.findall(r"\| `(\w+Options)` \|", text))
     assert named <= set(vqcli.__all__)
-    results = {"GeneratedPictures", "ImageTokens", "Pictures", "TokenSet"}
+    results = {"Classified", "GeneratedPictures", "ImageTokens", "Pictures", "TokenSet"}
     assert {name for name in vqcli.__all__ if name not in text} <= results | {"__version__"}

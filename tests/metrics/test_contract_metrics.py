@@ -10,7 +10,7 @@ from tests.options import unread, watched
 from tests.perceptual import drawn_images, drawn_weights
 from vqcli.errors import VqcliError
 from vqcli.library.networks import NETWORKS
-from vqcli.metrics.base import Metric, PairMetric, SetMetric, TokenMetric
+from vqcli.metrics.base import LabelMetric, Metric, PairMetric, SetMetric, TokenMetric
 from vqcli.metrics.protocols import PROTOCOLS
 from vqcli.nn.inception import InceptionFeatures
 from vqcli.parts import PARTS, describe
@@ -58,6 +58,9 @@ def show(metric: Metric, numbers: np.ndarray) -> Metric:
         metric.observe(numbers, images[numbers], reconstructions[numbers])
     elif isinstance(metric, TokenMetric):
         metric.observe(np.random.default_rng(0).integers(0, CODES, (IMAGES, 5))[numbers], GRID)
+    elif isinstance(metric, LabelMetric):
+        guesses = np.random.default_rng(0).permuted(np.tile(np.arange(8), (IMAGES, 1)), axis=1)
+        metric.observe(np.arange(IMAGES)[numbers] % 8, guesses[numbers])
     else:
         assert isinstance(metric, SetMetric)
         for side in sorted(metric.SIDES):

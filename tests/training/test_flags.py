@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import vqcli.training.generator as training_generator
+import vqcli.training.on_tokens as training_on_tokens
 from tests.models import make_model
 from tests.training.test_adversarial import LATE, gan
 from tests.training.test_loop import Poison, trainer  # noqa: F401 (a fixture)
@@ -127,7 +127,7 @@ def test_a_step_of_a_generator_waits_for_nothing(tmp_path, monkeypatch):
     }
     (tmp_path / "gpt.yaml").write_text(yaml.safe_dump(recipe))
     steps = []
-    monkeypatch.setattr(training_generator, "asking_later", lambda device: asking_later(CUDA))
+    monkeypatch.setattr(training_on_tokens, "asking_later", lambda device: asking_later(CUDA))
     with later(monkeypatch, counted(steps)):
         train(TrainOptions(str(tmp_path / "gpt.yaml"), tmp_path / "run", device="cpu"), Recorded())
     assert steps == [[]] * 4

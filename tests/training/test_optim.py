@@ -9,6 +9,8 @@ from torch import nn
 
 from tests.training.test_flags import Counting
 from tests.training.tiny import metrics, start
+from vqcli.classifiers.vit import Vit, VitConfig
+from vqcli.errors import VqcliError
 from vqcli.generators.var import Var, VarConfig
 from vqcli.library.references import checkpoints, newest_checkpoint
 from vqcli.registry import build
@@ -203,6 +205,39 @@ def test_codes_have_a_rate_of_their_own_and_checkpoints_count_in_one_order():
     wrong = {name: x[:1] if x.dim() else x for name, x in optimizer_tensors(plain).items()}
     with pytest.raises(ValueError, match="are not of weights"):
         load_optimizer(scaled, wrong)
+
+
+def test_layers_have_rates_of_their_own():
+    """As in MAE's code: decay ** (layers + 1 - layer), the embedding being layer 0 and the head the last."""
+    spec = TokenizerSpec(12, 8, 4, (16, 16), "", ((4, 4),))
+    module = Vit(VitConfig(classes=3, layers=3, heads=2, width=16, pool="token"), spec)
+    config = OptimizerConfig(name="adamw", lr=1e-3, weight_decay=0.1, layer_decay=0.5)
+    optimizer = make_optimizer(module, config, 8)
+    groups = {p: group for group in optimizer.param_groups for p in group["params"]}
+    layers = {
+        "class_token": 0,
+        "embedding": 0,
+        "blocks.0": 1,
+        "blocks.1": 2,
+        "blocks.2": 3,
+        "norm": 4,
+        "head": 4,
+    }
+    for name, p in module.named_parameters():
+        (layer,) = [number for start, number in layers.items() if name.startswith(start)]
+        assert groups[p]["lr"] == groups[p]["initial_lr"] == pytest.approx(1e-3 * 0.5 ** (4 - layer))
+        assert groups[p]["lr"] / groups[p]["scale"] == pytest.approx(1e-3)
+        assert groups[p]["weight_decay"] == (0.1 if name.endswith("weight") and p.dim() == 2 else 0)
+    plain = make_optimizer(module, config.model_copy(update={"layer_decay": 1.0}), 8)
+    order = [[p for group in each.param_groups for p in group["params"]] for each in (plain, optimizer)]
+    assert all(a is b for a, b in zip(*order, strict=True))  # checkpoints count in one order
+    assert len(plain.param_groups) == 2
+
+
+def test_layers_of_a_model_that_does_not_tell_them_have_no_rates():
+    with pytest.raises(VqcliError, match="layer_decay: this model does not tell how deep") as refused:
+        make_optimizer(network(), OptimizerConfig(layer_decay=0.5), 1)
+    assert refused.value.hint
 
 
 def test_matrices_that_a_part_calls_undecayed_are_not():

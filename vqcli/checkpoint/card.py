@@ -49,7 +49,7 @@ def model_card(spec: TokenizerSpec, usage: UsageRecord | None, note: str) -> str
         what,
         *measured_lines(usage),
         note,
-        f"\n    vqcli {row.use} -m THIS_FOLDER\n",
+        f"\n    {row.line('THIS_FOLDER')}\n",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -52,6 +52,7 @@ class _Told(_Spec):
 
     tokenizer: dict[str, Any] = {}
     generator: dict[str, Any] = {}
+    classifier: dict[str, Any] = {}
     makes: Literal["tokens", "latents"] | None = None
     plugins: dict[str, list[str]] = {}
 

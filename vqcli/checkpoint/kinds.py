@@ -23,7 +23,7 @@ class Kind:
     commands: str
     """The commands that take it, in words."""
     use: str
-    """What is done with it first: a command, before its ``-m MODEL``."""
+    """What is done with it first: a command, before its ``-m MODEL``, or with ``{model}`` in its place."""
     card: str
     """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
     tokenizer where that is not in its folder."""
@@ -33,7 +33,12 @@ class Kind:
     convert: str = ""
     """``(importer, state, options, path)`` -> what a published file becomes; empty where none is read."""
     evaluate: str = ""
-    """``(folder, asked)`` -> what ``vqcli evaluate`` measures; empty where it makes no images."""
+    """``(folder, asked)`` -> what ``vqcli evaluate`` measures; empty where it measures nothing of it."""
+
+    def line(self, model: object) -> str:
+        """What is typed first with such a model: ``vqcli encode IMAGES -o tokens.npy -m runs/demo``."""
+        named = "{model}" in self.use
+        return f"vqcli {self.use.replace('{model}', str(model)) if named else f'{self.use} -m {model}'}"
 
 
 KINDS: dict[str, Kind] = {
@@ -82,6 +87,28 @@ pictures = generator.generate(classes=0, count=8).images
         convert="vqcli.library.import_generator:from_file",
         evaluate="vqcli.jobs.evaluation.target:generator_target",
     ),
+    "classifier": Kind(
+        section="classifier",
+        load="vqcli.checkpoint.classifier:load_classifier",
+        describe="vqcli.jobs.classifier_info:describe_classifier",
+        door="vqcli.door.classifier:ClassifierModel",
+        commands="classify and evaluate",
+        use="classify {model} IMAGES",
+        card="""## Use
+
+    vqcli classify {repository} IMAGES -o predictions.csv{apart}
+
+```python
+import vqcli
+
+classifier = vqcli.load("{repository}")
+found = classifier.classify("photo.jpg")
+print(found.names[0], found.probabilities[0])  # likeliest first
+```
+""",
+        on_tokens=True,
+        evaluate="vqcli.jobs.evaluation.classes:classifier_target",
+    ),
 }
 """By the ``kind`` of ``config.json``."""
 
@@ -99,5 +126,6 @@ AUTOENCODER = replace(
 
 
 def any_kind() -> str:
-    """``no tokenizer and no generator``: what a folder of no kind holds."""
-    return " and ".join(f"no {name}" for name in KINDS)
+    """``no tokenizer, no generator and no classifier``: what a folder of no kind holds."""
+    *first, last = (f"no {name}" for name in KINDS)
+    return f"{', '.join(first)} and {last}"

@@ -24,6 +24,7 @@ from vqcli.cli import (
     build_codebook,
     cache,
     catalog,
+    classify,
     doctor,
     evaluate,
     generate,
@@ -55,6 +56,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Images and tokens", "encode", tokens.encode),
     ("Images and tokens", "decode", tokens.decode),
     ("Images and tokens", "reconstruct", reconstruct.reconstruct),
+    ("Images and tokens", "classify", classify.classify),
     ("Generate", "generate", generate.generate),
     ("Measure", "usage-report", usage.usage_report),
     ("Measure", "evaluate", evaluate.evaluate),
@@ -76,7 +78,7 @@ ALIASES = {"usage": "usage-report", "utilization-report": "usage-report"}
 """Further names of commands, left out of the help."""
 
 
-SHARED = ("train", "encode", "reconstruct", "generate", "evaluate", "build_codebook")
+SHARED = ("train", "encode", "reconstruct", "classify", "generate", "evaluate", "build_codebook")
 """Functions of commands that the processes of a launcher share; others work alone."""
 HASHED = (*SHARED, "decode", "usage_report", "prune", "info", "pull", "push")
 """Functions of commands that read models, tokens or runs: they take ``--verify``."""
@@ -84,7 +86,8 @@ _SAME = "the same command goes on with what is finished"
 GO_ON = {
     "train": "give the same command again, with --resume where the run's folder is there already",
     **dict.fromkeys(
-        ("encode", "decode", "reconstruct", "generate", "evaluate", "build_codebook", "pull"), _SAME
+        ("encode", "decode", "reconstruct", "classify", "generate", "evaluate", "build_codebook", "pull"),
+        _SAME,
     ),
 }
 """What is said of a command that was stopped; a run that has taken steps says more itself."""

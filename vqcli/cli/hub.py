@@ -79,4 +79,4 @@ def push(
         typer.confirm(f"Upload to {repository}?", abort=True, err=True)
     result = run(parcel, private=private, progress=out.progress())
     text = f"{result.repository}  {len(result.files)} files, commit {result.commit[:12]}"
-    out.result(result, f"{text}\nNext: vqcli {parcel.use} -m {result.repository}", result.repository)
+    out.result(result, f"{text}\nNext: {parcel.next}", result.repository)

@@ -129,8 +129,8 @@ def counted(number: int, what: str) -> str:
 
 
 TO_TYPE = re.compile(
-    r"\bvqcli (?:train|encode|decode|reconstruct|generate|evaluate|usage-report|prune|info|check|push"
-    r"|build-codebook)(?= [^;\n]*(?:(?<= )-|/|\.yaml))(?![^;\n]*--plugin)"
+    r"\bvqcli (?:train|encode|decode|reconstruct|generate|classify|evaluate|usage-report|prune|info|check"
+    r"|push|build-codebook)(?= [^;\n]*(?:(?<= )-|/|\.yaml))(?![^;\n]*--plugin)"
     r"|(?<=with )--resume\b(?![^;\n]*--plugin)"
 )
 """What a reader would type: a command with a flag or a path, or the flag that continues a run; without those

@@ -201,7 +201,7 @@ def _text(result: TrainResult) -> str:
         lines.append(f"{result.rejected} images were rejected")
     if result.pictures:
         lines.append(f"look at {' and '.join(map(str, result.pictures))}")
-    lines.append(f"Next: vqcli {result.use} -m {result.run}")
+    lines.append(f"Next: {result.next}")
     return "\n".join(lines)
 
 

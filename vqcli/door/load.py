@@ -21,11 +21,12 @@ def load(
     precision: Precision = "fp32",
     tokenizer: str | Path | None = None,
 ) -> Any:
-    """A model ready for use: a ``TokenizerModel`` or a ``GeneratorModel``, by what ``reference`` names.
+    """A model ready for use: a ``TokenizerModel``, ``GeneratorModel`` or ``ClassifierModel``, by its kind.
 
-    That is anything ``-m`` takes: a model folder, a run, a checkpoint, a published file, ``owner/name`` on
-    the Hub, or a short name. ``device`` is the best there is unless it is given. ``tokenizer`` goes with a
-    generator instead of the one that came with it. Raises VqcliError where there is no such model.
+    ``reference`` is anything ``-m`` takes: a model folder, a run, a checkpoint, a published file,
+    ``owner/name`` on the Hub, or a short name. ``device`` is the best there is unless it is given.
+    ``tokenizer`` goes with a generator or classifier instead of the one that came with it. Raises VqcliError
+    where there is no such model.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision is one of {', '.join(get_args(Precision))}, not {precision!r}")

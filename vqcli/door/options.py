@@ -20,7 +20,7 @@ class LoadOptions:
     device: torch.device
     precision: Precision = "fp32"
     tokenizer: str | None = None
-    """MODEL that goes with a generator, instead of the one that came with it."""
+    """MODEL that goes with a generator or classifier, instead of the one that came with it."""
 
 
 def check_whole(least: int, **numbers: int) -> None:

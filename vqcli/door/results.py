@@ -65,3 +65,18 @@ class GeneratedPictures(Pictures):
     """Of the tokenizer."""
     fingerprint: str
     """Of the tokenizer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a classifier takes images for, likeliest first."""
+
+    labels: np.ndarray
+    """int64 (N, R), numbers of classes."""
+    probabilities: np.ndarray
+    """float32 (N, R)."""
+    names: list[list[str]]
+    """Of the same classes, image by image; empty where nobody told them."""
+
+    def __len__(self) -> int:
+        return len(self.labels)

@@ -23,6 +23,7 @@ PURPOSES = {
     "study": "Compare systems on CIFAR-10: 32x32 images, a laptop's CPU",
     "study-gan": "The same, against a discriminator (GAN)",
     "generator": "Generators: learn the tokens of a tokenizer",
+    "classifier": "Classifiers: tell the class of an image from its tokens",
     "published": "Sizes of the papers: large data sets, GPUs",
 }
 """What recipes are for, in the order in which people are told."""
@@ -133,9 +134,10 @@ def _recipe(name: str, text: str) -> ShippedRecipe:
 
 
 def _purpose(summary: str, text: str) -> str:
-    """By what the file says: a generator's task, the paper of published sizes, or CIFAR-10 as its data."""
-    if re.search(r"^task: generator$", text, re.MULTILINE):
-        return "generator"
+    """By what the file says: its task, the paper of published sizes, or CIFAR-10 as its data."""
+    task = re.search(r"^task: (generator|classifier)$", text, re.MULTILINE)
+    if task:
+        return task[1]
     if PAPER in summary:
         return "published"
     if "cifar10/" not in text:

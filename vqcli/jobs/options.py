@@ -98,6 +98,22 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True)
+class ClassifyOptions(ReadOptions):
+    """Images, and what tells their classes."""
+
+    classifier: str
+    """MODEL: a folder, a run, a checkpoint, or a name on the Hub."""
+    images: str
+    top: int = 5
+    """Classes that are told of an image, likeliest first."""
+    tokenizer: str | None = None
+    """What makes tokens of the images; the one that came with the classifier otherwise."""
+    batch_size: int = 32
+    device: str | None = None
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
 class FeatureOptions(ReadOptions):
     """Images, and what vectors are made of them."""
 

@@ -50,9 +50,9 @@ class Parcel:
     card: str
 
     @property
-    def use(self) -> str:
-        """What is done with it first: a command, before its ``-m MODEL``."""
-        return row_of(self.folder).use
+    def next(self) -> str:
+        """What is typed first with it, once it is there."""
+        return row_of(self.folder).line(self.repository)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def model_card(folder: Path, repository: str, model: dict[str, Any], licence: st
         with open_file(folder, CARD) as file:
             text = _text(file, path)
     text = _licensed(text, licence, _known_licence(folder))
-    text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER\n", "\n", text).rstrip("\n") + "\n"
+    text = re.sub(r"\n+ +vqcli \w+ .*THIS_FOLDER.*\n", "\n", text).rstrip("\n") + "\n"
     if "## Use" not in text:
         apart = "" if files.is_folder(folder / TOKENIZER) else " --tokenizer TOKENIZER"
         text += "\n" + row_of(folder).card.format(repository=repository, apart=apart)

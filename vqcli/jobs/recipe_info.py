@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.told import Row, layers, layout, network
 from vqcli.checkpoint.told import quantizer as quantizer_of
 from vqcli.config import leaves
@@ -59,9 +60,10 @@ class RecipeOutline:
     def _parts(self) -> list[Row]:
         """What the model is made of, and what it makes."""
         spec, own = self.spec, self.settings
-        if "generator" in own:
-            made: list[Row] = [("generator", network(own["generator"])), ("tokenizer", own["tokenizer"])]
-            made.append(("classes", f"{own['generator']['classes']:,}"))
+        if on_tokens := next((kind for kind, row in KINDS.items() if row.on_tokens and kind in own), ""):
+            part = own[on_tokens]
+            made: list[Row] = [(on_tokens, network(part)), ("tokenizer", own["tokenizer"])]
+            made.append(("classes", f"{part['classes']:,}"))
             grid = spec.grid if spec else None
             return (
                 [*made, ("images", layout(spec.image_size, grid, spec.codebook_size or None))]

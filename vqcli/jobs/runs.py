@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vqcli import files
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.library.log import logged
 from vqcli.library.references import checkpoints, step_of
@@ -19,7 +20,7 @@ from vqcli.yaml_text import read_yaml
 
 State = Literal["finished", "running", "stopped", "damaged"]
 Say = Callable[[str], object]
-MEASURED = ("utilization", "psnr", "rfid")
+MEASURED = ("utilization", "psnr", "rfid", "top1")
 """Numbers that a table of runs shows, where they are known."""
 
 
@@ -30,7 +31,7 @@ class RunRow:
     name: str
     folder: Path
     trains: str
-    """A tokenizer's codebook and its codes, or a generator."""
+    """A tokenizer's codebook and its codes, or the name of a generator or classifier."""
     state: State
     """``stopped``: it can go on, with ``vqcli train --resume``."""
     step: int
@@ -126,9 +127,10 @@ def _measured(model: Path, logged: Mapping[str, float]) -> dict[str, float]:
 
 
 def _trains(recipe: Mapping[str, Any]) -> str:
-    generator, tokenizer = recipe.get("generator"), recipe.get("tokenizer")
-    if isinstance(generator, dict):
-        return str(generator.get("name", "generator"))
+    tokenizer = recipe.get("tokenizer")
+    for kind in (kind for kind, row in KINDS.items() if row.on_tokens):
+        if isinstance(network := recipe.get(kind), dict):
+            return str(network.get("name", kind))
     codebook = tokenizer.get("codebook") if isinstance(tokenizer, dict) else None
     if not isinstance(codebook, dict):
         return str(recipe.get("task", "?"))

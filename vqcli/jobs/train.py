@@ -70,9 +70,9 @@ class TrainResult:
         return [path for path in (*samples[-1:], self.run / "curves.svg") if files.is_file(path)]
 
     @property
-    def use(self) -> str:
-        """What is done with the model first: a command, before its ``-m MODEL``."""
-        return row_of(self.model).use
+    def next(self) -> str:
+        """What is typed first with the model."""
+        return row_of(self.model).line(self.run)
 
 
 def train(options: TrainOptions, progress: Progress = silent) -> TrainResult:

@@ -1,6 +1,7 @@
 """The contract of metrics: each sees images batch after batch, and what several processes saw adds up.
 
-Shape letters: B images of a batch, N images in all, H, W sides in pixels, L tokens an image.
+Shape letters: B images of a batch, N images in all, H, W sides in pixels, L tokens an image,
+R guesses.
 """
 
 from __future__ import annotations
@@ -153,3 +154,11 @@ class TokenMetric(Metric):
     @abstractmethod
     def observe(self, ids: np.ndarray, grid: Grid) -> None:
         """See tokens (B, L) of one grid."""
+
+
+class LabelMetric(Metric):
+    """Looks at what a classifier takes images for."""
+
+    @abstractmethod
+    def observe(self, labels: np.ndarray, guesses: np.ndarray) -> None:
+        """See images of classes (B,) with the classes that were guessed, (B, R), likeliest first."""

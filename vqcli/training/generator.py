@@ -1,6 +1,5 @@
 """Training a generator: learn the tokens, or the latents, of images from their classes.
 
-They lie in a file, or a frozen tokenizer makes them of images on the way.
 Shape letters: B images.
 """
 
@@ -8,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,36 +17,23 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from vqcli import files
-from vqcli.checkpoint.classes import read_classes, write_classes
+from vqcli.checkpoint.classes import write_classes
 from vqcli.checkpoint.contents import copy_tokenizer
 from vqcli.checkpoint.generator import (
     describe_generator,
     read_generator,
     save_generator,
 )
-from vqcli.checkpoint.tokenizer import load_tokenizer
-from vqcli.data.loader import Batch as ImageBatch
-from vqcli.data.loader import TrainPlan
-from vqcli.data.tokens.latents import LatentBatch
-from vqcli.data.tokens.rows import RowBatch, TokenBatch
-from vqcli.errors import VqcliError
 from vqcli.generators.base import Generator, image_stream
-from vqcli.library.references import locate
 from vqcli.nn.distributed import all_reduce_sum
-from vqcli.nn.meta import built
-from vqcli.nn.precision import asking_later, autocast
-from vqcli.pixels import contact_sheet, fetched, on_device, to_uint8
-from vqcli.quantizers.words import first_misfit
-from vqcli.registry import GeneratorConfig, build, resolve
-from vqcli.training.classes import ClassList
+from vqcli.pixels import contact_sheet, to_uint8
+from vqcli.registry import GeneratorConfig
 from vqcli.training.data import Data
-from vqcli.training.labelled import LabelledData, Wanted, check_there, labelled_data
-from vqcli.training.models import Models
+from vqcli.training.on_tokens import Batch, OnTokensRecipe, OnTokensTask
 from vqcli.training.recipe import Recipe
-from vqcli.training.shapes import Shapes
 from vqcli.training.standard import measure_standard
-from vqcli.training.task import Losses, Task
-from vqcli.types import Grid, Latents, Made, Progress, Standard, TokenizerSpec, Tokens, grid_length
+from vqcli.training.task import Losses
+from vqcli.types import Progress, Standard, TokenizerSpec, Tokens
 
 MEASURED = 4096
 """Training images at most over which mean and deviation of latents are measured, in whole batches: the
@@ -56,91 +42,33 @@ PICTURED = 8
 """Classes of a sample grid at most, and images of each."""
 
 
-class GeneratorRecipe(Recipe):
+class GeneratorRecipe(OnTokensRecipe):
     """A recipe that trains a generator."""
 
     task: str = "generator"
-    tokenizer: str
-    """MODEL whose tokens or latents are generated: a folder, a run, a published file, an alias, or a name on
-    the Hub."""
     generator: GeneratorConfig
-    data: LabelledData
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What the generator is to make, with labels (B,), on the device."""
-
-    made: Made
-    labels: Tensor
-    sums: tuple[Tensor, ...] = ()
-    """Of what the tokenizer made, where nobody has asked yet whether it is finite."""
-
-
-class GeneratorTask(Task):
-    """Trains ``recipe.generator``; one part, ``model``. The tokenizer stands beside it, frozen."""
+class GeneratorTask(OnTokensTask):
+    """Trains ``recipe.generator``."""
 
     Config: ClassVar[type[Recipe]] = GeneratorRecipe
     SHARDS: ClassVar[bool] = True
+    SECTION: ClassVar[str] = "generator"
 
-    def __init__(
-        self,
-        recipe: GeneratorRecipe,
-        device: torch.device,
-        *,
-        models: Models,
-        data: Data | None = None,
-        empty: bool = False,
-    ) -> None:
-        self.recipe, self.device = recipe, device
-        self.classes = ClassList(data.classes if data else ())
-        spec = spec_of(recipe, models, data.grid if data else None)
-        self.generator: Generator = built(
-            lambda: build("generators", recipe.generator, spec), device, empty=empty
-        )
-        self.parts: dict[str, nn.Module] = {"model": self.generator}
-        if device.type != "meta":
-            self.folder = models.folder(recipe.tokenizer)
-            self.tokenizer = load_tokenizer(self.folder, device).requires_grad_(False)
-            self.generator.attach(self.tokenizer)
-        else:
-            self.generator.attach(Shapes(self.generator.spec))
+    @property
+    def generator(self) -> Generator:
+        """The network."""
+        found: Generator = self.network
+        return found
 
     @classmethod
-    def open_data(cls, recipe: Recipe, plan: TrainPlan, models: Models) -> Data:
-        assert isinstance(recipe, GeneratorRecipe)
-        check_there(recipe.data.source)  # before a tokenizer is fetched
-        spec = models.spec(recipe.tokenizer, recipe.data.wanted)
-        generator: Any = recipe.generator
-        makes = resolve("generators", generator.name).makes
-        wanted = Wanted(recipe.tokenizer, spec, generator.classes, makes)
-        return labelled_data(recipe.data, wanted, plan)
+    def read(cls, folder: Path) -> Generator:
+        return read_generator(folder)
 
-    def start_from(self, model: str, progress: Progress) -> None:
-        folder = locate(model, unbaked=True)
-        source = read_generator(folder)
-        misfit = first_misfit(source.state_dict(), self.generator.state_dict())
-        if misfit:
-            raise VqcliError(
-                f"{folder} does not fit the recipe: {misfit}",
-                hint=f"give the recipe the model's network: vqcli info {folder} --json",
-                reason="config",
-            )
-        self.generator.load_state_dict(source.state_dict())
-        self._follow(folder, progress)
-        if source.spec.latents:
-            self.standardize(source.spec.latents)
-        theirs, ours = source.spec.fingerprint, self.generator.spec.fingerprint
-        note = ", which knew the tokens of another tokenizer" if theirs and theirs != ours else ""
-        progress.say(f"starting from {folder}{note}")
-
-    def recall(self, folder: Path, progress: Progress) -> None:
-        self._follow(folder, progress)
-
-    def _follow(self, folder: Path, progress: Progress) -> None:
-        sentence = self.classes.follow(read_classes(folder), folder)
-        if sentence:
-            progress.say(sentence)
+    def take(self, spec: TokenizerSpec) -> None:
+        if spec.latents:
+            self.standardize(spec.latents)
 
     def begin(self, data: Data, progress: Progress) -> None:
         """Measure how latents are to be standardized, unless a model to start from tells it."""
@@ -155,28 +83,6 @@ class GeneratorTask(Task):
         """Let the generator see latents standardized in this way from now on."""
         self.generator.spec = replace(self.generator.spec, latents=standard)
 
-    def example(self, images: int) -> tuple[Any, ...]:
-        labels = torch.zeros(images, dtype=torch.int64, device=self.device)
-        return self.generator.blank(images, self.device), labels
-
-    def load(self, loaded: ImageBatch | RowBatch) -> Batch:
-        labels = fetched(self.classes.number(loaded.labels), self.device)
-        with torch.no_grad(), autocast("fp32", self.device), asking_later(self.device) as sums:
-            made = self.represent(loaded)
-        made = made if isinstance(made, Tokens) else made.standardized(self.standard)
-        return Batch(made, labels, tuple(sums))
-
-    def represent(self, loaded: ImageBatch | RowBatch) -> Made:
-        """What the generator sees of a batch; the latents of tokens are their codes."""
-        makes = self.generator.makes
-        if isinstance(loaded, ImageBatch):
-            return self.tokenizer.represent(on_device(loaded.stacked(), self.device), makes)
-        if isinstance(loaded, LatentBatch):
-            return Latents(fetched(loaded.values, self.device))
-        assert isinstance(loaded, TokenBatch)
-        tokens = Tokens(fetched(loaded.ids, self.device), self.generator.grid)
-        return tokens if makes == "tokens" else Latents(self.tokenizer.quantizer.lookup(tokens))
-
     @property
     def standard(self) -> Standard | None:
         """How latents are standardized; None where they are not, or not yet."""
@@ -184,10 +90,7 @@ class GeneratorTask(Task):
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, Losses]]:
         self.generator.begin_step(step)
-        losses = self.parts["model"](batch.made, batch.labels)
-        for x in batch.sums:  # the loop refuses what is not finite
-            losses = {name: loss + 0 * x for name, loss in losses.items()}
-        yield "model", losses
+        yield from super().losses(batch, step)
 
     def tensors(self) -> dict[str, Tensor]:
         standard = self.standard
@@ -197,18 +100,6 @@ class GeneratorTask(Task):
         if "latents" in tensors:
             mean, std = tensors["latents"].tolist()
             self.standardize(Standard(tuple(mean), tuple(std)))
-
-    def numbers(self) -> dict[str, float]:
-        return {}
-
-    def outline(self) -> str:
-        spec, makes = self.generator.spec, self.generator.makes
-        sides = "x".join(map(str, self.generator.grid[-1]))
-        if makes == "tokens":
-            each = f"{grid_length(self.generator.grid):,} an image, of {spec.codebook_size:,} codes"
-        else:
-            each = f"none: latents of {sides} an image"
-        return f"{each}, as {self.recipe.tokenizer} makes them"  # type: ignore[attr-defined]
 
     def validate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
         """Mean losses over held-out images, without dropout; perplexity is exp of the cross-entropy."""
@@ -284,12 +175,3 @@ def told(measured: dict[str, Any]) -> str:
         return f"cross-entropy {measured['cross_entropy']:.4f} nats a token"
     losses = {name: value for name, value in measured.items() if name != "images"}
     return ", ".join(f"{name.replace('_', '-')} {value:.4f}" for name, value in losses.items())
-
-
-def spec_of(recipe: GeneratorRecipe, models: Models, grid: Grid | None) -> TokenizerSpec:
-    """What the generator must know of its tokenizer; ``grid`` is that of tokens which are there already."""
-    spec = models.spec(recipe.tokenizer, recipe.data.wanted)
-    if grid is None or grid == spec.grid:
-        return spec
-    height, width = grid[-1]
-    return replace(spec, grid=grid, image_size=(height * spec.downsample, width * spec.downsample))

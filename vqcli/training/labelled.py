@@ -1,4 +1,4 @@
-"""What a generator learns from: images with a class each, or tokens or latents of them, stored already."""
+"""What networks on tokens learn from: images with a class each, or their tokens or latents, stored."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class Wanted:
     classes: int
     makes: Makes = "tokens"
     """What is learned: latents may also come from tokens, as their codes."""
+    section: str = "generator"
+    """Of the recipe: the kind of network that learns."""
 
 
 def check_there(source: str) -> None:
@@ -69,7 +71,7 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
         check_settled(config, "latents")
         latents = open_latent_rows(path)
         check_same_latents(config, latents, wanted)
-        check_labels(latents.labels, latents.key, wanted.classes, f"latents {source}")
+        check_labels(latents.labels, latents.key, wanted, f"latents {source}")
         own, classes = wanted.spec.grid, latents.info.classes
         grid = own if own and own[-1] == latents.info.sides else (latents.info.sides,)
         return replace(row_data(latents, config.holdout, plan), grid=grid, classes=classes)
@@ -77,14 +79,14 @@ def labelled_data(config: LabelledData, wanted: Wanted, plan: TrainPlan) -> Data
         check_settled(config, "tokens")
         tokens = open_token_rows(path)
         check_same_tokenizer(config, tokens, wanted)
-        check_labels(tokens.labels, tokens.key, wanted.classes, f"tokens {source}")
+        check_labels(tokens.labels, tokens.key, wanted, f"tokens {source}")
         return replace(row_data(tokens, config.holdout, plan), grid=tokens.grid, classes=tokens.info.classes)
     sized = config.model_copy(update={"size": wanted.spec.image_size})
     images = training_images(sized)
     for part, indices in ((images.source, images.training), (images.held_out_source, images.held_out)):
         labels = [part.label(i) for i in indices]
         known = np.array([-1 if label is None else label for label in labels], np.int64)
-        check_labels(known, lambda i, s=part, at=indices: s.key(at[i]), wanted.classes, f"images {source}")  # type: ignore[misc]
+        check_labels(known, lambda i, s=part, at=indices: s.key(at[i]), wanted, f"images {source}")  # type: ignore[misc]
     data = data_of(images, sized, plan)
     return replace(data, identity=data.identity | {"tokenizer": wanted.spec.fingerprint})
 
@@ -133,8 +135,8 @@ def check_same_latents(config: LabelledData, rows: LatentRows, wanted: Wanted) -
     """Raises VqcliError if latents are not wanted, or not those of the recipe's tokenizer."""
     theirs, spec, source = rows.info, wanted.spec, config.source
     if wanted.makes != "latents":
-        message = f"data.source: {source} holds latents, the generator learns tokens"
-        raise VqcliError(message, hint="name tokens or images, or another generator", reason="config")
+        message = f"data.source: {source} holds latents, the {wanted.section} learns tokens"
+        raise VqcliError(message, hint=f"name tokens or images, or another {wanted.section}", reason="config")
     if theirs.width != spec.width:
         wrong = f"their width is {theirs.width}, its latents have {spec.width}"
     elif spec.fingerprint and theirs.fingerprint != spec.fingerprint:
@@ -145,8 +147,9 @@ def check_same_latents(config: LabelledData, rows: LatentRows, wanted: Wanted) -
     raise VqcliError(message, hint="--tokenizer names the one that made them", reason="fingerprint")
 
 
-def check_labels(labels: np.ndarray, key: Callable[[int], str], classes: int, what: str) -> None:
-    """Raises VqcliError that names an image without a class, or of one that the generator does not have."""
+def check_labels(labels: np.ndarray, key: Callable[[int], str], wanted: Wanted, what: str) -> None:
+    """Raises VqcliError that names an image without a class, or of one that the network does not have."""
+    classes = wanted.classes
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if not len(wrong):
         return
@@ -159,6 +162,6 @@ def check_labels(labels: np.ndarray, key: Callable[[int], str], classes: int, wh
         )
     raise VqcliError(
         f"{what} have a class {labels[first]} ({key(first)}), the recipe {classes} classes",
-        hint=f"--set generator.classes={int(labels.max()) + 1}",
+        hint=f"--set {wanted.section}.classes={int(labels.max()) + 1}",
         reason="labels",
     )

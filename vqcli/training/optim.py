@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcli.codebooks.base import Restarted
+from vqcli.errors import VqcliError
 from vqcli.training.recipe import OptimizerConfig
 
 CODEBOOK = "quantizer.codebook."
@@ -21,15 +22,19 @@ FUSED = ("cpu", "cuda")
 def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) -> torch.optim.Optimizer:
     """Adam or AdamW over a part's parameters that train; vectors are not decayed, codes have their rate.
 
-    Nor is what the part calls ``UNDECAYED``. Groups keep the order in which checkpoints count parameters: all
-    that decays, then all that does not. A group's ``scale`` is its rate over that of the networks.
+    Nor is what the part calls ``UNDECAYED``. A part's ``layer_of(name)`` tells how deep a parameter lies, for
+    ``layer_decay``; raises VqcliError where that is asked of one without. Groups keep the order in which
+    checkpoints count parameters: all that decays, then all that does not. A group's ``scale`` is its rate
+    over that of the networks.
     """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     undecayed = tuple(getattr(module, "UNDECAYED", ()))
     named.sort(key=lambda x: not _decays(undecayed, *x))
+    layers = _layer_scales(module, config, [name for name, _ in named])
+    scales = {name: _scale(config, name) * layers.get(name, 1.0) for name, _ in named}
     groups = []
-    for (scale, decays), some in groupby(named, lambda x: (_scale(config, x[0]), _decays(undecayed, *x))):
+    for (scale, decays), some in groupby(named, lambda x: (scales[x[0]], _decays(undecayed, *x))):
         decay = config.weight_decay if decays else 0.0
         group = {"lr": lr * scale, "weight_decay": decay, "scale": scale, "decays": decays}
         groups.append({"params": [p for _, p in some]} | group)
@@ -43,6 +48,22 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, batch_size: int) 
 
 def _scale(config: OptimizerConfig, name: str) -> float:
     return config.codebook_rate if name.startswith(CODEBOOK) else 1.0
+
+
+def _layer_scales(module: nn.Module, config: OptimizerConfig, names: list[str]) -> dict[str, float]:
+    """By the names of parameters, the rate of their layer over that of the last."""
+    if config.layer_decay == 1:
+        return {}
+    layer_of = getattr(module, "layer_of", None)
+    if layer_of is None:
+        raise VqcliError(
+            "optimizer.layer_decay: this model does not tell how deep its layers lie",
+            hint="leave it out; classifiers tell it",
+            reason="config",
+        )
+    depth = {name: layer_of(name) for name in names}
+    last = max(depth.values(), default=0)
+    return {name: config.layer_decay ** (last - layer) for name, layer in depth.items()}
 
 
 def _decays(undecayed: tuple[str, ...], name: str, parameter: nn.Parameter) -> bool:

@@ -53,6 +53,9 @@ class OptimizerConfig(PartConfig):
     codebook_rate: float = Field(1.0, gt=0)
     """Rate of the codebook's own weights over ``lr``. Under Adam a code moves by about its rate in each step,
     whatever its loss is weighted with: a table that starts far from the latents needs more than networks."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Rate of a layer over that of the layer behind it (BEiT, MAE): the last has ``lr``, the one before so
+    many times that, and so on. For a part that tells the depth of its layers: a classifier."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -25,6 +25,7 @@ from vqcli.jobs.evaluation.blocks import Blocks, left, starts
 from vqcli.jobs.evaluation.checks import check_given, check_network, check_places, check_record, check_same
 from vqcli.jobs.evaluation.enough import judge
 from vqcli.jobs.evaluation.measuring import Measuring, View, choose, open_measuring
+from vqcli.jobs.evaluation.mistakes import per_class
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.outputs import FILES, usage_record, worst, write_results, write_statistics
 from vqcli.jobs.evaluation.parts import Part, collect, drop_damaged, finished, next_command, part_file
@@ -147,7 +148,7 @@ def prepare(options: EvaluateOptions, rank: int, progress: Progress) -> _Prepare
     target = open_target(options, protocol, device, rank, progress)
     target.plan["device"] = device.type
     storing, codes = bool(options.statistics), target.codebook_size > 0
-    view = View(target.compares, target.sides, storing=storing, tokens=codes)
+    view = View(target.compares, target.sides, storing=storing, tokens=codes, classes=target.classifies)
     names = choose(protocol, options.metrics or (PAIRED if options.paired else ()), view)
     if options.record:
         check_record(options, target, names)
@@ -244,6 +245,7 @@ def conclude(
         worst=worst(prepared.stretches[0], total),
         unmatched=target.unmatched,
         classes=target.classes,
+        per_class=per_class(total, target.names),
         rejected=rejected,
         seconds=seconds,
         images_per_second=worked / seconds if worked else None,

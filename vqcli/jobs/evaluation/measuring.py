@@ -17,7 +17,7 @@ from vqcli.errors import VqcliError, suggestion
 from vqcli.jobs.evaluation.options import EvaluateOptions
 from vqcli.jobs.evaluation.work import Seen
 from vqcli.library.weights import is_published, network_weights
-from vqcli.metrics.base import Metric, PairMetric, SetMetric, Side, TokenMetric
+from vqcli.metrics.base import LabelMetric, Metric, PairMetric, SetMetric, Side, TokenMetric
 from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
 from vqcli.nn.inception import FidInception
@@ -91,6 +91,9 @@ class Measuring:
                 except ValueError as e:
                     hint = "leave it out: --metrics with the others, or larger images: --size"
                     raise VqcliError(f"{name} cannot be measured: {e}", hint=hint, reason="size") from e
+        for judging in (m for m in self.metrics.values() if isinstance(m, LabelMetric)):
+            for labels, guesses in seen.classes:
+                judging.observe(labels, guesses)
         for counting in (m for m in self.metrics.values() if isinstance(m, TokenMetric)):
             for ids, grid in seen.tokens:
                 counting.observe(ids, grid)
@@ -225,6 +228,8 @@ class View:
     """Statistics of the samples are wanted, for which a reference is not needed."""
     tokens: bool = True
     """A tokenizer has a codebook."""
+    classes: bool = False
+    """What a classifier takes images for, and nothing else."""
 
 
 def check_known(wanted: Sequence[str]) -> Collection[str]:
@@ -244,7 +249,8 @@ def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
     """
     known = check_known(wanted)
     unfit = {name: why for name in known if (why := _unfit(resolve("metrics", name), view))}
-    chosen = list(dict.fromkeys(wanted)) or [name for name in protocol.metrics if name not in unfit]
+    usual = known if view.classes else protocol.metrics
+    chosen = list(dict.fromkeys(wanted)) or [name for name in usual if name not in unfit]
     for name in chosen or protocol.metrics:
         if name in unfit:
             message = f"{name} cannot be measured: {unfit[name]}"
@@ -256,9 +262,13 @@ def choose(protocol: Protocol, wanted: Sequence[str], view: View) -> list[str]:
 
 
 NO_PAIRS, NO_REFERENCE = "it looks at what a tokenizer makes of images", "it needs images to measure against"
+NO_IMAGES = "it looks at images that a model makes, and a classifier makes none"
+NO_CLASSES = "it looks at what a classifier takes images for"
 NO_TOKENS = "it counts codes, and this model has no codebook"
 HINTS = {
     NO_PAIRS: "give a tokenizer as the target, or --paired for two sets of images; or leave it out",
+    NO_IMAGES: "leave it out: --metrics accuracy",
+    NO_CLASSES: "give a classifier as the target; or leave it out",
     NO_REFERENCE: "name them with --images",
     NO_TOKENS: "leave it out: --metrics psnr,ssim",
 }
@@ -266,6 +276,10 @@ HINTS = {
 
 def _unfit(metric: type[Metric], view: View) -> str:
     """Why a metric cannot be measured; empty if it can."""
+    if view.classes or issubclass(metric, LabelMetric):
+        if view.classes == issubclass(metric, LabelMetric):
+            return ""
+        return NO_IMAGES if view.classes else NO_CLASSES
     if not issubclass(metric, SetMetric):
         missing = NO_TOKENS if issubclass(metric, TokenMetric) and not view.tokens else ""
         return missing if view.pairs else NO_PAIRS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vqcli.data.images.npz import COUNT, NETWORK, RESIZING
 from vqcli.errors import VqcliError
 from vqcli.escapes import cell
 from vqcli.jobs.evaluation.measuring import INCEPTION, Measuring
+from vqcli.jobs.evaluation.mistakes import pairs_of
 from vqcli.jobs.evaluation.result import TIMES, EvaluateResult
 from vqcli.jobs.evaluation.work import Pictures, Reconstructions, Stretch
 from vqcli.metrics.base import PairMetric
@@ -29,11 +31,14 @@ from vqcli.metrics.frechet import FrechetMetric
 from vqcli.metrics.protocols import Protocol
 from vqcli.metrics.usage.record import UsageRecord
 from vqcli.pixels import contact_sheet, to_uint8
+from vqcli.report.confusion import confusion
 from vqcli.report.evaluation import evaluation_page
 
 RESULTS, LINES, PAGE = "results.json", "images.csv", "index.html"
+CONFUSION, CLASSES = "confusion.svg", "classes.csv"
+"""Of a classifier: which class was taken for which, and a line for every class."""
 PICTURES = ("reconstructions", "best", "worst", "samples")
-FILES = (RESULTS, LINES, PAGE, *(f"{name}.png" for name in PICTURES))
+FILES = (RESULTS, LINES, PAGE, CONFUSION, CLASSES, *(f"{name}.png" for name in PICTURES))
 """All that there may be."""
 SHOWN = 8
 """Images a picture shows side by side."""
@@ -57,6 +62,10 @@ def write_results(out: Path, result: EvaluateResult, stretch: Stretch, total: Me
             made = "reconstructions" if isinstance(stretch, Reconstructions) else "partners"
             pictures[f"{name}.png"] = f"{what}; below: {made}, differences times {LOUDER}"
             files.write_image(out / f"{name}.png", triptychs(stretch, shown))
+    elif stretch.classifies:
+        write_classes(out / CLASSES, result.per_class)
+        files.write_text(out / CONFUSION, confusion(pairs_of(total), result.per_class))
+        pictures[CONFUSION] = "rows: classes; columns: what images of them were taken for"
     elif not stretch.compares:
         seen = stretch.batches(np.arange(stretch.count))
         usable = (image for each in seen for _, _, batch in each.sets for image in batch)
@@ -122,6 +131,17 @@ def write_lines(path: Path, stretch: Pictures, table: dict[str, np.ndarray]) -> 
         lines.writerow(["key", *names])
         for row, index in enumerate(table["index"].tolist()):
             lines.writerow([cell(stretch.key(index)), *(f"{table[name][row]:.6g}" for name in names)])
+        text.detach()  # flushed; the file below is not this function's to close
+
+
+def write_classes(path: Path, every: Sequence[dict[str, Any]]) -> None:
+    """A CSV file with a line for every class that occurred."""
+    with files.writing(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        lines = csv.writer(text)
+        lines.writerow(every[0])
+        for one in every:
+            lines.writerow([cell(value) if isinstance(value, str) else value for value in one.values()])
         text.detach()  # flushed; the file below is not this function's to close
 
 

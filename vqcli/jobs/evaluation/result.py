@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import vqcli
+from vqcli.jobs.evaluation.mistakes import hardest
 from vqcli.jobs.evaluation.work import Reconstructions
 
 TIMES = ("seconds", "images_per_second")
 """What another evaluation of the same differs in."""
-SHARES = ("utilization", "uniform_expectation", "precision", "recall")
+SHARES = ("utilization", "uniform_expectation", "precision", "recall", "top1", "top5", "top1_by_class")
 """Numbers that are shares."""
 
 
@@ -50,6 +51,9 @@ class EvaluateResult:
     """Keys of images without a partner, by what named them, where those of two sets are compared."""
     classes: str
     """How many classes a generator and its reference have, and have in common, where these differ by name."""
+    per_class: list[dict[str, Any]]
+    """Of a classifier: of every class that occurred its images, the share that was right at the first guess,
+    and what it was most often mistaken for."""
     rejected: list[dict[str, str]]
     """Images that could not be used: ``key``, ``reason``, and ``of`` which stretch of work."""
     seconds: float
@@ -62,10 +66,11 @@ class EvaluateResult:
     def rows(self, *, timed: bool = True) -> list[tuple[str, str]]:
         """What a table for people says, line by line; ``timed``: how fast it was, too."""
         counts = ", ".join(f"{count:,} ({what})" for what, count in self.counts.items())
-        reconstructs = Reconstructions.what in self.counts
+        judged = bool(self.per_class)
+        reconstructs = Reconstructions.what in self.counts or judged
         speed = f"{self.images_per_second:,.1f} images/s" if self.images_per_second else "all was there"
         return [
-            ("protocol", f"{self.protocol}: {self.summary}"),
+            *([] if judged else [("protocol", f"{self.protocol}: {self.summary}")]),
             ("images", counts + (f" of {self.reference}" if reconstructs else "")),
             *([("against", self.reference)] if self.reference and not reconstructs else []),
             ("preparation", self.preparation),
@@ -77,6 +82,7 @@ class EvaluateResult:
             *(("no partner", f"{len(keys):,} of {what}") for what, keys in self.unmatched.items() if keys),
             *((self.titles[name], self._told(name)) for name, x in self.results.items() if x is not None),
             *((self._title(name), f"not measured: {why}") for name, why in self.unmeasured.items()),
+            *([("worst classes", hardest(self.per_class))] if judged else []),
             *(("network", f"{name}, {what}") for name, what in self.networks.items()),
             *([("speed", speed)] if timed else []),
         ]

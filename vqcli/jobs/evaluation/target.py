@@ -60,6 +60,9 @@ class Target:
     classes: str = ""
     """How a generator's classes differ from those of the images it is measured against, in words."""
 
+    names: Sequence[str] = ()
+    """Of a classifier's classes."""
+
     @property
     def reconstructs(self) -> bool:
         """Whether images are compared with what a model makes of them."""
@@ -69,6 +72,11 @@ class Target:
     def compares(self) -> bool:
         """Whether images are compared one by one."""
         return any(stretch.compares for stretch in self.stretches)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a classifier is asked for the classes of images."""
+        return any(stretch.classifies for stretch in self.stretches)
 
     @property
     def samples(self) -> bool:
@@ -92,7 +100,7 @@ class Asked:
     rank: int
     progress: Progress
     images: Source | None
-    """What ``options.images`` names; None where that holds statistics alone."""
+    """What ``options.images`` names; None where that holds statistics or tokens alone."""
 
 
 def open_target(
@@ -100,7 +108,13 @@ def open_target(
 ) -> Target:
     """What ``options.target`` names. Raises VqcliError where there is nothing to evaluate."""
     target = _open(Asked(options, protocol, device, rank, progress, _images(options, progress)))
-    if not target.samples and (options.sampling or options.tokenizer):
+    if named(options.images or "") == "tokens" and not target.classifies:
+        message = f"{options.images} names tokens, not images"
+        raise VqcliError(message, hint="only a classifier is measured on them", reason="wrong-kind")
+    if target.classifies and options.sampling:
+        message = f"{options.target} is no generator: it takes no --sampling"
+        raise VqcliError(message, hint="leave it out", reason="option")
+    if not (target.samples or target.classifies) and (options.sampling or options.tokenizer):
         message = f"{options.target} is no generator: it takes neither --sampling nor --tokenizer"
         raise VqcliError(message, hint="leave them out", reason="option")
     if target.samples and options.limit:
@@ -111,7 +125,7 @@ def open_target(
 
 def _images(options: EvaluateOptions, progress: Progress) -> Source | None:
     """What is reconstructed or measured against, opened before a model is fetched. Raises VqcliError."""
-    if not options.images:
+    if not options.images or named(options.images) == "tokens":
         return None
     try:
         return open_source(options.images, options.reading(), progress)
@@ -187,8 +201,10 @@ def tokenizer_target(folder: Path, asked: Asked) -> Target:
         hint = "name some with --images; vqcli usage-report tells what is stored with the model"
         raise VqcliError(f"{folder} is a tokenizer: it needs images", hint=hint, reason="option")
     if not asked.images:
-        message = f"{options.images} holds no images (arr_0), only statistics"
-        raise VqcliError(message, hint="name images with --images", reason="input-empty")
+        tokens = named(options.images) == "tokens"
+        what = "names tokens, not images" if tokens else "holds no images (arr_0), only statistics"
+        reason = "wrong-kind" if tokens else "input-empty"
+        raise VqcliError(f"{options.images} {what}", hint="name images with --images", reason=reason)
     tokenizer = load_tokenizer(folder, device)
     size = target_size(options.size, tokenizer)
     source = asked.images.sized(size)

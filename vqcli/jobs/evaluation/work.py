@@ -1,6 +1,6 @@
 """The work of an evaluation: stretches of items that become what metrics see.
 
-Shape letters: B images of a batch, L tokens an image, H, W sides in pixels.
+Shape letters: B images of a batch, L tokens an image, H, W sides in pixels, R guesses.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Seen:
     """Numbers (B,), images and reconstructions (B, 3, H, W) in [-1, 1]."""
     tokens: list[tuple[np.ndarray, Grid]] = field(default_factory=list)
     """Tokens (B, L)."""
+    classes: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    """Classes (B,) and what a classifier takes the images for, (B, R), likeliest first."""
     sets: list[tuple[Side, np.ndarray, Tensor]] = field(default_factory=list)
     """Side, numbers (B,), uint8 images (B, 3, H, W)."""
     rejected: list[BadImage] = field(default_factory=list)
@@ -58,6 +60,8 @@ class Stretch(ABC):
     """What is done, in a word, for a progress bar."""
     compares: ClassVar[bool] = False
     """Whether images are shown in pairs, for metrics that compare one by one."""
+    classifies: ClassVar[bool] = False
+    """Whether a classifier is asked for the classes of images."""
     as_sets: bool = True
     """Whether anything looks at what is compared as two sets."""
     count: int

@@ -1,0 +1,1 @@
+"""Classifiers: the tokens of an image to its class, one file each."""
