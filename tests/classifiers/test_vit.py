@@ -12,7 +12,6 @@ from vqcli.classifiers.mixing import mixed, mixed_cross_entropy, mixing_share
 from vqcli.classifiers.vit import VitConfig
 from vqcli.errors import VqcliError
 from vqcli.nn.sincos import sincos_table
-from vqcli.nn.whitening import whitening
 from vqcli.registry import _parse
 
 
@@ -44,7 +43,7 @@ def slow_logits(model, tokens):
     """One image after the other, one head after the other."""
     config, rows = model.config, []
     for ids in tokens.ids:
-        codes = (model.code_steps.codes[ids] - model.shift) @ model.white
+        codes = model.code_steps.codes[ids] / model.code_steps.codes.square().mean().sqrt()
         x = model.embedding(codes) + torch.stack(
             [slow_position(i // 3, i % 3, config.width) for i in range(len(ids))]
         )
@@ -79,23 +78,6 @@ def test_codes_of_several_depths_are_summed_as_the_decoder_sees_them(grid):
     assert model.embed(tokens).shape == (6, math.prod(model.grid[-1]), 16)
     learned = make("vit", grid, embedding="learned")
     assert learned.embed(tokens).shape == (6, tokens.ids.shape[1], 16)
-
-
-def test_codes_are_whitened():
-    """Mean 0, unit variance, and no direction with any other, as nearly as the floor lets."""
-    torch.manual_seed(0)
-    z = torch.randn(5000, 6) @ (torch.randn(6, 6) + 3 * torch.eye(6)) + 3
-    mean, white = whitening(z)
-    made = (z - mean) @ white
-    torch.testing.assert_close(made.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
-    torch.testing.assert_close(torch.cov(made.mT), torch.eye(6), atol=0.1, rtol=0)
-    torch.testing.assert_close(white, white.mT)
-    assert whitening(torch.ones(10, 3))[1].isfinite().all()
-    model = make("vit")
-    again = make("vit")
-    assert torch.equal(model.white, again.white)
-    of_codes = whitening(model.code_steps.codes)
-    torch.testing.assert_close(model.shift, of_codes[0], atol=0.05, rtol=0)
 
 
 def test_label_smoothing_and_mixup_are_cross_entropy_with_soft_targets():

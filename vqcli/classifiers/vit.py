@@ -18,14 +18,11 @@ from vqcli.classifiers.base import Classifier, HasCodes
 from vqcli.classifiers.mixing import mixed, mixed_cross_entropy, mixing_share
 from vqcli.config import DEEPEST, MOST_CLASSES, WIDEST, PartConfig
 from vqcli.nn.drop_path import rising
-from vqcli.nn.precision import exact_convolutions, float32
+from vqcli.nn.precision import float32
 from vqcli.nn.sincos import sincos_table
 from vqcli.nn.vit import EPS, VitBlock, VitDropouts
-from vqcli.nn.whitening import whitening
 from vqcli.types import Grid, TokenizerSpec, Tokens
 
-DRAWN = 1 << 14
-"""Latents of random tokens at least, of which mean and covariance are taken."""
 SMALL = 0.02
 """Deviation of what starts small."""
 
@@ -45,9 +42,9 @@ class VitConfig(PartConfig):
     ffn_ratio: float = Field(4.0, gt=0, le=64)
     """Hidden units of the feed-forward network over the width."""
     embedding: Literal["codes", "learned"] = "codes"
-    """``codes``: the tokenizer's, frozen and whitened, through a linear map; those of several depths or
-    scales are summed as the quantizer sums them, so that positions are those of the latents. ``learned``: a
-    vector for each code, and each token, of every depth and scale, has a position of its own."""
+    """``codes``: the tokenizer's, frozen, through a linear map; those of several depths or scales are summed
+    as the quantizer sums them, so that positions are those of the latents. ``learned``: a vector for each
+    code, and each token, of every depth and scale, has a position of its own."""
     position_base: float = Field(10_000.0, gt=1)
     """Longest wavelength of the positions' sines and cosines, over 2 pi."""
     pool: Literal["mean", "token"] = "mean"
@@ -88,9 +85,8 @@ class Vit(Classifier):
     }  # fmt: skip
     UNDECAYED: ClassVar[tuple[str, ...]] = ("class_token",)
     config: VitConfig
-    shift: Tensor
-    """Taken from latents, (D,), before ``white`` (D, D) makes their variances equal. ``attach`` sets both."""
-    white: Tensor
+    scale: Tensor
+    """What codes are divided by, a scalar: set by ``attach``."""
 
     def __init__(self, config: VitConfig, spec: TokenizerSpec) -> None:
         super().__init__(config, spec)
@@ -130,18 +126,7 @@ class Vit(Classifier):
     def attach(self, tokenizer: HasCodes) -> None:
         super().attach(tokenizer)
         if self.by_codes:
-            self.shift, self.white = self.moments()
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """``whitening`` of the latents of random tokens, the same for the same codes."""
-        codes, (h, w) = self.code_steps.codes, self.grid[-1]
-        shape = self.blank(-(-DRAWN // (h * w)), "meta").ids.shape
-        if codes.is_meta:
-            return codes.new_empty(codes.shape[1]), codes.new_empty(codes.shape[1], codes.shape[1])
-        ids = torch.randint(self.spec.codebook_size, shape, generator=torch.Generator().manual_seed(0))
-        with exact_convolutions():
-            latents = self.latents(Tokens(ids.to(codes.device), self.grid))
-        return whitening(latents.flatten(2).mT.flatten(0, 1))
+            self.scale = self.code_steps.codes.square().mean().sqrt().clamp(min=1e-8)
 
     @property
     def places(self) -> Grid:
@@ -159,9 +144,8 @@ class Vit(Classifier):
         """Tokens -> what they are to the transformer, (B, T, C), without positions."""
         if self.by_codes:
             assert isinstance(self.embedding, nn.Linear)
-            with float32(tokens.ids):
-                latents = (self.latents(tokens).flatten(2).mT - self.shift) @ self.white
-            return self.embedding(latents.to(self.embedding.weight.dtype))
+            latents = self.latents(tokens) / self.scale
+            return self.embedding(latents.flatten(2).mT.to(self.embedding.weight.dtype))
         x = self.embedding(tokens.ids)
         if self.entry_embedding is None:
             return x
