@@ -52,7 +52,7 @@ ASKED = Group(
             option(
                 "--images",
                 metavar="IMAGES",
-                help="Images that a tokenizer reconstructs, whose classes a classifier is asked for (also their "
+                help="Images that a tokenizer reconstructs, whose classes a classifier tells (also their "
                 "tokens), or that others are compared with (also an .npz of ADM's).",
             ),
         ],
