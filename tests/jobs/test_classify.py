@@ -9,6 +9,7 @@ from PIL import Image
 import vqcli
 from tests.jobs.evaluations import Stopper
 from tests.models import make_classifier, make_model
+from tests.processes import two_processes
 from vqcli.errors import VqcliError
 from vqcli.jobs import classify as job
 from vqcli.jobs.classify import classify
@@ -89,3 +90,14 @@ def test_a_tokenizer_of_codes_in_several_depths(tmp_path):
     residual = make_model(tmp_path / "vq", quantizer={"name": "residual", "depth": 2})
     model = make_classifier(tmp_path / "vit", residual)
     assert classify(options(model), tmp_path / "out.csv").images == 11
+
+
+SHARED = "from vqcli.jobs import classify; classify.SHARD = 4; from vqcli.cli.app import main; main()"
+
+
+def test_two_processes_write_the_same_bytes(tmp_path, model):
+    classify(options(model), tmp_path / "one.csv")
+    given = ("classify", model, "demo:11", "-b", "4", "--num-workers", "0", "--device", "cpu")
+    assert two_processes(SHARED, *given, "-o", tmp_path / "two.csv").count("11 images") == 1
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert not (tmp_path / "two.csv.partial").exists()

@@ -9,6 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.models import make_model
+from tests.processes import VQCLI, two_processes
 from tests.training.test_generator_task import encoded
 from tests.training.tiny import Recorded, assert_same, metrics, resume, tensors
 from vqcli.checkpoint.classes import read_classes
@@ -166,3 +167,13 @@ def test_a_recipe_can_be_looked_at(tokenizer, tmp_path):
     assert info.parameters["total"] == sum(n for part, n in info.parameters.items() if part != "total") > 0
     assert info.memory["activations"] > 0
     assert info.missing == []
+
+
+def test_two_processes_train_together(tokenizer, tokens, tmp_path):
+    """Equal weights on both, and shares of held-out images that add up."""
+    run = tmp_path / "run"
+    given = ("train", write(tmp_path, tokenizer), "-o", run, "--device", "cpu", "-q")
+    two_processes(VQCLI, *given, "--set", "training.steps=2", "--set", "training.validate_every=2")
+    (measured,) = [line for line in metrics(run) if "validation/top1" in line]
+    assert measured["validation/images"] == 8
+    assert load_classifier(run / "model").config.classes == 10

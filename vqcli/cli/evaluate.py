@@ -45,17 +45,15 @@ ASKED = Group(
     {
         "target": Annotated[
             str,
-            typer.Argument(
-                metavar="TARGET", help="A tokenizer, a generator, or images as encode takes them."
-            ),
+            typer.Argument(metavar="TARGET", help="A tokenizer, a generator, a classifier, or images."),
         ],
         "images": Annotated[
             str | None,
             option(
                 "--images",
                 metavar="IMAGES",
-                help="Images that a tokenizer reconstructs, or that others are compared with; "
-                "for the latter also an .npz of ADM's.",
+                help="Images that a tokenizer reconstructs, whose classes a classifier tells (also their "
+                "tokens), or that others are compared with (also an .npz of ADM's).",
             ),
         ],
         "paired": Annotated[
@@ -92,8 +90,8 @@ ASKED = Group(
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Decodes what a generator makes.",
-                default="the generator's own",
+                help="Decodes what a generator makes, or makes the tokens that a classifier looks at.",
+                default="the model's own",
                 autocompletion=complete_model,
             ),
         ],
@@ -149,7 +147,7 @@ def evaluate(
     ] = None,
     force: Annotated[bool, forcing("Replace what is at -o and --statistics.")] = False,
 ) -> None:
-    """Measure how good reconstructions, samples or images are. The same command continues a job.
+    """Measure how good reconstructions, samples, classes or images are. The same command continues a job.
 
     Example: vqcli evaluate runs/demo --images photos/ --metrics psnr,ssim,usage -o evaluation
     """

@@ -14,7 +14,7 @@ from vqcli.cli.text import table
 if TYPE_CHECKING:
     from vqcli.jobs.runs import RunRow
 
-COLUMNS = ("run", "trains", "state", "step", "usage", "PSNR", "rFID", "changed", "size")
+COLUMNS = ("run", "trains", "state", "step", "usage", "PSNR", "rFID", "top-1", "changed", "size")
 
 
 def runs(
@@ -53,6 +53,7 @@ def _row(run: RunRow) -> tuple[str, ...]:
         f"{known['utilization']:.2%}" if "utilization" in known else "",
         f"{known['psnr']:.2f}" if "psnr" in known else "",
         f"{known['rfid']:.2f}" if "rfid" in known else "",
+        f"{known['top1']:.2%}" if "top1" in known else "",
         run.changed.replace("T", " ")[:-3],
         f"{run.bytes / 1e6:,.0f} MB",
     )

@@ -105,7 +105,7 @@ ASKED = Group(
             option(
                 "--data",
                 metavar="IMAGES",
-                help="Images to train on; for a generator also tokens or latents.",
+                help="Images to train on; for a generator or classifier also tokens, or latents.",
             ),
         ],
         "tokenizer": Annotated[
@@ -113,7 +113,7 @@ ASKED = Group(
             option(
                 "--tokenizer",
                 metavar="MODEL",
-                help="Of a generator: the tokenizer whose tokens or latents it learns.",
+                help="Of a generator or classifier: the tokenizer whose tokens it learns.",
                 autocompletion=complete_model,
             ),
         ],
@@ -179,7 +179,7 @@ ASKED = Group(
 
 
 def train(out: Out, options: Annotated[TrainOptions, ASKED]) -> None:
-    """Train a tokenizer, or a generator on its tokens. Without a recipe: photos on --data, else the demo.
+    """Train a tokenizer, or what learns from its tokens. Without a recipe: photos on --data, else the demo.
 
     Example: vqcli train --data photos/ --steps 1000
 

@@ -20,7 +20,9 @@ LETTERS = 18
 """Of a name, at most."""
 SHARES = (0.0, 0.002, 0.01, 0.05, 0.2, 0.5, 0.8)
 """Shares of a class's images above which a cell has the next colour of the heat map."""
-STYLE = "svg .ground{fill:var(--rule)}svg .count{font-size:10px;fill:var(--ink)}"
+COUNTED, BRIGHT = 32, 5
+"""Pixels of a cell from which its number stands in it, and the colour from which that is dark."""
+STYLE = "svg .ground{fill:var(--rule)}svg .count{fill:#1d2330}svg .count.dim{fill:#fff}"
 
 
 def confusion(pairs: np.ndarray, every: Sequence[Mapping[str, Any]]) -> str:
@@ -48,6 +50,9 @@ def confusion(pairs: np.ndarray, every: Sequence[Mapping[str, Any]]) -> str:
             f'<rect class="h{level}" x="{x}" y="{y}" width="{cell}" height="{cell}">'
             f"<title>{svg.html(shown)}</title></rect>"
         )
+        if cell >= COUNTED:
+            kind = "count dim" if level < BRIGHT else "count"
+            parts.append(svg.text(x + cell / 2, y + cell / 2 + 4, str(count), kind=kind))
     if named:
         parts += _headings([_short(names.get(label, str(label))) for label in labels], margin, cell)
     return svg.document(parts, "confusion matrix", side, side, STYLE, white=True)
