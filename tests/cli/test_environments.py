@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.images import picture, save
-from tests.models import make_generator, make_model
+from tests.models import make_classifier, make_generator, make_model
 from tests.training.tiny import ENVIRONMENT, write_recipe
 from vqcli.cli.app import COMMANDS, app
 from vqcli.cli.app import SHARED as FUNCTIONS
@@ -25,6 +25,7 @@ LINES = {
     "encode": "{top}/images -m {top}/model -o tokens.npy --device cpu --num-workers 0",
     "decode": "{top}/tokens.npy -m {top}/model -o decoded --device cpu",
     "generate": "-m {top}/generator --prompt-class 0 -n 1 -o drawn --device cpu",
+    "classify": "{top}/classifier {top}/images -o classes.csv --device cpu --num-workers 0",
     "reconstruct": "{top}/images -m {top}/model -o reconstructed --device cpu --num-workers 0",
     "usage-report": "{top}/tokens.npy",
     "evaluate": "{top}/model --images {top}/images --metrics psnr --force --device cpu --num-workers 0",
@@ -78,6 +79,7 @@ def top(tmp_path_factory):
     for i in range(4):
         (top / "images" / f"{i}.png").write_bytes(save(Image.fromarray(picture(16, 16)), "PNG"))
     make_generator(top / "generator", make_model(top / "model"))
+    make_classifier(top / "classifier", top / "model")
     (top / "runs" / "a").mkdir(parents=True)
     (top / "runs" / "a" / "recipe.yaml").write_bytes(write_recipe(top).read_bytes())
     made = run("encode", top / "images", "-m", top / "model", "-o", top / "tokens.npy", "--num-workers", "0")

@@ -94,7 +94,7 @@ def test_generators(tmp_path, file):
         "classes": "5",
         "images": "256x256 pixels, 16x16 tokens of 48 codes (the file does not tell: --size)",
         "tokenizer": "not here: vqcli generate will need --tokenizer",
-        "sampling": "cfg 1.0, cfg_interval -1, temperature 1.0, top_k 0, top_p 1.0",
+        "sampling": "temperature 1.0, top_k 0, top_p 1.0, cfg 1.0, cfg_interval -1",
         "licence": "not told",
     }
     options = ("--tokenizer", file, "--size", 32, "--heads", 4)
