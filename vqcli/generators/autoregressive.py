@@ -74,12 +74,9 @@ class AutoregressiveGenerator(Generator):
         """
         assert isinstance(sampling, SamplingConfig)
         count, guided = len(labels), self.guided(sampling)
-        if guided and self.null_class is None:
-            raise ValueError(f"{self.config.name} has no class that stands for none: it takes no cfg above 1")
         numbers = np.stack([stream.random(self.length, dtype=np.float32) for stream in streams])
         uniforms_bl = torch.from_numpy(numbers).to(labels.device)
-        if guided:
-            labels = torch.cat([labels, torch.full_like(labels, self.null_class or 0)])
+        labels = self.both(labels, sampling)
         step, cache, ids = self.compiled or self.run, self.cache(len(labels)), []
         finite = Finite(labels.device)
         x = self.embed_labels(labels)

@@ -137,6 +137,20 @@ class Generator(nn.Module, ABC):
         """Whether this sampling compares a class with none."""
         return getattr(sampling, "cfg", 0) > self.UNGUIDED
 
+    def both(self, labels: Tensor, sampling: PartConfig) -> Tensor:
+        """Labels (B,), and where this sampling is guided the null class as often behind them, (2B,).
+
+        Raises ValueError where guidance is asked for and the network knows no null class.
+        """
+        if not self.guided(sampling):
+            return labels
+        if self.null_class is None:
+            off = f"{self.UNGUIDED:g}"
+            raise ValueError(
+                f"{self.config.name} has no class that stands for none: it takes no cfg above {off}"
+            )
+        return torch.cat([labels, torch.full_like(labels, self.null_class)])
+
     def made_as(self, sampling: PartConfig) -> Makes:
         """What this sampling makes of what the generator learned: mostly the same."""
         return self.makes

@@ -262,10 +262,7 @@ class Var(Generator):
         """
         assert isinstance(sampling, VarSampling)
         count, guided = len(labels), self.guided(sampling)
-        if guided and self.null_class is None:
-            raise ValueError(f"{self.config.name} has no class that stands for none: it takes no cfg above 0")
-        if guided:
-            labels = torch.cat([labels, torch.full_like(labels, self.null_class or 0)])
+        labels = self.both(labels, sampling)
         run, cache, classes = self.compiled or self.run, self.cache(len(labels)), self.class_embedding(labels)
         total, made, finite = self.nothing(count, labels.device), [], Finite(labels.device)
         x = self.first(labels)
