@@ -20,6 +20,7 @@ from vqcli.errors import VqcliError
 from vqcli.nn.estimators import rotation_trick, straight_through
 from vqcli.nn.precision import finite, float32
 from vqcli.quantizers.compared import Compared
+from vqcli.quantizers.steps import Steps
 from vqcli.quantizers.words import changes, first_misfit, no_codes, no_token, unpaired, untrained
 from vqcli.registry import resolve
 from vqcli.types import CodeSteps, Grid, Quantized, Tokens, grid_length
@@ -163,7 +164,7 @@ class Quantizer(nn.Module, ABC):
 
     def code_steps(self) -> CodeSteps:
         """The codes as they are now, for generators that work step by step."""
-        return _Steps(self)
+        return Steps(self)
 
     def grid(self, height: int, width: int) -> Grid:
         """Token layout for latents of this size; the last entry is always (height, width).
@@ -251,26 +252,6 @@ class Quantizer(nn.Module, ABC):
         if ids.numel() and not 0 <= ids.min() <= ids.max() < self.size:
             bad = ids[(ids < 0) | (ids >= self.size)][0].item()
             raise no_token(int(bad), self.size)
-
-
-class _Steps:
-    """A quantizer's codes, computed once; no module, so that it is no part of a generator that holds it."""
-
-    def __init__(self, quantizer: Quantizer) -> None:
-        with torch.no_grad():
-            self.quantizer, self.codes = quantizer, quantizer.codes().detach()
-
-    def part(self, ids: Tensor, step: int, grid: Grid) -> Tensor:
-        return self.quantizer.part(ids.flatten(), self.codes, step, grid)
-
-    def blend(self, shares: Tensor, step: int, grid: Grid) -> Tensor:
-        return self.quantizer.place(shares.flatten(0, 1).to(self.codes) @ self.codes, step, grid)
-
-    def seen(self, total: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.quantizer.shrink(total, size)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:
-        return self  # what averages a generator copies it, but not its tokenizer
 
 
 def sides(latents: Tensor) -> tuple[int, int]:
