@@ -10,10 +10,9 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.folder import FORMAT
-from vqcli.checkpoint.kinds import KINDS
-from vqcli.checkpoint.on_tokens import read_network, told_spec, write_network
+from vqcli.checkpoint.on_tokens import card, read_network, told_spec, write_network
 from vqcli.classifiers.base import Classifier
-from vqcli.plugins import needed, sentence
+from vqcli.plugins import needed
 from vqcli.registry import ClassifierConfig
 from vqcli.tokenizers.base import Tokenizer
 
@@ -39,22 +38,11 @@ def save_classifier(
 ) -> None:
     """Write a model folder into an existing, empty folder, with the tokenizer if it is at hand."""
     write_network(classifier, folder, tokenizer, classes)
-    files.write_text(folder / "README.md", _card(classifier, note))
+    files.write_text(
+        folder / "README.md",
+        card(classifier, "classifier", f"tokens of {classifier.spec.codebook_size:,} codes", note),
+    )
     files.write_json(folder / "config.json", describe_classifier(classifier))
-
-
-def _card(classifier: Classifier, note: str) -> str:
-    spec, count = classifier.spec, sum(p.numel() for p in classifier.parameters())
-    size = "x".join(map(str, spec.image_size)) if spec.image_size else "some"
-    lines = [
-        "---\nlibrary_name: vqcli\ntags: [image-classification, vector-quantization]\n---",
-        f"# A classifier ({classifier.config.name}) of {classifier.config.classes:,} classes\n",
-        f"{count:,} parameters; images of {size} pixels as tokens of {spec.codebook_size:,} codes.",
-        note,
-        sentence(classifier.config),
-        f"\n    {KINDS['classifier'].line('THIS_FOLDER')}\n",
-    ]
-    return "\n".join(line for line in lines if line)
 
 
 def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classifier:

@@ -10,10 +10,9 @@ import torch
 
 from vqcli import files
 from vqcli.checkpoint.folder import FORMAT
-from vqcli.checkpoint.kinds import KINDS
-from vqcli.checkpoint.on_tokens import read_network, told_spec, write_network
+from vqcli.checkpoint.on_tokens import card, read_network, told_spec, write_network
 from vqcli.generators.base import Generator
-from vqcli.plugins import needed, sentence
+from vqcli.plugins import needed
 from vqcli.registry import GeneratorConfig
 from vqcli.tokenizers.base import Tokenizer
 
@@ -40,22 +39,8 @@ def save_generator(
 ) -> None:
     """Write a model folder into an existing, empty folder, with the tokenizer if it is at hand."""
     write_network(generator, folder, tokenizer, classes)
-    files.write_text(folder / "README.md", _card(generator, note))
+    files.write_text(folder / "README.md", card(generator, "generator", _what(generator), note))
     files.write_json(folder / "config.json", describe_generator(generator))
-
-
-def _card(generator: Generator, note: str) -> str:
-    spec, count = generator.spec, sum(p.numel() for p in generator.parameters())
-    size = "x".join(map(str, spec.image_size)) if spec.image_size else "some"
-    lines = [
-        "---\nlibrary_name: vqcli\ntags: [image-generation, vector-quantization]\n---",
-        f"# A generator ({generator.config.name}) of {generator.config.classes:,} classes\n",
-        f"{count:,} parameters; images of {size} pixels as {_what(generator)}.",
-        note,
-        sentence(generator.config),
-        f"\n    {KINDS['generator'].line('THIS_FOLDER')}\n",
-    ]
-    return "\n".join(line for line in lines if line)
 
 
 def _what(generator: Generator) -> str:

@@ -27,6 +27,8 @@ class Kind:
     card: str
     """How to use it from the Hub, for its card: ``{repository}``, and ``{apart}`` for the flag that names its
     tokenizer where that is not in its folder."""
+    tag: str = ""
+    """What it is for, as the Hub calls it; of kinds that work on tokens."""
     on_tokens: bool = False
     """Whether it works on the tokens or latents of a tokenizer, which lies in its folder or is found by
     ``library.open.generator_tokenizer``."""
@@ -83,6 +85,7 @@ generator = vqcli.load("{repository}")
 pictures = generator.generate(classes=0, count=8).images
 ```
 """,
+        tag="image-generation",
         on_tokens=True,
         convert="vqcli.library.import_generator:from_file",
         evaluate="vqcli.jobs.evaluation.target:generator_target",
@@ -106,6 +109,7 @@ found = classifier.classify("photo.jpg")
 print(found.names[0], found.probabilities[0])  # likeliest first
 ```
 """,
+        tag="image-classification",
         on_tokens=True,
         evaluate="vqcli.jobs.evaluation.classes:classifier_target",
     ),

@@ -14,10 +14,11 @@ from torch import nn
 from vqcli import files
 from vqcli.checkpoint.classes import write_classes
 from vqcli.checkpoint.folder import TOKENIZER, damaged, read_config
+from vqcli.checkpoint.kinds import KINDS
 from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.checkpoint.weights import load_state, read_tensors, weights_file
 from vqcli.errors import VqcliError
-from vqcli.plugins import require
+from vqcli.plugins import require, sentence
 from vqcli.registry import build
 from vqcli.tokenizers.base import Tokenizer
 from vqcli.types import TokenizerSpec
@@ -55,3 +56,18 @@ def read_network(folder: Path, kind: str, part: Any) -> Any:
         raise damaged(folder, e) from e
     load_state(network, read_tensors(weights_file(folder), spec.fingerprint), folder)
     return network
+
+
+def card(network: Any, kind: str, sees: str, note: str) -> str:
+    """The model card of a network; ``sees`` says what images are to it, ``note`` how good it is."""
+    spec, count = network.spec, sum(p.numel() for p in network.parameters())
+    size = "x".join(map(str, spec.image_size)) if spec.image_size else "some"
+    lines = [
+        f"---\nlibrary_name: vqcli\ntags: [{KINDS[kind].tag}, vector-quantization]\n---",
+        f"# A {kind} ({network.config.name}) of {network.config.classes:,} classes\n",
+        f"{count:,} parameters; images of {size} pixels as {sees}.",
+        note,
+        sentence(network.config),
+        f"\n    {KINDS[kind].line('THIS_FOLDER')}\n",
+    ]
+    return "\n".join(line for line in lines if line)
