@@ -18,7 +18,7 @@ from vqcli.checkpoint.generator import load_generator
 from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.library import aliases
 from vqcli.library import open as models
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 from vqcli.library.open import generator_tokenizer, open_generator
 from vqcli.types import silent
 

@@ -17,7 +17,7 @@ from tests.importers.foreign import CASES
 from vqcli import files
 from vqcli.checkpoint.tokenizer import save_tokenizer
 from vqcli.library import aliases
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 
 CASE = CASES["llamagen"]
 REPOSITORY, FILE = "them/vq", "vq.pt"

@@ -13,7 +13,8 @@ from tests.importers.foreign import CASES
 from tests.models import make_model
 from vqcli import files
 from vqcli.jobs.push import pack
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 
 
 def test_push_then_pull(hub, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from safetensors.torch import save
 from tests.hub.commands import refused, vqcli
 from tests.importers.foreign import CASES
 from vqcli.library import aliases
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 
 NAME = "diffusion_pytorch_model.safetensors"
 

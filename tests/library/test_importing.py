@@ -12,7 +12,8 @@ from vqcli.checkpoint.tokenizer import fingerprint, load_tokenizer
 from vqcli.errors import VqcliError
 from vqcli.importers.options import ImportOptions
 from vqcli.jobs.info import describe_model
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 from vqcli.library.importing import import_model
 
 CASE = CASES["llamagen"]

@@ -30,7 +30,7 @@ from tests.reliability.hub_cases import behaviours
 from tests.reliability.trials import Part, Trial
 from vqcli import bounds
 from vqcli.errors import VqcliError
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 from vqcli.library.downloads import fetch
 
 AT_ONCE = SimpleNamespace(**{name: getattr(time, name) for name in dir(time) if name[0] != "_"})

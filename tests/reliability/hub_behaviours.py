@@ -14,7 +14,7 @@ from unittest.mock import patch
 from huggingface_hub import constants
 
 from tests.hub.server import Fault, Hub
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 
 STATES = ("fresh", "partial", "cached", "offline")
 REPOSITORY, SECRET = "them/vq", "hf_secret"

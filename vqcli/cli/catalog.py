@@ -92,7 +92,8 @@ def _recipes(entries: Sequence[Any]) -> str:
 
 def _models(entries: Sequence[Any]) -> str:
     """By system and kind."""
-    from vqcli.library.aliases import ABOUT, DEFAULT, GENERATOR
+    from vqcli.library.alias import ABOUT
+    from vqcli.library.aliases import DEFAULT, GENERATOR
 
     groups: dict[str, list[tuple[object, ...]]] = {}
     for each in entries:

@@ -10,7 +10,8 @@ from pathlib import Path
 from vqcli import files
 from vqcli.errors import VqcliError, suggestion
 from vqcli.files import write_text
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 from vqcli.library.cache import KIND, cache_folder
 from vqcli.library.weight_files import HEAVY
 from vqcli.metrics.protocols import PROTOCOLS

@@ -21,7 +21,8 @@ from vqcli.checkpoint.folder import TOKENIZER, kind_of, read_config, row_of
 from vqcli.checkpoint.kinds import KINDS
 from vqcli.errors import VqcliError
 from vqcli.escapes import fenced
-from vqcli.library.aliases import ABOUT, ALIASES, Published
+from vqcli.library.alias import ABOUT, Published
+from vqcli.library.aliases import ALIASES
 from vqcli.library.downloads.client import client, endpoint, token
 from vqcli.library.downloads.problems import explained, status_of
 from vqcli.library.find import model_folder

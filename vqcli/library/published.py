@@ -9,7 +9,8 @@ from vqcli import files
 from vqcli.checkpoint.contents import OURS
 from vqcli.errors import VqcliError
 from vqcli.importers import shards
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 from vqcli.library.cache import KIND, cache_folder, variant
 from vqcli.library.downloads.fetch import Fetched, Listing, fetch, listing
 from vqcli.library.downloads.problems import title

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from vqcli import files
 from vqcli.errors import VqcliError
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 
 ENVIRONMENT = "VQCLI_MODEL"
 SCHEME = "hf://"

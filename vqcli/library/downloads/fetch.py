@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqcli import bounds, files
 from vqcli.errors import VqcliError
-from vqcli.library.aliases import Published
+from vqcli.library.alias import Published
 from vqcli.library.downloads import listings, partials
 from vqcli.library.downloads.client import COMMIT, bar, client, endpoint, token
 from vqcli.library.downloads.problems import Away, explained, is_passing, title

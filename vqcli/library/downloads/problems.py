@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vqcli.errors import VqcliError
-from vqcli.library.aliases import ALIASES, Published
+from vqcli.library.alias import Published
+from vqcli.library.aliases import ALIASES
 from vqcli.library.downloads.settings import proxy_of
 
 PASSING = (408, 429, 500, 502, 503, 504)
