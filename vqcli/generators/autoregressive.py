@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcli.config import PartConfig
-from vqcli.generators.base import Generator, Streams
+from vqcli.generators.base import Generator, Streams, drawn
 from vqcli.generators.sampling import Finite, SamplingConfig, draw, guide
 from vqcli.nn.attention import KeyValueCache
 from vqcli.types import Made, Makes, Progress, TokenizerSpec, Tokens, grid_length, silent
@@ -74,8 +74,7 @@ class AutoregressiveGenerator(Generator):
         """
         assert isinstance(sampling, SamplingConfig)
         count, guided = len(labels), self.guided(sampling)
-        numbers = np.stack([stream.random(self.length, dtype=np.float32) for stream in streams])
-        uniforms_bl = torch.from_numpy(numbers).to(labels.device)
+        uniforms_bl = drawn((stream.random(self.length, dtype=np.float32) for stream in streams), labels)
         labels = self.both(labels, sampling)
         step, cache, ids = self.compiled or self.run, self.cache(len(labels)), []
         finite = Finite(labels.device)

@@ -7,7 +7,7 @@ Shape letters: B images, L tokens an image, n tokens of a step, D width, h, w si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -45,6 +45,11 @@ def hidden_classes(labels: Tensor, share: float, null: int) -> Tensor:
     return (
         labels.masked_fill(torch.rand(labels.shape, device=labels.device) < share, null) if share else labels
     )
+
+
+def drawn(numbers: Iterable[np.ndarray], like: Tensor) -> Tensor:
+    """Random numbers of every image, float32, on the device of ``like``."""
+    return torch.from_numpy(np.stack(list(numbers))).to(like.device, torch.float32)
 
 
 class HasCodes(Protocol):

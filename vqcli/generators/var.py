@@ -7,7 +7,7 @@ Shape letters: B images, n tokens of a scale, L of all scales, C width, D code w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vqcli.config import DEEPEST, MOST, MOST_CLASSES, WIDEST, PartConfig
-from vqcli.generators.base import Generator, Streams, hidden_classes
+from vqcli.generators.base import Generator, Streams, drawn, hidden_classes
 from vqcli.generators.sampling import DrawConfig, Finite, draw, filtered, guide
 from vqcli.nn.adaln import AdaLnBlock, AdaLnHead
 from vqcli.nn.attention import KeyValueCache
@@ -305,8 +305,3 @@ class Var(Generator):
         noise = drawn((stream.gumbel(size=(n, codes)) for stream in streams), logits)
         mixed = ((allowed + noise) / max(0.27 * (1 - 0.95 * ratio), 0.005)).softmax(-1)
         return mixed.argmax(-1), self.code_steps.blend(mixed, step, self.grid)
-
-
-def drawn(numbers: Iterable[np.ndarray], like: Tensor) -> Tensor:
-    """Random numbers of every image, float32, on the device of ``like``."""
-    return torch.from_numpy(np.stack(list(numbers))).to(like.device, torch.float32)
